@@ -48,7 +48,9 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, durable: b
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror or error}. Free some space or choose another --work-dir.") from error
+        raise ArtifactError(
+            f"cannot write {path}: {error.strerror or error}. Free some space or choose another --work-dir."
+        ) from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
@@ -79,12 +81,14 @@ class Seed:
         scores: ``float32 [K, h, w]`` in [0, 1], at any grid; each class's maximum is about 1 where it fires.
         size: (H, W) of the photograph.
         background: ``float32 [h, w]`` in [0, 1], how surely each cell is background, or None where the method has no such cue.
+        rank: ``float32 [K, h, w]`` in [0, 1] that settles which class wins where several fire, or None where `scores` do.
     """
 
     class_ids: NDArray[np.int64]
     scores: NDArray[np.float32]
     size: tuple[int, int]
     background: NDArray[np.float32] | None = None
+    rank: NDArray[np.float32] | None = None
 
     def upsampled(self) -> NDArray[np.float32]:
         """Scores at image size, ``float32 [K, H, W]``, bilinear between cell centres (half-pixel convention)."""
@@ -110,7 +114,7 @@ class Seed:
             return [*found, f"scores must have shape [{k}, h, w] for {k} class ids, not {list(self.scores.shape)}."]
         if len(self.size) != 2 or min(self.size) < 1:
             found.append(f"size must be (height, width) of the image, not {self.size}.")
-        for name, array in (("scores", self.scores), ("background", self.background)):
+        for name, array in (("scores", self.scores), ("background", self.background), ("rank", self.rank)):
             if array is None or array.size == 0:
                 continue
             if not np.issubdtype(array.dtype, np.floating):
@@ -121,6 +125,8 @@ class Seed:
                 found.append(f"{name} must lie in [0, 1], found [{array.min():.4g}, {array.max():.4g}].")
         if self.background is not None and self.background.shape != self.scores.shape[1:]:
             found.append(f"background must have shape {list(self.scores.shape[1:])}, not {list(self.background.shape)}.")
+        if self.rank is not None and self.rank.shape != self.scores.shape:
+            found.append(f"rank must have shape {list(self.scores.shape)}, not {list(self.rank.shape)}.")
         if allowed is not None:
             foreign = sorted(set(self.class_ids.tolist()) - set(allowed))
             missing = sorted(set(allowed) - set(self.class_ids.tolist()))
@@ -174,9 +180,9 @@ class SeedSet(_Folder):
         path = self.file(image_id)
         try:
             with np.load(path, allow_pickle=False) as data:
-                background = data["background"].astype(np.float32) if "background" in data else None
+                background, rank = (data[n].astype(np.float32) if n in data else None for n in ("background", "rank"))
                 size = (int(data["size"][0]), int(data["size"][1]))
-                return Seed(data["class_ids"].astype(np.int64), data["scores"].astype(np.float32), size, background)
+                return Seed(data["class_ids"].astype(np.int64), data["scores"].astype(np.float32), size, background, rank)
         except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
             raise ArtifactError(f"seed {path} cannot be read ({error}). Delete {self.path} and run the command again.") from error
 
@@ -198,7 +204,9 @@ class LabelSet(_Folder):
             with Image.open(path) as handle:
                 return np.asarray(handle, dtype=np.uint8)
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"label {path} cannot be read ({error}). Delete {self.path} and run the command again.") from error
+            raise ArtifactError(
+                f"label {path} cannot be read ({error}). Delete {self.path} and run the command again."
+            ) from error
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         return ((image_id, self[image_id]) for image_id in self.ids)
@@ -235,7 +243,9 @@ class _Writer:
     def file(self, image_id: str) -> Path:
         """Where the item of that id goes; raises `ArtifactError` for an id that is not in the view."""
         if image_id not in self.view:
-            raise ArtifactError(f"{self.who}: wrote image {image_id!r}, which is not in the view. Write each image of `view` once.")
+            raise ArtifactError(
+                f"{self.who}: wrote image {image_id!r}, which is not in the view. Write each image of `view` once."
+            )
         return self.path / "items" / f"{image_id}{self.suffix}"
 
     def done(self, image_id: str) -> bool:
@@ -274,8 +284,9 @@ class SeedWriter(_Writer):
             "scores": np.minimum(seed.scores, 1).astype(np.float16),
             "size": np.asarray(seed.size, np.int64),
         }
-        if seed.background is not None:
-            arrays["background"] = np.minimum(seed.background, 1).astype(np.float16)
+        for name, array in (("background", seed.background), ("rank", seed.rank)):
+            if array is not None:
+                arrays[name] = np.minimum(array, 1).astype(np.float16)
         write_atomic(path, lambda handle: _savez(handle, arrays))
 
 
@@ -285,7 +296,9 @@ class LabelWriter(_Writer):
     kind = "labels"
     suffix = ".png"
 
-    def __init__(self, path: Path, view: WeakView, who: str, facts: Mapping[str, Any] | None = None, *, tags: bool = True) -> None:
+    def __init__(
+        self, path: Path, view: WeakView, who: str, facts: Mapping[str, Any] | None = None, *, tags: bool = True
+    ) -> None:
         super().__init__(path, view, who, facts)
         self._check_tags = tags
 

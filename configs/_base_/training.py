@@ -1,0 +1,11 @@
+"""What every training shares. Optimiser, schedule and length come from the method's parameters."""
+
+default_hooks = dict(
+    timer=dict(type="IterTimerHook"),
+    # Scalars go to the visualizer's back ends; the console belongs to the harness.
+    logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    # The last checkpoint only: nothing is selected on validation scores.
+    checkpoint=dict(type="CheckpointHook", interval=500, by_epoch=False, max_keep_ckpts=1, save_last=False),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+)

@@ -1,0 +1,28 @@
+"""The CAM classifier as IRN's released code trains and infers it (its run_sample.py and step/ defaults)."""
+
+localize = dict(
+    backbone="resnet50",
+    weights="imagenet",
+    backbone_options=dict(),
+    normalize="imagenet",
+    batch=16,
+    epochs=5,
+    iterations=0,
+    lr=0.1,
+    optimizer="SGD",
+    new_mult=10.0,
+    # The released PolyOptimizer hands weight_decay to SGD's momentum argument: 0.9 is advertised, 1e-4 is in force.
+    momentum=1e-4,
+    weight_decay=1e-4,
+    schedule="poly",
+    power=0.9,
+    augment="resize_long",
+    resize=(320, 640),
+    crop=512,
+    jitter=0.0,
+    amp="",
+    scales=(1.0, 0.5, 1.5, 2.0),
+    flip=True,
+    # Fixed background threshold at which the seeds are also scored.
+    threshold=0.15,
+)

@@ -1,0 +1,40 @@
+"""DeepLabV2 on ResNet-101 as deeplab-pytorch's voc12.yaml trains it, from ImageNet weights, with the balanced loss.
+
+Segmentor recipe of the WSSS literature since IRN (batch 5×2, 20k iterations, 321 crops, poly 0.9). With ImageNet
+initialisation the plain loss is reported to diverge and the balanced one of DSRG to help, hence the default.
+"""
+
+segment = dict(
+    network="deeplabv2",
+    backbone="resnet101",
+    weights="imagenet",
+    backbone_options=dict(frozen_stages=1),
+    # Dilations of the head; empty: the network's own.
+    rates=(),
+    normalize="imagenet",
+    loss="balanced",
+    batch=10,
+    epochs=0,
+    iterations=20000,
+    lr=2.5e-4,
+    optimizer="SGD",
+    new_mult=10.0,
+    bias_mult=2.0,
+    bias_decay=False,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="poly",
+    power=0.9,
+    augment="scale",
+    resize=(0.5, 1.5),
+    crop=321,
+    jitter=0.0,
+    amp="",
+    label_stride=1,
+    test_scales=(1.0,),
+    test_flip=False,
+    test_merge="probs",
+    test_warp=0,
+    crf="deeplab",
+    rounds=1,
+)

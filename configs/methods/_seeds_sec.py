@@ -1,0 +1,42 @@
+"""The localisation net that SEC released and DSRG's pipeline uses, and its cue thresholds."""
+
+localize = dict(
+    backbone="vgg16",
+    weights="imagenet",
+    backbone_options=dict(layout="cam"),
+    normalize="imagenet",
+    # Two 3×3 convolutions of this width before pooling; 0 classifies the backbone's features directly.
+    head_channels=1024,
+    batch=15,
+    epochs=0,
+    iterations=8000,
+    lr=1e-3,
+    optimizer="SGD",
+    new_mult=10.0,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="step",
+    step_every=2000,
+    step_epochs=0,
+    step_factor=0.1,
+    power=0.9,
+    augment="warp",
+    resize=(1.0, 1.0),
+    crop=321,
+    jitter=0.0,
+    amp="",
+    scales=(1.0,),
+    flip=False,
+    warp=321,
+    threshold=0.2,
+    # Background: a folder of saliency maps (counts as extra supervision), or "" for the classifier's own gradient.
+    saliency_dir="",
+    saliency_stage=3,
+)
+refine = dict(
+    grid=41,
+    foreground=0.2,
+    # The least salient tenth of the cells is background (SEC); with saliency maps, cells below background_max (DSRG).
+    background_fraction=0.1,
+    background_max=0.06,
+)

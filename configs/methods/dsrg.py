@@ -1,0 +1,48 @@
+"""Deep seeded region growing (CVPR 2018). Released constants; the ablations of its Table 2 are parameters.
+
+baseline: dsrg[balanced=False,grow=none,rounds=1]   +BSL: dsrg[grow=none,rounds=1]   +DSRG: dsrg[rounds=1]   +retrain: dsrg
+"""
+
+_base_ = ["_seeds_sec.py", "_deeplab.py"]
+
+segment = dict(
+    network="deeplab_aspp",
+    backbone="vgg16",
+    backbone_options=dict(_delete_=True, frozen_stages=0),
+    loss="dsrg",
+    batch=20,
+    epochs=0,
+    iterations=8000,
+    lr=5e-4,
+    schedule="step",
+    # Paper: ÷10 every 2000 iterations. Released solver: ×0.33 every 1000.
+    step_every=2000,
+    step_factor=0.1,
+    augment="warp",
+    resize=(1.0, 1.0),
+    crop=321,
+    label_stride=8,
+    balanced=True,
+    boundary=True,
+    grow="both",
+    theta_f=0.85,
+    theta_b=0.99,
+    # The release grows on the CRF's output and feeds it probabilities as energies; both are choices here.
+    grow_on="crf",
+    crf_unary="prob",
+    crf_factor=12.0,
+    boundary_clip=(0.05, 20.0),
+    # First stage: labels for retraining.
+    relabel_scales=(0.75, 1.0, 1.25),
+    relabel_warp=321,
+    test_scales=(0.75, 1.0, 1.25),
+    test_merge="logits",
+    crf="dsrg",
+    rounds=2,
+    # The retrain round replaces these.
+    retrain_iterations=20000,
+    retrain_batch=10,
+    retrain_lr=1e-3,
+    retrain_crop=321,
+    retrain_resize=(1.0, 1.0),
+)

@@ -1,0 +1,35 @@
+"""Class activation maps as IRN trains and infers them: the baseline every localizer is compared with."""
+
+from __future__ import annotations
+
+from wsss_bench import MethodCard, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
+from wsss_plugins._paths import defaults
+
+
+class Cam:
+    """Multi-label classifier with global average pooling; multi-scale, mirrored CAM."""
+
+    @hookimpl
+    def method_card(self) -> MethodCard:
+        """The baseline's card."""
+        return MethodCard(
+            name="cam",
+            version="1.0",
+            stages=("localize",),
+            paper="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016; as in Ahn et al. (IRN), CVPR 2019",
+            defaults=defaults("cam"),
+        )
+
+    @hookimpl
+    def localize(self, view: WeakView, out: SeedWriter, ctx: StageContext) -> SeedSet:
+        """Train the classifier, then write CAMs (or Grad-CAMs with ``maps=gradcam``)."""
+        from wsss_bench.errors import RecipeError
+        from wsss_bench.toolbox.classifier import grad_cam, linear_cam, train_classifier, write_seeds
+
+        kinds = {"cam": linear_cam, "gradcam": grad_cam}
+        if ctx.params["maps"] not in kinds:
+            raise RecipeError(f"cam: maps={ctx.params['maps']!r} is not known; use {' or '.join(kinds)}.")
+        return write_seeds(train_classifier(view, ctx), view, out, ctx, kinds[ctx.params["maps"]])
+
+
+plugin = Cam()

@@ -1,0 +1,31 @@
+"""The default segmentor: DeepLab (any network of `configs/models/` or any mmseg config) on the pseudo-labels."""
+
+from __future__ import annotations
+
+from wsss_bench import LabelSet, MethodCard, Segmentor, StageContext, WeakView, hookimpl
+from wsss_plugins._paths import defaults
+
+
+class DeepLab:
+    """Plain or balanced cross-entropy on dense pseudo-labels."""
+
+    @hookimpl
+    def method_card(self) -> MethodCard:
+        """The segmentor's card."""
+        return MethodCard(
+            name="deeplab",
+            version="1.0",
+            stages=("segment",),
+            paper="Chen et al., DeepLab, TPAMI 2018",
+            defaults=defaults("deeplab"),
+        )
+
+    @hookimpl
+    def segment(self, view: WeakView, labels: LabelSet, ctx: StageContext) -> Segmentor:
+        """Train on `labels`; 255 is ignored."""
+        from wsss_bench.toolbox.segmentation import train_segmentor
+
+        return train_segmentor(view, labels, ctx)
+
+
+plugin = DeepLab()

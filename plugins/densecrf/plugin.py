@@ -1,0 +1,63 @@
+"""Dense CRF as a refiner: seeds to labels by mean field (Krähenbühl and Koltun, NIPS 2011)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from wsss_bench import LabelSet, LabelWriter, MethodCard, SeedSet, StageContext, WeakView, hookimpl
+from wsss_plugins._paths import defaults
+
+
+class DenseCrf:
+    """Per-image refinement, parallel over images."""
+
+    @hookimpl
+    def method_card(self) -> MethodCard:
+        """The CRF's card."""
+        return MethodCard(
+            name="densecrf",
+            version="1.0",
+            stages=("refine",),
+            paper="Krähenbühl and Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NIPS 2011",
+            recipe="_/_/_",
+            defaults=defaults("densecrf"),
+        )
+
+    @hookimpl
+    def refine(self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext) -> LabelSet:
+        """Labels of the image's tags and background; every pixel is labelled."""
+        from wsss_bench.errors import RecipeError
+        from wsss_bench.toolbox.crf import PRESETS
+        from wsss_bench.toolbox.parallel import per_image
+
+        if ctx.params["preset"] not in PRESETS:
+            raise RecipeError(f"densecrf: preset={ctx.params['preset']!r} is not known; use {', '.join(PRESETS)}.")
+        if ctx.params["mode"] not in ("labels", "alpha"):
+            raise RecipeError(f"densecrf: mode={ctx.params['mode']!r} is not known; use labels or alpha.")
+        return per_image(partial(_label, params=dict(ctx.params)), view, out, ctx, lambda i: (i.path, seeds[i.id]))
+
+
+def _label(job: tuple[Path, Any], params: dict[str, Any]) -> Any:
+    import numpy as np
+
+    from wsss_bench.toolbox.crf import PRESETS, dense_crf, unary_from_labels, unary_from_probabilities
+    from wsss_bench.view import read_image
+
+    path, seed = job
+    ids = np.concatenate([[0], seed.class_ids])
+    scores = seed.upsampled()
+    if not len(scores):
+        return np.zeros(seed.size, np.uint8)
+    if params["mode"] == "labels":
+        floor = np.full((1, *seed.size), np.float32(params["threshold"]))
+        unary = unary_from_labels(np.concatenate([floor, scores]).argmax(0), len(ids), float(params["gt_prob"]))
+    else:
+        background = (1 - scores.max(0, keepdims=True)).clip(0) ** float(params["alpha"])
+        unary = unary_from_probabilities(np.concatenate([background, scores]))
+    q = dense_crf(read_image(path), unary, PRESETS[params["preset"]])
+    return ids[q.argmax(0)].astype(np.uint8)
+
+
+plugin = DenseCrf()

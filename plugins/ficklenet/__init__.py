@@ -1,0 +1,1 @@
+"""FickleNet: many random selections of hidden units, one localisation map."""

@@ -1,0 +1,35 @@
+"""The default refiner: no refinement. The best class where it beats a constant background score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wsss_bench import LabelSet, LabelWriter, MethodCard, SeedSet, StageContext, WeakView, hookimpl
+from wsss_plugins._paths import defaults
+
+
+class Threshold:
+    """Argmax over classes against a constant background score."""
+
+    @hookimpl
+    def method_card(self) -> MethodCard:
+        """A utility's card."""
+        return MethodCard(name="threshold", version="1.0", stages=("refine",), defaults=defaults("threshold"))
+
+    @hookimpl
+    def refine(self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext) -> LabelSet:
+        """Write ``argmax`` labels; every pixel is labelled."""
+        from functools import partial
+
+        from wsss_bench.toolbox.parallel import per_image
+
+        return per_image(partial(_label, threshold=float(ctx.params["threshold"])), view, out, ctx, lambda i: seeds[i.id])
+
+
+def _label(seed: Any, threshold: float) -> Any:
+    from wsss_bench.toolbox.labels import labels_from_seed
+
+    return labels_from_seed(seed, threshold)
+
+
+plugin = Threshold()

@@ -1,0 +1,1 @@
+"""VWE: visual words encoder and hybrid spatial pooling."""

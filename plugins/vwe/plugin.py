@@ -1,0 +1,35 @@
+"""Visual words encoder and hybrid spatial pooling: a classifier that also learns a codebook of local patterns."""
+
+from __future__ import annotations
+
+from wsss_bench import MethodCard, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
+from wsss_plugins._paths import defaults
+
+
+class Vwe:
+    """A localizer; refinement and segmentation are other methods' (published with IRN and DeepLabV2)."""
+
+    @hookimpl
+    def method_card(self) -> MethodCard:
+        """VWE's card."""
+        return MethodCard(
+            name="vwe",
+            version="1.0",
+            stages=("localize",),
+            paper="Ru et al., Learning Visual Words for Weakly-Supervised Semantic Segmentation, IJCAI 2021",
+            defaults=defaults("vwe"),
+        )
+
+    @hookimpl
+    def localize(self, view: WeakView, out: SeedWriter, ctx: StageContext) -> SeedSet:
+        """Train with three losses, then write fused CAMs."""
+        from functools import partial
+
+        from wsss_bench.toolbox.classifier import train_classifier, write_seeds
+        from wsss_plugins.vwe.head import VweHead, fused_cam
+
+        model = train_classifier(view, ctx, partial(VweHead, params=ctx.params))
+        return write_seeds(model, view, out, ctx, fused_cam)
+
+
+plugin = Vwe()

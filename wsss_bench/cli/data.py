@@ -1,0 +1,126 @@
+"""``wsss-bench data``: look at a dataset, check it, make it ready."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from wsss_bench.cli._dataset import add_dataset_arguments, dataset_from_args
+from wsss_bench.errors import WsssError
+
+if TYPE_CHECKING:
+    from wsss_bench.data.base import Dataset, Finding
+
+HELP = "show, verify and prepare datasets"
+EXAMPLES = """\
+  wsss-bench data info                                              # the embedded shapes data
+  wsss-bench data verify --dataset voc2012 --data-root ~/data       # what is missing or broken, and how to get it
+  wsss-bench data prepare --dataset coco2014 --data-root ~/data     # rasterise the masks once
+  wsss-bench data prepare --dataset voc2012 --data-root ~/data --download
+"""
+
+VERBS = {
+    "info": "splits, counts and classes",
+    "verify": "check counts, missing or broken files, palettes, sizes, labels against masks; exit code 1 on errors",
+    "prepare": "draw the shapes data, rasterise COCO's masks; with --download, fetch and unpack first",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs and their flags."""
+    verbs = parser.add_subparsers(dest="data_verb", required=True, metavar="VERB")
+    for name, text in VERBS.items():
+        verb = verbs.add_parser(name, help=text, description=text.capitalize() + ".")
+        add_dataset_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print JSON instead of text")
+        if name == "prepare":
+            verb.add_argument("--download", action="store_true", help="fetch and unpack the archives into the data root first")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen verb; 0 when all is well, 1 when `verify` found errors."""
+    if args.data_verb == "prepare" and args.download:
+        from wsss_bench.data.download import download
+
+        download(args.dataset, args.data_root, progress=_ProgressLine())
+    dataset = dataset_from_args(args)
+    return {"info": _info, "verify": _verify, "prepare": _prepare}[args.data_verb](dataset, args.json)
+
+
+class _ProgressLine:
+    """Progress on standard error: one line that is rewritten on a terminal, every tenth part elsewhere."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, int] | None = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        live = sys.stderr.isatty()
+        step = (what, (100 if live else 10) * done // max(total, 1))
+        if step == self._last:
+            return
+        self._last = step
+        end = "\n" if not live or done >= total else ""
+        print(f"\r{what}: {done:,}/{total:,}" if live else f"{what}: {done:,}/{total:,}", end=end, file=sys.stderr, flush=True)
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    splits: dict[str, Any] = {}
+    for split in dataset.available_splits():
+        entry: dict[str, Any] = {"images": len(dataset.image_view(split))}
+        try:
+            view = dataset.weak_view(split)
+            tags = Counter(label for image in view for label in image.present)
+            entry["images_by_class"] = {name: tags[k] for k, name in enumerate(dataset.classes) if k}
+        except WsssError as error:
+            entry["labels"] = str(error)
+        splits[split] = entry
+    return {**dataset.facts(), "root": str(dataset.root), "class_names": list(dataset.classes), "images": splits}
+
+
+def _info(dataset: Dataset, as_json: bool) -> int:
+    facts = _describe(dataset)
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return 0
+    roles = {split: [role for role, of in facts["splits"].items() if of == split] for split in facts["images"]}
+    print(f"{facts['name']} ({facts['kind']}) at {facts['root']}")
+    print(f"labels: {facts['labels_source']}")
+    for split, entry in facts["images"].items():
+        print(f"  {split:<12} {entry['images']:>7,} images  {', '.join(roles[split])}")
+    trained = facts["images"].get(facts["splits"]["train"], {})
+    if "images_by_class" in trained:
+        counts = ", ".join(f"{name} {count:,}" for name, count in trained["images_by_class"].items())
+        print(f"classes in {facts['splits']['train']}: {counts}")
+    elif "labels" in trained:
+        print(f"no labels for {facts['splits']['train']}: {trained['labels']}")
+    return 0
+
+
+def _verify(dataset: Dataset, as_json: bool) -> int:
+    findings = dataset.verify(_ProgressLine())
+    tally = Counter(finding.level for finding in findings)
+    if as_json:
+        facts = {"name": dataset.name, "root": str(dataset.root), "errors": tally["error"], "warnings": tally["warning"]}
+        print(json.dumps({**facts, "findings": [asdict(f) for f in findings]}, indent=1))
+    else:
+        _print_findings(findings)
+        verdict = "broken" if tally["error"] else "usable"
+        print(f"{dataset.name} at {dataset.root}: {verdict} ({tally['error']} errors, {tally['warning']} warnings)")
+    return 1 if tally["error"] else 0
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        print(f"{finding.level:<8} {finding.where}: {finding.what}" + (f" {finding.fix}" if finding.fix else ""))
+
+
+def _prepare(dataset: Dataset, as_json: bool) -> int:
+    dataset.prepare(_ProgressLine())
+    facts = {"name": dataset.name, "root": str(dataset.root)}
+    print(json.dumps(facts) if as_json else f"{dataset.name} is ready at {dataset.root}")
+    return 0

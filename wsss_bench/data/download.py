@@ -1,0 +1,205 @@
+"""Fetch and unpack the official archives: resumable, checked, and never writing outside the data root."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from wsss_bench.data.base import ROOT_VARIABLE, Progress
+from wsss_bench.errors import DataError
+
+CHUNK = 1 << 20
+TIMEOUT = 60.0
+"""Seconds without a byte before a download counts as stalled; the same command resumes it."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file to fetch: its address, its MD5 where one is known for certain, and the folder under the root it unpacks into."""
+
+    url: str
+    md5: str | None = None
+    into: str = "."
+
+    @property
+    def name(self) -> str:
+        """The file name."""
+        return PurePosixPath(self.url).name
+
+
+ARCHIVES: dict[str, tuple[Archive, ...]] = {
+    "voc2012": (
+        Archive(
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+            "6cd6e144f989b92b3379bac3b3de84fd",
+        ),
+        Archive(
+            "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
+            "82b4d87ceb2ed10f6038a1cba92111cb",
+            "sbd",
+        ),
+    ),
+    "coco2014": (
+        Archive("http://images.cocodataset.org/annotations/annotations_trainval2014.zip"),
+        Archive("http://images.cocodataset.org/zips/train2014.zip"),
+        Archive("http://images.cocodataset.org/zips/val2014.zip"),
+    ),
+}
+
+
+def download(kind: str, root: Path | None, archives: Sequence[Archive] | None = None, progress: Progress | None = None) -> None:
+    """Fetch and unpack what a dataset needs into `root`; what is there already is not fetched again.
+
+    For VOC this ends with SBD's masks converted into ``SegmentationClassAug`` and ``train_aug.txt`` written.
+
+    Args:
+        kind: "voc2012" or "coco2014" ("shapes" needs no download and is left alone).
+        root: the data root (else the environment variable ``WSSS_BENCH_DATA_ROOT``); created where it does not exist.
+        archives: what to fetch instead of `ARCHIVES`.
+        progress: told the bytes of each file.
+
+    Raises:
+        DataError: no root, no connection, a wrong checksum, a damaged archive, or one that would write outside `root`.
+    """
+    if kind not in ARCHIVES:
+        return
+    place = root or os.environ.get(ROOT_VARIABLE)
+    if not place:
+        raise DataError(f"--download needs to know where to put {kind}: pass --data-root or set {ROOT_VARIABLE}.")
+    root = Path(place).expanduser()
+    for archive in ARCHIVES[kind] if archives is None else archives:
+        done = root / "archives" / f"{archive.name}.unpacked"
+        if done.exists():
+            continue
+        file = fetch(archive, root / "archives", progress)
+        unpack(file, root / archive.into, progress)
+        done.touch()
+        file.unlink()
+    if kind == "voc2012":
+        from wsss_bench.data.sbd import convert_sbd
+
+        convert_sbd(root, progress)
+
+
+def fetch(archive: Archive, folder: Path, progress: Progress | None = None) -> Path:
+    """Download one file into `folder`, going on where an interrupted download stopped; raises `DataError`."""
+    target, partial = folder / archive.name, folder / f"{archive.name}.part"
+    if target.exists():
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _stream(archive, partial, progress)
+    except (OSError, urllib.error.URLError, ValueError) as error:
+        raise DataError(
+            f"{archive.url} cannot be fetched ({error}). Run the same command again to go on where it stopped."
+        ) from error
+    if archive.md5 is not None and _md5(partial) != archive.md5:
+        partial.unlink()
+        raise DataError(
+            f"{archive.url}: the file that came is not the known one (MD5 differs from {archive.md5}). Fetch it again."
+        )
+    return partial.rename(target)
+
+
+def _stream(archive: Archive, partial: Path, progress: Progress | None) -> None:
+    """Append to the partial file until it is complete; a server that ignores the range starts it anew."""
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        # "Range not satisfiable" with the whole size: the download had ended just before the rename.
+        if error.code == 416 and error.headers.get("Content-Range", "").endswith(f"/{have}"):
+            return
+        raise
+    with closing(response):
+        resumed = have > 0 and response.status == 206
+        have = have if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else 0
+        with partial.open("ab" if resumed else "wb") as handle:
+            while chunk := response.read(CHUNK):
+                handle.write(chunk)
+                have += len(chunk)
+                if progress is not None:
+                    progress(f"fetching {archive.name}", have, max(total, have))
+    if total and have != total:
+        raise OSError(f"the connection ended after {have:,} of {total:,} bytes")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "md5").hexdigest()
+
+
+def unpack(archive: Path, root: Path, progress: Progress | None = None) -> None:
+    """Unpack a tar or zip under `root`; every name is checked before the first file is written.
+
+    Raises:
+        DataError: a damaged archive, or a member that is a link or a device or would land outside `root`.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                infos = [info for info in zipped.infolist() if not info.is_dir()]
+                targets = [_target(archive, root, info.filename) for info in infos]
+                _write_all(
+                    archive,
+                    ((zipped.open(info), target) for info, target in zip(infos, targets, strict=True)),
+                    len(infos),
+                    progress,
+                )
+        else:
+            with tarfile.open(archive) as tar:
+                members = [member for member in tar.getmembers() if not member.isdir()]
+                paths = [_tar_target(archive, root, member) for member in members]
+                streams = ((_open(tar, member), path) for member, path in zip(members, paths, strict=True))
+                _write_all(archive, streams, len(members), progress)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise DataError(f"archive {archive} cannot be unpacked ({error}). Delete it and run the command again.") from error
+
+
+def _open(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    stream = tar.extractfile(member)
+    if stream is None:
+        raise tarfile.ReadError(f"{member.name} has no content")
+    return stream
+
+
+def _tar_target(archive: Path, root: Path, member: tarfile.TarInfo) -> Path:
+    if not member.isreg():
+        raise DataError(
+            f"archive {archive}: {member.name!r} is a link or a device, which no dataset needs. Nothing was unpacked."
+        )
+    return _target(archive, root, member.name)
+
+
+def _target(archive: Path, root: Path, name: str) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]:
+        raise DataError(
+            f"archive {archive}: {name!r} would land outside {root}. Nothing was unpacked; do not trust this archive."
+        )
+    target = root / path
+    if not target.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"archive {archive}: {name!r} would land outside {root} through a link there. Remove the link.")
+    return target
+
+
+def _write_all(archive: Path, items: Iterator[tuple[IO[bytes], Path]], total: int, progress: Progress | None) -> None:
+    for number, (stream, target) in enumerate(items, 1):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with stream, target.open("wb") as handle:
+            shutil.copyfileobj(stream, handle, CHUNK)
+        if progress is not None:
+            progress(f"unpacking {archive.name}", number, total)

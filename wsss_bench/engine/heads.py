@@ -1,0 +1,70 @@
+"""Decode heads of the DeepLab family as WSSS papers use them, in mmseg's `BaseDecodeHead` shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+class _Summed(BaseDecodeHead):
+    """Branches whose class scores are summed."""
+
+    branches: nn.ModuleList
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        del self.conv_seg  # every branch ends in its own classifier
+
+    def forward(self, inputs: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+        """Class scores ``[B, C + 1, h, w]`` at the backbone's stride."""
+        x = self._transform_inputs(inputs)
+        return torch.stack([branch(x) for branch in self.branches]).sum(0)
+
+
+@MODELS.register_module()
+class DeepLabV1Head(_Summed):
+    """fc6 (3×3, dilated) – fc7 (1×1) – fc8 per dilation rate, with dropout, summed.
+
+    ``rates=(12,)`` is DeepLab-LargeFOV (SEC); ``rates=(6, 12, 18, 24)`` is DeepLab-ASPP (DSRG).
+    """
+
+    def __init__(self, rates: tuple[int, ...] = (6, 12, 18, 24), **kwargs: Any) -> None:
+        super().__init__(init_cfg=None, **kwargs)
+        self.branches = nn.ModuleList(self._branch(rate) for rate in rates)
+        _init_classifiers(self.branches)
+
+    def _branch(self, rate: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(self.in_channels, self.channels, 3, padding=rate, dilation=rate),
+            nn.ReLU(inplace=True),
+            nn.Dropout(self.dropout_ratio),
+            nn.Conv2d(self.channels, self.channels, 1),
+            nn.ReLU(inplace=True),
+            nn.Dropout(self.dropout_ratio),
+            nn.Conv2d(self.channels, self.num_classes, 1),
+        )
+
+
+@MODELS.register_module()
+class DeepLabV2Head(_Summed):
+    """Four dilated 3×3 classifiers, summed (DeepLabV2's ASPP for ResNet)."""
+
+    def __init__(self, rates: tuple[int, ...] = (6, 12, 18, 24), **kwargs: Any) -> None:
+        kwargs.setdefault("channels", 1)
+        super().__init__(init_cfg=None, **kwargs)
+        self.branches = nn.ModuleList(
+            nn.Sequential(nn.Dropout2d(self.dropout_ratio), nn.Conv2d(self.in_channels, self.num_classes, 3, padding=r, dilation=r))
+            for r in rates
+        )
+        _init_classifiers(self.branches)
+
+
+def _init_classifiers(branches: nn.ModuleList) -> None:
+    for branch in branches:
+        last = branch[-1]
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.zeros_(last.bias)

@@ -1,0 +1,209 @@
+"""One training: an mmengine `Runner` with checkpoints, resume, per-iteration seeding and progress."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from wsss_bench.engine.data import ScheduleSampler, TrainingSet
+from wsss_bench.engine.registry import register
+from wsss_bench.errors import ArtifactError
+from wsss_bench.paths import configs_dir
+from wsss_bench.rng import derive
+
+if TYPE_CHECKING:
+    from wsss_bench.context import StageContext
+
+WEIGHTS = "weights.pth"
+
+
+def iterations(params: Any, images: int) -> int:
+    """Training length: ``iterations`` if given, else ``epochs`` over `images` (last partial batch dropped, as IRN counts)."""
+    if params.get("iterations"):
+        return int(params["iterations"])
+    return max(1, int(params["epochs"]) * max(1, images // int(params["batch"])))
+
+
+def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[str, float] | None = None) -> ConfigDict:
+    """The mmengine config of one training, from `configs/_base_/training.py` and a method's parameters.
+
+    Args:
+        params: ``lr, momentum, weight_decay, batch`` and optionally ``schedule`` ("poly" | "step" | "constant"), ``power``,
+            ``step_every``, ``step_factor``, ``new_mult``, ``bias_mult``, ``bias_decay``, ``optimizer``, ``amp``, ``clip``.
+        total: iterations.
+        new: prefixes of the freshly initialised modules (learning rate times ``new_mult``).
+        fast: extra multipliers by prefix.
+    """
+    config = Config.fromfile(configs_dir() / "_base_" / "training.py")
+    kind = params.get("optimizer", "SGD")
+    optimizer: dict[str, Any] = {"type": kind, "lr": params["lr"], "weight_decay": params["weight_decay"]}
+    if kind == "SGD":
+        optimizer["momentum"] = params["momentum"]
+    wrapper: dict[str, Any] = {
+        "type": "AmpOptimWrapper" if params.get("amp") else "OptimWrapper",
+        "optimizer": optimizer,
+        "constructor": "GroupedOptimizer",
+        "paramwise_cfg": {
+            "new": list(new),
+            "new_mult": params.get("new_mult", 1.0),
+            "bias_mult": params.get("bias_mult", 1.0),
+            "bias_decay": params.get("bias_decay", True),
+            "fast": fast or {},
+        },
+    }
+    if params.get("amp"):
+        wrapper["dtype"] = {"bf16": "bfloat16", "fp16": "float16"}[params["amp"]]
+    if params.get("clip"):
+        wrapper["clip_grad"] = {"max_norm": params["clip"]}
+    config.optim_wrapper = wrapper
+    config.param_scheduler = _schedule(params, total)
+    config.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": total, "val_interval": total + 1}
+    return config
+
+
+def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
+    kind = params.get("schedule", "poly")
+    if kind == "poly":
+        return [{"type": "PolyLR", "power": params.get("power", 0.9), "eta_min": 0.0, "begin": 0, "end": total, "by_epoch": False}]
+    if kind == "step":
+        every = int(params["step_every"])
+        milestones = list(range(every, total, every))
+        return [{"type": "MultiStepLR", "milestones": milestones, "gamma": params["step_factor"], "by_epoch": False}]
+    return []
+
+
+def loader(data: TrainingSet, batch: int, seed: int, workers: int) -> DataLoader[Any]:
+    """A loader whose order and augmentation depend on the seed alone."""
+    return DataLoader(
+        data, batch_size=batch, sampler=ScheduleSampler(len(data), seed), num_workers=workers, drop_last=True,
+        persistent_workers=workers > 0, pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
+
+
+def seeded(build: Any, seed: int, name: str) -> Any:
+    """Call `build` with torch's generator seeded from (seed, name), so new layers start the same in every process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, name, "init"))
+        return build()
+
+
+def train(config: Any, ctx: StageContext, name: str = "train") -> Path:
+    """Run `config` (with keys ``model``: a module, ``data``: a `TrainingSet`, ``batch``, and `training_config`'s) to the end.
+
+    Returns the path of the final weights. A finished training is not run again, an interrupted one resumes from its last
+    checkpoint.
+
+    Raises:
+        ArtifactError: fewer images than one batch holds.
+    """
+    register()
+    work = ctx.scratch / name
+    final = work / WEIGHTS
+    if final.exists():
+        return final
+    work.mkdir(parents=True, exist_ok=True)
+    model, data, batch = config["model"], config["data"], int(config["batch"])
+    if len(data) < batch:
+        raise ArtifactError(f"{name}: {len(data)} images do not fill one batch of {batch}. Lower batch=… or add images.")
+    runner = _runner(config, model, loader(data, batch, derive(ctx.seed, name), _loader_workers(ctx)), ctx, name, work)
+    try:
+        runner.train()
+    finally:
+        _release(runner)
+    _save_weights(model, final)
+    for checkpoint in work.glob("*.pth"):
+        if checkpoint != final:
+            checkpoint.unlink()
+    return final
+
+
+def _loader_workers(ctx: StageContext) -> int:
+    return 0 if ctx.device == "cpu" else ctx.workers
+
+
+def _runner(config: Any, model: nn.Module, batches: DataLoader[Any], ctx: StageContext, name: str, work: Path) -> Runner:
+    from wsss_bench.engine.hooks import ReportProgress, SeedEveryIteration
+
+    total = config["train_cfg"]["max_iters"]
+    hooks = dict(config["default_hooks"])
+    hooks["checkpoint"] = {**hooks["checkpoint"], "interval": max(1, min(int(hooks["checkpoint"]["interval"]), math.ceil(total / 4)))}
+    model.to(torch.device(ctx.device))
+    runner = Runner(
+        model=model,
+        work_dir=str(work),
+        train_dataloader=batches,
+        train_cfg=dict(config["train_cfg"]),
+        optim_wrapper=dict(config["optim_wrapper"]),
+        param_scheduler=[dict(s) for s in config["param_scheduler"]] or None,
+        default_hooks=hooks,
+        custom_hooks=[SeedEveryIteration(ctx.seed, name), ReportProgress(ctx.progress, name)],
+        visualizer=_visualizer(ctx, f"{name}-{derive(str(work)) % 10**10}"),
+        log_level="ERROR",
+        resume=_resumable(work),
+        randomness={"seed": derive(ctx.seed, name, "global") % 2**31},
+        experiment_name=f"{name}-{derive(str(work)) % 10**10}",
+        default_scope="mmseg",
+    )
+    # Runner moves the model to the best device it finds; the user's --device has the last word.
+    model.to(torch.device(ctx.device))
+    return runner
+
+
+def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:
+    kinds = {"local": "LocalVisBackend", "tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend", "mlflow": "MLflowVisBackend"}
+    return {"type": "Visualizer", "name": name, "vis_backends": [{"type": kinds[v]} for v in ctx.visualizers]}
+
+
+def _resumable(work: Path) -> bool:
+    """Whether a checkpoint is there that can be read; an unreadable last one is dropped, so the training starts over."""
+    pointer = work / "last_checkpoint"
+    if not pointer.exists():
+        return False
+    checkpoint = work / Path(pointer.read_text().strip()).name
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=False)
+    except Exception:
+        pointer.unlink()
+        checkpoint.unlink(missing_ok=True)
+        return False
+    # The folder may have moved since.
+    pointer.write_text(str(checkpoint))
+    return True
+
+
+def _release(runner: Runner) -> None:
+    """Close log handlers and forget mmengine's process-wide instances of this run, so the next training starts clean."""
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.visualization import Visualizer
+
+    runner.visualizer.close()
+    for kind in (MMLogger, MessageHub, Visualizer):
+        kind._instance_dict.pop(runner.experiment_name, None)
+    for handler in list(runner.logger.handlers):
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+            runner.logger.removeHandler(handler)
+
+
+def _save_weights(model: nn.Module, path: Path) -> None:
+    from wsss_bench.artifacts import write_atomic
+
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    write_atomic(path, lambda handle: torch.save(state, handle), durable=True)
+
+
+def load_weights(model: nn.Module, path: Path, device: str = "cpu") -> nn.Module:
+    """Load weights that `train` wrote (``weights_only=True``) and move the model to `device` in eval mode."""
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise ArtifactError(f"checkpoint {path} cannot be loaded ({error}). Delete its folder and run the command again.") from error
+    return model.to(torch.device(device)).eval()

@@ -1,0 +1,163 @@
+"""Where a number comes from: command, versions, git state, hardware, time and memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from wsss_bench.paths import PACKAGE, checkout
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmsegmentation",
+    "pydensecrf2",
+    "numpy",
+    "opencv-python",
+    "pillow",
+)
+"""Distributions whose versions can change a number."""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python, of the harness (with its git commit in a checkout) and of `PACKAGES`; imports none of them."""
+    from wsss_bench import __version__
+
+    found = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "wsss-bench": __version__,
+    }
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    commit = git_state()
+    return {**found, "git": commit} if commit else found
+
+
+def git_state() -> str | None:
+    """The checkout's commit, with ``+changes`` where tracked files differ from it; None in a wheel or without git."""
+    root = checkout()
+    if root is None or not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout.strip()
+
+
+@cache
+def harness_digest() -> str:
+    """Digest of the code that trains and predicts besides the plugins: engine, toolbox and what passes between stages."""
+    import hashlib
+
+    files = [p for room in ("engine", "toolbox") for p in sorted((PACKAGE / room).rglob("*.py"))]
+    digest = hashlib.sha256()
+    for path in [*files, PACKAGE / "artifacts.py", PACKAGE / "rng.py"]:
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def device_name(device: str) -> str:
+    """``cpu (model name, cores)`` or the accelerator's name."""
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    return f"cpu ({_cpu_model()}, {os.cpu_count()} cores)"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def portable(value: Any) -> Any:
+    """`value` with every absolute path cut to its last part, so a record says nothing of the machine it was made on."""
+    if isinstance(value, str | Path):
+        text = str(value)
+        head, equals, tail = text.partition("=")
+        if equals and os.path.isabs(tail):
+            return f"{head}={Path(tail).name}"
+        return Path(text).name if os.path.isabs(text) else text
+    if isinstance(value, Mapping):
+        return {str(key): portable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(item) for item in value]
+    return value
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """The command line as typed, without this machine's paths."""
+    return ["wsss-bench", *(str(portable(argument)) for argument in arguments)]
+
+
+class Meter:
+    """Measures wall time and peak memory of a block: ``seconds``, ``peak_mb`` (resident, sampled), ``peak_gpu_mb``."""
+
+    def __init__(self, device: str = "cpu", interval: float = 0.2) -> None:
+        self._device, self._interval = device, interval
+        self._stop = threading.Event()
+        self._peak = 0.0
+        self.facts: dict[str, float] = {}
+
+    def __enter__(self) -> Meter:
+        self._start = time.monotonic()
+        self._reset_gpu()
+        self._thread = threading.Thread(target=self._sample, name="wsss-bench-meter", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._peak = max(self._peak, resident_mb())
+        self.facts = {"seconds": round(time.monotonic() - self._start, 3), "peak_mb": round(self._peak, 1), **self._gpu()}
+
+    def _sample(self) -> None:
+        while not self._stop.wait(self._interval):
+            self._peak = max(self._peak, resident_mb())
+
+    def _reset_gpu(self) -> None:
+        if self._device.startswith("cuda") and "torch" in sys.modules:
+            sys.modules["torch"].cuda.reset_peak_memory_stats(self._device)
+
+    def _gpu(self) -> dict[str, float]:
+        if not (self._device.startswith("cuda") and "torch" in sys.modules):
+            return {}
+        return {"peak_gpu_mb": round(sys.modules["torch"].cuda.max_memory_allocated(self._device) / 2**20, 1)}
+
+
+def resident_mb() -> float:
+    """Memory this process holds now, in MiB (its maximum so far where the system does not say)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,231 @@
+"""The store: one folder per stage key, locked while it is computed, finished when ``commit.json`` is there.
+
+<root>/<stage>/<key[:16]>/spec.json     what the key is the hash of
+                          out/          the artifact
+                          scratch/      checkpoints and the like, deleted once the stage is committed
+                          files.json    size and SHA-256 of every file of the artifact
+                          commit.json   written last; without it the folder is unfinished and is continued in place
+<root>/<stage>/<key[:16]>.lock          held (flock) by the process that computes; released by the kernel when it dies
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from wsss_bench.artifacts import read_json, write_json
+from wsss_bench.errors import ArtifactError
+
+COMMIT, SPEC, FILES = "commit.json", "spec.json", "files.json"
+
+DONE, RUNNING, UNFINISHED, TODO = "done", "running", "unfinished", "to do"
+
+
+def canonical(payload: object) -> str:
+    """JSON with sorted keys and no spaces; tuples become lists, paths and other objects are refused with `TypeError`."""
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content; raises `ArtifactError` when it cannot be read."""
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """Everything a stage's result depends on.
+
+    Attributes:
+        stage: ``localize``, ``refine``, …; the folder in the store.
+        parts: what is hashed: method, parameters, seed, input keys, data fingerprint, hook contract.
+    """
+
+    stage: str
+    parts: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the canonical JSON of stage and parts, in hex."""
+        return hashlib.sha256(canonical({"stage": self.stage, **self.parts}).encode()).hexdigest()
+
+
+class StageFolder:
+    """One stage's folder in the store."""
+
+    def __init__(self, root: Path, spec: StageSpec) -> None:
+        self.spec = spec
+        self.path = root / spec.stage / spec.key[:16]
+        self.out = self.path / "out"
+        self.scratch = self.path / "scratch"
+        self._lock_file = self.path.with_suffix(".lock")
+
+    def commit_record(self) -> dict[str, Any] | None:
+        """What was committed, or None while the stage is unfinished.
+
+        Raises:
+            ArtifactError: the folder belongs to another key that begins alike, or its commit is unreadable.
+        """
+        if not (self.path / COMMIT).exists():
+            return None
+        record: dict[str, Any] = read_json(self.path / COMMIT)
+        if record.get("key") != self.spec.key:
+            raise ArtifactError(f"{self.path} was committed under another key. Delete the folder and run the command again.")
+        return record
+
+    def state(self) -> str:
+        """`DONE`, `RUNNING` (some process holds the lock), `UNFINISHED` or `TODO`."""
+        if (self.path / COMMIT).exists():
+            return DONE
+        if self.locked():
+            return RUNNING
+        return UNFINISHED if self.path.exists() else TODO
+
+    def locked(self) -> bool:
+        """Whether a living process is computing this stage."""
+        try:
+            with self._lock_file.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    @contextmanager
+    def lock(self, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the stage exclusively; calls `on_wait` first where another process has it."""
+        handle = _acquire(self._lock_file, on_wait)
+        try:
+            yield
+        finally:
+            handle.close()
+
+    def remove(self) -> bool:
+        """Delete the folder and its lock file unless a process is working on it; returns whether it did."""
+        if self.locked():
+            return False
+        with self.lock():
+            # The commit goes first: an interrupted removal must not leave a folder that counts as finished.
+            (self.path / COMMIT).unlink(missing_ok=True)
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._lock_file.unlink(missing_ok=True)
+        return True
+
+    def begin(self) -> None:
+        """Make the folder and write the spec; keeps what an interrupted process left."""
+        try:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            self.out.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(f"cannot write {self.path}: {error.strerror}. Choose another --work-dir.") from error
+        write_json(self.path / SPEC, {"stage": self.spec.stage, "key": self.spec.key, "parts": self.spec.parts})
+
+    def whole(self) -> bool:
+        """Whether the work was done and only the commit is missing: every file is there and has its listed digest."""
+        return (self.path / FILES).exists() and not _changed_files(self.path)
+
+    def list_files(self) -> None:
+        """Flush the artifact to the disk and list size and digest of every file; from here on the work counts as done."""
+        files = {}
+        for path in sorted(p for p in self.out.rglob("*") if p.is_file()):
+            _flush(path)
+            files[path.relative_to(self.out).as_posix()] = [path.stat().st_size, file_digest(path)]
+        write_json(self.path / FILES, files)
+
+    def commit(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Write ``commit.json`` after `list_files`, then drop the scratch folder; returns the record."""
+        record = {**facts, "key": self.spec.key, "stage": self.spec.stage, "files": file_digest(self.path / FILES)}
+        write_json(self.path / COMMIT, record)
+        self.clean()
+        return record
+
+    def clean(self) -> None:
+        """Drop the scratch folder of a committed stage."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def problems(self) -> list[str]:
+        """Re-hash a committed artifact: every file that is missing, changed or foreign, as sentences."""
+        return verify_folder(self.path)
+
+
+class Store:
+    """The stages computed under one work dir."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, spec: StageSpec) -> StageFolder:
+        """The folder of a stage, finished or not."""
+        return StageFolder(self.root, spec)
+
+    def folders(self) -> list[Path]:
+        """Every stage folder on disk, sorted."""
+        return sorted(path.parent for path in self.root.glob(f"*/*/{SPEC}"))
+
+    def read(self, path: Path) -> StageFolder:
+        """The stage folder at `path`, from its spec file."""
+        content = read_json(path / SPEC)
+        return StageFolder(self.root, StageSpec(content["stage"], content["parts"]))
+
+
+def verify_folder(path: Path) -> list[str]:
+    """Re-hash a committed stage folder; returns what is wrong with it, as sentences."""
+    try:
+        record = read_json(path / COMMIT)
+        same = record.get("files") == file_digest(path / FILES)
+        return _changed_files(path) if same else [f"{FILES} does not match {COMMIT}."]
+    except ArtifactError as error:
+        return [str(error)]
+
+
+def _changed_files(path: Path) -> list[str]:
+    files, out = read_json(path / FILES), path / "out"
+    there = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    found = [f"{name} is missing." for name in sorted(set(files) - there)]
+    found += [f"{name} was added after the commit." for name in sorted(there - set(files))]
+    found += [f"{name} has changed." for name in sorted(there & set(files)) if files[name][1] != file_digest(out / name)]
+    return found
+
+
+def _acquire(path: Path, on_wait: Callable[[], None]) -> IO[bytes]:
+    """Open (and create) a lock file and hold it; raises `ArtifactError` where the folder cannot be written."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("ab")
+        except OSError as error:
+            raise ArtifactError(f"cannot write {path}: {error.strerror}. Choose another --work-dir.") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        # Whoever held it may have removed the stage and this file with it; then the lock is on nothing.
+        try:
+            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                return handle
+        except FileNotFoundError:
+            pass
+        handle.close()
+
+
+def _flush(path: Path) -> None:
+    """Put a file's content on the disk, so that a commit never outlives what it commits, even in a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,28 @@
+"""One way to compile hot loops: numba, cached on disk, without the interpreter lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def jit(function: _F) -> _F:
+    """Compile `function` on first call, cached on disk; where no cache folder is writable, compile once per process."""
+    return _compile(function)
+
+
+def fast_jit(function: _F) -> _F:
+    """`jit` that may reorder floating-point sums and assumes finite numbers; for loops whose result is rounded anyway."""
+    return _compile(function, fastmath=True, error_model="numpy")
+
+
+def _compile(function: _F, **options: Any) -> _F:
+    try:
+        compiled = numba.njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError:
+        compiled = numba.njit(nogil=True, **options)(function)
+    return compiled  # type: ignore[no-any-return]

@@ -1,0 +1,139 @@
+"""Deep seeded region growing (Huang et al., CVPR 2018, section 3.3) on small label grids.
+
+Two implementations that agree bit for bit: a compiled flood from the cues, and a connected-component version on
+`scipy.ndimage` that serves as its oracle in the tests and as fallback where numba is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from wsss_bench.view import IGNORE
+
+_EIGHT = np.ones((3, 3), np.int64)
+
+
+def grow(
+    cues: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    present: Sequence[int],
+    theta_f: float = 0.85,
+    theta_b: float = 0.99,
+    *,
+    conduct: bool = True,
+) -> NDArray[np.uint8]:
+    """Grow cues into the 8-connected cells on which the network is sure of the same class.
+
+    DSRG's *released* rule. Per cell take the best class among background and `present`, and its probability v. A label
+    map starts from the cues and is overwritten by that class where v > `theta_f` (background: also v > `theta_b`).
+    An 8-connected component of one class is accepted if it contains a cue cell of that class; all its cells become cues of
+    the class, except those that carry another class's cue. Cues are never removed.
+
+    Args:
+        cues: ``uint8 [h, w]``, 0 = background, 1..C = foreground, 255 = no cue.
+        probs: ``float32 [C+1, h, w]``, probabilities; NaN never wins.
+        present: ids of the tagged foreground classes, each in 1..C; background always counts as present.
+        theta_f: threshold on foreground (and on everything), strict.
+        theta_b: additional threshold on background, strict.
+        conduct: True: cells with a foreign cue, on which the network disagrees with that cue, let growth through without
+            being relabelled (released code). False: growth starts at every cue cell and visits only unlabelled cells
+            (the paper's text).
+
+    Returns:
+        ``uint8 [h, w]``, the grown cues: a superset of `cues`.
+
+    Raises:
+        ValueError: shapes, dtypes, or class ids break the contract above.
+    """
+    return grow_batch(cues[None], probs[None], [present], theta_f, theta_b, conduct=conduct)[0]
+
+
+def grow_batch(
+    cues: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    present: Sequence[Sequence[int]],
+    theta_f: float = 0.85,
+    theta_b: float = 0.99,
+    *,
+    conduct: bool = True,
+) -> NDArray[np.uint8]:
+    """`grow` for a batch: ``uint8 [B, h, w]`` cues, ``float32 [B, C+1, h, w]`` probabilities, one `present` per image.
+
+    Releases the interpreter lock while it runs. Raises ValueError as `grow` does.
+    """
+    tagged = _tag_matrix(cues, probs, present)
+    try:
+        from wsss_bench.toolbox import _growing_numba
+    except ImportError:
+        grown = cues.copy()
+        for image, tags in enumerate(tagged):
+            grown[image] = _by_components(cues[image], probs[image], tags, theta_f, theta_b, conduct)
+        return grown
+    return _growing_numba.grow_batch(
+        np.ascontiguousarray(cues), np.ascontiguousarray(probs), tagged, np.float32(theta_f), np.float32(theta_b), conduct
+    )
+
+
+def grow_reference(
+    cues: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    present: Sequence[int],
+    theta_f: float = 0.85,
+    theta_b: float = 0.99,
+    *,
+    conduct: bool = True,
+) -> NDArray[np.uint8]:
+    """`grow`, by connected components of `scipy.ndimage`; same contract, same bits, needs no compiler."""
+    tagged = _tag_matrix(cues[None], probs[None], [present])[0]
+    return _by_components(cues, probs, tagged, theta_f, theta_b, conduct)
+
+
+def _by_components(
+    cues: NDArray[np.uint8], probs: NDArray[np.float32], tagged: NDArray[np.bool_], theta_f: float, theta_b: float, conduct: bool
+) -> NDArray[np.uint8]:
+    classes = np.flatnonzero(tagged)
+    planes = np.where(np.isnan(probs[classes]), np.float32(-1), probs[classes])
+    best, value = classes[planes.argmax(axis=0)], planes.max(axis=0)
+    sure = (value > np.float32(theta_f)) & ((best != 0) | (value > np.float32(theta_b)))
+    labels = np.where(sure, best, cues)
+    grown = cues.copy()
+    for c in classes:
+        if conduct:
+            region, starts = labels == c, (labels == c) & (cues == c)
+        else:
+            starts = cues == c
+            region = starts | ((labels == c) & (cues == IGNORE))
+        components, _ = ndimage.label(region, structure=_EIGHT)
+        accepted = np.isin(components, np.unique(components[starts])) & region
+        grown[accepted & (cues == IGNORE)] = c
+    return grown
+
+
+def _tag_matrix(cues: NDArray[np.uint8], probs: NDArray[np.float32], present: Sequence[Sequence[int]]) -> NDArray[np.bool_]:
+    """Check a batch against the contract of `grow`; return ``bool [B, C+1]``, background always on."""
+    if cues.ndim != 3 or probs.ndim != 4 or (cues.shape[0], *cues.shape[1:]) != (probs.shape[0], *probs.shape[2:]):
+        raise ValueError(
+            f"region growing: cues {cues.shape} must be [B, h, w] on the grid of probs {probs.shape} [B, C+1, h, w]."
+        )
+    if cues.dtype != np.uint8 or probs.dtype != np.float32:
+        raise ValueError(
+            f"region growing: cues must be uint8 and probs float32, not {cues.dtype} and {probs.dtype}; convert them first."
+        )
+    channels = probs.shape[1]
+    foreign = cues[(cues >= channels) & (cues != IGNORE)]
+    if foreign.size:
+        raise ValueError(
+            f"region growing: cue value {foreign[0]} has no channel in probs (C+1 = {channels}); use 0..{channels - 1} or 255."
+        )
+    tagged = np.zeros((len(probs), channels), np.bool_)
+    if len(present) != len(probs):
+        raise ValueError(f"region growing: {len(present)} lists of present classes for {len(probs)} images; give one per image.")
+    for row, classes in zip(tagged, present, strict=True):
+        if any(not 0 <= c < channels for c in classes):
+            raise ValueError(f"region growing: present classes {list(classes)} must lie in 1..{channels - 1}.")
+        row[[0, *classes]] = True
+    return tagged
