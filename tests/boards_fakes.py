@@ -31,7 +31,9 @@ def noisy(mask: np.ndarray, error: float, seed: int) -> np.ndarray:
     return np.where(wrong, rng.integers(0, 4, mask.shape), clean).astype(np.uint8)
 
 
-def add_run(folder: Path, recipe: str, *, seed: int = 0, error: float = 0.3, images: int = 30, gallery: bool = False, **changes: Any) -> RunRecord:
+def add_run(
+    folder: Path, recipe: str, *, seed: int = 0, error: float = 0.3, images: int = 30, gallery: bool = False, **changes: Any
+) -> RunRecord:
     """Write one run with counts of every kind below `folder` and return its record."""
     run_id = changes.pop("run_id", f"{recipe.replace('/', '-')}-{seed}")
     dataset = {

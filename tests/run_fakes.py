@@ -174,11 +174,11 @@ def fake_predict(segmentor: Any, view: Any, out: Any, out_crf: Any, ctx: Any) ->
 
 def install(monkeypatch: Any, root: Path) -> None:
     """Let the command line use the tiny dataset and the fake engine."""
-    import wsss_bench.engine
+    from wsss_bench import pipeline
     from wsss_bench.cli import _dataset
 
     monkeypatch.setattr(_dataset, "dataset_from_args", lambda args: TinyDataset(root))
-    monkeypatch.setattr(wsss_bench.engine, "predict", fake_predict, raising=False)
+    monkeypatch.setattr(pipeline, "predict_images", fake_predict)
 
 
 class Patch:

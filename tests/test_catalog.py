@@ -285,3 +285,14 @@ def test_bundled_methods_load_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_plugin_of_today_works_when_a_hook_gains_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wsss_bench import hookspecs
+
+    def refine(view, seeds, previous, out, ctx, budget):  # type: ignore[no-untyped-def]
+        """The hook of tomorrow."""
+
+    monkeypatch.setattr(hookspecs, "refine", hookspecs.hookspec(firstresult=True)(refine))
+    assert signature("refine").endswith("budget)")
+    assert call_hook(_plugin("return view"), "refine", "mine", {**ARGUMENTS, "view": 5, "budget": 1}) == 5

@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,6 @@ from wsss_bench import toolbox
 from wsss_bench.errors import WsssError
 from wsss_bench.toolbox import _meanfield, _permutohedral, crf
 from wsss_bench.toolbox.crf import PRESETS, CrfParams, crf_labels, dense_crf, dense_crf_shared
-from wsss_bench.toolbox.crf_exact import meanfield_exact
 
 BACKENDS = ["pydensecrf", "numba"]
 
@@ -36,39 +35,6 @@ def beliefs(rng: np.random.Generator, k: int, h: int, w: int) -> np.ndarray:
     logits = np.stack([cv2.resize(rng.normal(0, 2, (5, 6)).astype(np.float32), (w, h)) for _ in range(k)])
     powers = np.exp(logits - logits.max(axis=0))
     return (powers / powers.sum(axis=0)).astype(np.float32)
-
-
-def two_regions(rng: np.random.Generator, k: int = 21) -> tuple[np.ndarray, np.ndarray]:
-    rows, columns = np.mgrid[:41, :41]
-    disc = (rows - 20) ** 2 + (columns - 18) ** 2 < 12**2
-    image = np.where(disc[..., None], (180, 90, 60), (60, 120, 170)) + rng.normal(0, 8, (41, 41, 3))
-    logits = rng.normal(0, 0.3, (k, 41, 41))
-    logits[0] += 2.0 * ~disc
-    logits[5] += 2.0 * disc
-    powers = np.exp(logits)
-    return np.clip(image, 0, 255).astype(np.uint8), (powers / powers.sum(axis=0)).astype(np.float32)
-
-
-def double_sum_mean_field(image: np.ndarray, unary: np.ndarray, p: CrfParams) -> np.ndarray:
-    """Mean field from its definition, pair by pair, in double."""
-    h, w = unary.shape[1:]
-    smooth, appearance = np.zeros((h * w, h * w)), np.zeros((h * w, h * w))
-    for i in range(h * w):
-        for j in range(h * w):
-            place = (i // w - j // w) ** 2 + (i % w - j % w) ** 2
-            colour = ((image.reshape(-1, 3)[i].astype(float) - image.reshape(-1, 3)[j]) ** 2).sum()
-            smooth[i, j] = math.exp(-place / (2 * p.gauss_sxy**2))
-            appearance[i, j] = math.exp(-place / (2 * p.bilateral_sxy**2) - colour / (2 * p.bilateral_srgb**2))
-    kernel = np.zeros_like(smooth)
-    for part, weight in ((smooth, p.gauss_compat), (appearance, p.bilateral_compat)):
-        norm = 1 / np.sqrt(part.sum(axis=1))
-        kernel += weight * part * norm[:, None] * norm
-    energies = unary.reshape(len(unary), -1).astype(float)
-    q = np.exp(-energies) / np.exp(-energies).sum(axis=0)
-    for _ in range(p.iterations):
-        powers = np.exp(-energies + q @ kernel)
-        q = powers / powers.sum(axis=0)
-    return q.reshape(unary.shape)
 
 
 def test_published_constants():
@@ -110,11 +76,16 @@ def test_probability_energies_need_no_normalisation_and_have_a_floor():
 def test_both_back_ends_give_the_same_marginals(preset, labels):
     rng = np.random.default_rng(labels)
     image, probs = photo(rng, 61, 83), beliefs(rng, labels, 61, 83)
-    theirs, ours = (dense_crf(image, crf.unary_from_probabilities(probs), PRESETS[preset], b) for b in BACKENDS)
-    assert np.array_equal(theirs.argmax(0), ours.argmax(0))
-    assert np.abs(theirs - ours).max() <= 1e-4
-    assert np.allclose(ours.sum(axis=0), 1, atol=1e-5)
-    assert not np.array_equal(ours.argmax(0), probs.argmax(0)), "the CRF changed nothing, so this compares nothing"
+    unary = crf.unary_from_probabilities(probs)
+    # Three steps show that both compute the same. Ten amplify rounding where two labels tie: moving an energy by its
+    # last bit moves pydensecrf's own marginals by up to 2e-4 on such cells.
+    for iterations, tolerance in ((3, 1e-5), (10, 1e-3)):
+        theirs, ours = (dense_crf(image, unary, replace(PRESETS[preset], iterations=iterations), b) for b in BACKENDS)
+        assert np.array_equal(theirs.argmax(0), ours.argmax(0))
+        assert np.abs(theirs - ours).max() <= tolerance
+        assert np.quantile(np.abs(theirs - ours), 0.999) <= 2e-5
+        assert np.allclose(ours.sum(axis=0), 1, atol=1e-5)
+        assert not np.array_equal(ours.argmax(0), probs.argmax(0)), "the CRF changed nothing, so this compares nothing"
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 20), st.integers(1, 6), st.integers(0, 5))
@@ -259,7 +230,9 @@ def test_threads_do_not_disturb_each_other():
     image, unary = photo(rng, 60, 70), crf.unary_from_probabilities(beliefs(rng, 3, 60, 70))
     expected = dense_crf(image, unary, PRESETS["dsrg"], "numba")
     results: list[np.ndarray] = []
-    threads = [threading.Thread(target=lambda: results.append(dense_crf(image, unary, PRESETS["dsrg"], "numba"))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: results.append(dense_crf(image, unary, PRESETS["dsrg"], "numba"))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -306,41 +279,6 @@ def test_unknown_options_are_refused():
         dense_crf(image, unary, PRESETS["dsrg"], "cuda")
     with pytest.raises(ValueError, match="likely"):
         crf_labels(image, unary, PRESETS["dsrg"], "some")
-
-
-def test_exact_mean_field_is_its_definition():
-    rng = np.random.default_rng(10)
-    image, unary = rng.integers(0, 256, (2, 5, 6, 3), dtype=np.uint8), rng.normal(0, 1, (2, 3, 5, 6)).astype(np.float32)
-    params = CrfParams(4, 1.5, 2, 3, 60, 5)
-    q = meanfield_exact(torch.tensor(image).float(), torch.tensor(unary), params).numpy()
-    for i in range(2):
-        assert np.abs(q[i] - double_sum_mean_field(image[i], unary[i], params)).max() < 1e-5
-
-
-def test_exact_mean_field_matches_the_lattice_on_the_training_grid():
-    rng = np.random.default_rng(11)
-    image, probs = two_regions(rng)
-    params = PRESETS["dsrg"].scaled(12)
-    for unary in (crf.unary_from_probabilities(probs), -probs):
-        lattice = dense_crf(image, unary, params, "pydensecrf")
-        exact = meanfield_exact(torch.tensor(image[None]).float(), torch.tensor(unary[None]), params)[0].numpy()
-        assert np.array_equal(lattice.argmax(0), exact.argmax(0))
-        assert np.abs(lattice - exact).mean() <= 1.5e-3
-
-
-def test_probabilities_as_energies_hold_the_crf_back():
-    image, probs = two_regions(np.random.default_rng(12))
-    params = PRESETS["dsrg"].scaled(12)
-    sure = {name: (dense_crf(image, u, params).max(0) > 0.99).mean() for name, u in (("log", -np.log(probs)), ("p", -probs))}
-    assert sure["log"] == 1.0
-    assert 0.01 < sure["p"] < 0.3
-
-
-def test_exact_mean_field_gives_no_gradient_and_refuses_another_grid():
-    unary = torch.zeros(1, 2, 4, 4, requires_grad=True)
-    assert not meanfield_exact(torch.zeros(1, 4, 4, 3), unary, PRESETS["dsrg"]).requires_grad
-    with pytest.raises(ValueError, match="grid"):
-        meanfield_exact(torch.zeros(1, 8, 8, 3), unary, PRESETS["dsrg"])
 
 
 def test_import_needs_neither_torch_nor_numba_nor_pydensecrf():

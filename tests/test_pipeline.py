@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from run_fakes import TinyDataset, fake_predict, write_plugin
 
-import wsss_bench.engine
+from wsss_bench import pipeline
 from wsss_bench.artifacts import LabelSet
 from wsss_bench.boards.records import load_records
 from wsss_bench.catalog import Catalog
@@ -65,7 +65,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls.log"))
-    monkeypatch.setattr(wsss_bench.engine, "predict", fake_predict, raising=False)
+    monkeypatch.setattr(pipeline, "predict_images", fake_predict)
     return Bench(tmp_path)
 
 
@@ -393,3 +393,35 @@ def test_a_removed_stage_is_locked_meanwhile_and_computed_again(bench: Bench) ->
     bench.calls()
     bench.run("alpha")
     assert bench.calls() == ["alpha localize"]
+
+
+def test_a_shapes_run_has_a_gallery(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    monkeypatch.setattr(TinyDataset, "kind", "shapes")
+    bench.plugin("alpha")
+    path = record_run(bench.run("alpha"), bench.source, bench.folder / "boards", ["run"], "cpu")
+    names = sorted(p.name for p in (path.parent / "gallery").iterdir())
+    train = [f"im{n:02d}_{what}.png" for n in (0, 2, 4) for what in ("image", "labels", "seeds", "truth")]
+    val = [f"im{n:02d}_{what}.png" for n in (8, 9, 10) for what in ("image", "prediction", "truth")]
+    assert names == sorted(train + val)
+    maps = [np.asarray(Image.open(path.parent / "gallery" / f"im04_{what}.png")) for what in ("seeds", "labels", "truth")]
+    assert np.array_equal(maps[0], maps[2])
+    assert np.array_equal(maps[1], maps[2])
+
+
+def test_a_stage_computed_by_other_harness_code_is_reused_and_said_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wsss_bench.progress import Observer
+
+    class Notes(Observer):
+        lines: ClassVar[list[str]] = []
+
+        def note(self, text: str) -> None:
+            self.lines.append(text)
+
+    bench.plugin("alpha")
+    bench.run("alpha")
+    monkeypatch.setattr(pipeline, "harness_digest", lambda: "other")
+    CellRunner(bench.cell("alpha"), bench.source, bench.store, Settings(), Notes()).run()
+    assert Notes.lines[0] == "alpha seed 0: localize was computed by other code of the engine or toolbox and is reused."
+    assert len(Notes.lines) == 4

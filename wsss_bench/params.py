@@ -245,7 +245,9 @@ def put(params: Params, key: str, value: Any, where: str) -> None:
         put(params[node], ".".join(rest), value, where)
         return
     old = params[node]
-    if isinstance(old, dict) and isinstance(value, Mapping) and "_delete_" in value:  # mmengine's word for "replace, do not merge"
+    if (
+        isinstance(old, dict) and isinstance(value, Mapping) and "_delete_" in value
+    ):  # mmengine's word for "replace, do not merge"
         params[node] = {key: item for key, item in value.items() if key != "_delete_"}
         return
     if isinstance(old, dict) and isinstance(value, Mapping) and old:

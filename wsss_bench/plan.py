@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +61,19 @@ class Cell:
     profile: str
     steps: tuple[Step, ...]
 
-    @property
+    @cached_property
     def label(self) -> str:
         """What displays call it: the recipe and the seed."""
         return f"{self.resolved.recipe} seed {self.seed}"
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Names the cell over repetitions of the same command, whatever the code is by now."""
         passed = {stage: key_params(params.passed) for stage, params in self.resolved.params.items()}
         identity = canonical([str(self.resolved.recipe), self.dataset, self.seed, self.profile, passed])
         return f"{self.dataset}-{self.resolved.recipe.slug}-s{self.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Names the result: equal only for equal stage keys."""
         keys = canonical([step.spec.key for step in self.steps])
@@ -164,8 +164,14 @@ def key_params(value: Any) -> Any:
         return [key_params(item) for item in value]
     if isinstance(value, Path) or (isinstance(value, str) and ("/" in value or "." in value)):
         path = Path(value)
-        return {"file": path.name, "sha256": file_digest(path)} if path.is_file() else str(value)
+        return {"file": path.name, "sha256": _digest(path, path.stat().st_mtime_ns)} if path.is_file() else str(value)
     return value
+
+
+@lru_cache
+def _digest(path: Path, changed: int) -> str:
+    """A file's digest, read once for all cells; `changed` (its time stamp) makes an edited file a new one."""
+    return file_digest(path)
 
 
 def plugin_params(params: StageParams) -> dict[str, Any]:

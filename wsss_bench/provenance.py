@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -29,6 +30,9 @@ PACKAGES = (
     "pillow",
 )
 """Distributions whose versions can change a number."""
+
+_ABSOLUTE = re.compile(r"(^|[=\[(,'\"\s])((?:/[^/\s,\])'\"]+)+)/?")
+"""An absolute path at the start of a text or after ``= [ ( ,``, a quote or a space; not the slashes of a recipe."""
 
 
 @cache
@@ -99,11 +103,7 @@ def _cpu_model() -> str:
 def portable(value: Any) -> Any:
     """`value` with every absolute path cut to its last part, so a record says nothing of the machine it was made on."""
     if isinstance(value, str | Path):
-        text = str(value)
-        head, equals, tail = text.partition("=")
-        if equals and os.path.isabs(tail):
-            return f"{head}={Path(tail).name}"
-        return Path(text).name if os.path.isabs(text) else text
+        return _ABSOLUTE.sub(lambda found: found[1] + Path(found[2]).name, str(value))
     if isinstance(value, Mapping):
         return {str(key): portable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

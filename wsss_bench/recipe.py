@@ -192,15 +192,14 @@ def expand(recipe: Recipe, implements: Callable[[str], tuple[str, ...]], card_re
         RecipeError: an unknown method, or a method picked for a stage that it does not implement.
     """
     owner = next(slot.name for slot in recipe.slots if slot.name not in (OWN, NONE))
-    slots, params, free = recipe.slots, {stage: dict[str, Any]() for stage in STAGES}, dict[str, Any]()
+    slots = recipe.slots
+    params: dict[str, dict[str, Any]] = {stage: {} for stage in STAGES}
+    free: dict[str, Any] = {}
     if len(slots) == 1:
         slots = parse_card_recipe(card_recipe(owner), owner).slots
         for key, value in recipe.slots[0].params:
-            stage, dot, rest = key.partition(".")
-            if dot and stage in STAGES:
-                params[stage][rest] = value
-            else:
-                free[key] = value
+            stage, rest = _split_stage(key)
+            (params[stage] if stage else free)[rest] = value
     names = {}
     for stage, slot in zip(STAGES, slots, strict=True):
         if slot.name == NONE:
@@ -213,14 +212,20 @@ def expand(recipe: Recipe, implements: Callable[[str], tuple[str, ...]], card_re
                 f"recipe {str(recipe)!r}: method {name!r} has no {stage} stage (it has {has}). Use '_' for the default."
             )
         for key, value in slot.params:
-            prefix, dot, rest = key.partition(".")
-            if dot and prefix in STAGES and prefix != stage:
+            prefix, rest = _split_stage(key)
+            if prefix not in ("", stage):
                 raise RecipeError(f"recipe {str(recipe)!r}: {key!r} stands in the brackets of the {stage} slot.")
-            params[stage].setdefault(rest if dot and prefix == stage else key, value)
+            params[stage].setdefault(rest, value)
     for stage in STAGES:
         if params[stage] and stage not in names:
             raise RecipeError(f"recipe {str(recipe)!r}: parameters for {stage}, which this recipe leaves out.")
     return Picks(recipe, names, params, owner, free)
+
+
+def _split_stage(key: str) -> tuple[str, str]:
+    """``("segment", "lr")`` for ``segment.lr``, ``("", "lr")`` for ``lr``."""
+    stage, dot, rest = key.partition(".")
+    return (stage, rest) if dot and stage in STAGES else ("", key)
 
 
 def parse_card_recipe(text: str, method: str) -> Recipe:

@@ -132,14 +132,17 @@ def _columns(finished: Finished) -> dict[str, Any]:
     segmentor: Segmentor = load_result(last, finished.folders[last.name])
     facts = segmentor.facts
     params = cell.resolved.params["segment"].resolved
-    backbone = str(facts.get("backbone") or params.get("backbone") or "-")
+    network = str(facts.get("network") or params.get("network") or cell.resolved.methods["segment"].name)
+    backbone = str(facts.get("backbone") or params.get("backbone") or network)
+    if backbone == "network's own":
+        backbone = network
     seeds = _seeds_backbone(finished)
     pretraining = str(portable(str(facts.get("weights") or params.get("weights") or "none")))
     return {
         "supervision": " + ".join(kind for kind in SUPERVISION if kind in used),
         "extra_data": _unique(card.extra_data for card in cards),
         "backbone": backbone if seeds in ("", backbone) else f"{backbone} (seeds: {seeds})",
-        "segmentor": str(facts.get("network") or params.get("network") or cell.resolved.methods["segment"].name),
+        "segmentor": network,
         "pretraining": pretraining,
         "crf": str(segmentor.test.get("crf") or "no"),
         "multi_scale": _scales(segmentor),

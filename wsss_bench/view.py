@@ -36,7 +36,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             if handle.mode in ("I;16", "I;16B", "I;16L", "I"):
                 grey = (np.asarray(handle, dtype=np.uint32) >> 8).astype(np.uint8)
                 return np.repeat(grey[:, :, None], 3, axis=2)
-            return np.asarray(handle.convert("RGB"))
+            return np.array(handle.convert("RGB"))  # a copy, so that it can be written to
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist. Check the data root, or run: wsss-bench data verify") from None
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:

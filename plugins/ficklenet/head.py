@@ -8,11 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from wsss_plugins.ficklenet.maths import (
+    centre_preserving_mask,
+    contributions,
+    deterministic_mask,
+    general_dropout,
+    normalise_draws,
+    pooled_scores,
+    project,
+)  # fmt: skip
 
 from wsss_bench.errors import RecipeError
-from wsss_plugins.ficklenet.maths import (
-    centre_preserving_mask, contributions, deterministic_mask, general_dropout, normalise_draws, pooled_scores, project,
-)  # fmt: skip
 
 DROPOUTS = ("centre", "general", "deterministic")
 

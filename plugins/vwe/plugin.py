@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from wsss_bench import MethodCard, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
 from wsss_plugins._paths import defaults
+
+from wsss_bench import MethodCard, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
 
 
 class Vwe:
@@ -25,8 +26,9 @@ class Vwe:
         """Train with three losses, then write fused CAMs."""
         from functools import partial
 
-        from wsss_bench.toolbox.classifier import train_classifier, write_seeds
         from wsss_plugins.vwe.head import VweHead, fused_cam
+
+        from wsss_bench.toolbox.classifier import train_classifier, write_seeds
 
         model = train_classifier(view, ctx, partial(VweHead, params=ctx.params))
         return write_seeds(model, view, out, ctx, fused_cam)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-JS = """
+JS = r"""
 const W = 760, H = 330, L = 40, B = 34;
 const CURVES = [['miou', 'mIoU'], ['false_positive_rate', 'over-activation (FP share)'], ['false_negative_rate', 'under-activation (FN share)']];
 function drawCurves() {

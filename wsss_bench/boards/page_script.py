@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-JS = """
+JS = r"""
 'use strict';
 const D = JSON.parse(document.getElementById('data').textContent);
 const PALETTE = ['#0b6e99', '#d9730d', '#2b8a5b', '#9065b0', '#c2413b', '#8a6d1f', '#3a5bbf', '#c14c8a', '#5c7a29', '#64748b'];

@@ -53,7 +53,8 @@ vertical-align:bottom}
 .tall{max-height:430px;overflow-y:auto;border:1px solid var(--line);border-radius:10px;padding:0;margin:0}
 .reported th{position:sticky;top:0;background:var(--card);font-size:12px;font-weight:600;color:var(--soft);text-align:left;padding:7px 10px;z-index:1}
 .reported td{padding:4px 10px;font-size:13px;font-style:italic;color:var(--soft);border-top:1px solid var(--line)}
-.reported .num{text-align:right;white-space:nowrap}.reported .badge{font-style:normal}
+.reported .num{text-align:right;max-width:130px}.reported td:first-child{min-width:150px}
+.reported td.text{max-width:180px}.reported .badge{font-style:normal}
 .reported tbody tr{background:repeating-linear-gradient(135deg,transparent 0 7px,var(--hatch) 7px 14px)}
 .heat{border-collapse:separate;border-spacing:2px;width:auto;min-width:340px}
 .heat th{font-size:12.5px;font-weight:500;text-align:left;padding:2px 8px 2px 0;white-space:nowrap}

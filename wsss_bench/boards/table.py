@@ -137,6 +137,7 @@ LONG_HEADER = [
     "high",
     "threshold",
     "n_images",
+    "source",
 ]
 
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from wsss_bench.plan import Cell, Step, states
+from wsss_bench.plan import Cell, Step
 from wsss_bench.progress import Clock, Observer, duration
 from wsss_bench.store import DONE, UNFINISHED, Store
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
@@ -99,14 +100,15 @@ class PlainDisplay(Observer):
 class LiveDisplay(Observer):
     """A table of cells by steps that redraws itself, with one line for the step that runs."""
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    def __init__(self, cells: Sequence[Cell], console: Console | None = None) -> None:
         from rich.live import Live
 
         self._cells = list(cells)
         self._names = list(dict.fromkeys(step.name for cell in cells for step in cell.steps))
         self._state = {(cell.id, step.name): TODO for cell in cells for step in cell.steps}
         self._now, self._clock = "", Clock()
-        self._live: Live = Live(self._render(), refresh_per_second=4)
+        # Drawn four times a second, not at every image: a report of progress costs nothing.
+        self._live: Live = Live(get_renderable=self._render, refresh_per_second=4, console=console)
         self._live.start()
 
     def _render(self) -> Any:
@@ -128,7 +130,6 @@ class LiveDisplay(Observer):
 
     def _set(self, cell: Cell, step: Step, word: str) -> None:
         self._state[cell.id, step.name] = word
-        self._live.update(self._render())
 
     def step_started(self, cell: Cell, step: Step) -> None:
         """Mark the step."""
@@ -167,8 +168,4 @@ class LiveDisplay(Observer):
     def close(self) -> None:
         """Leave the table as it is and give the terminal back."""
         self._now = ""
-        self._live.update(self._render())
         self._live.stop()
-
-
-__all__ = ["LiveDisplay", "PlainDisplay", "make_display", "print_plan", "states"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
 
 if TYPE_CHECKING:
     from wsss_bench.boards.comparison import Comparison
@@ -28,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=int, default=10, help="images to name in each direction (default: %(default)s)")
     parser.add_argument("--resamples", type=int, default=10_000, help="bootstrap resamples (default: %(default)s)")
-    parser.add_argument(
-        "--leaderboard-dir", type=Path, default=Path("leaderboards"), help="where runs/ is (default: %(default)s)"
-    )
+    add_leaderboard_dir(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
 
 
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison; 0 whatever it says."""
     from wsss_bench.boards.comparison import as_json, compare_runs
 
-    found = compare_runs(args.leaderboard_dir, args.first, args.second, args.dataset, args.on, args.resamples, args.top)
+    found = compare_runs(leaderboard_dir(args), args.first, args.second, args.dataset, args.on, args.resamples, args.top)
     if args.json:
         from wsss_bench.boards.jsons import dumps
 

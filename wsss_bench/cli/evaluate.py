@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
+
 if TYPE_CHECKING:
     from wsss_bench.data.base import Dataset
     from wsss_bench.evaluate.folders import Scored
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, help="seeds: also score this fixed background threshold")
     parser.add_argument("--save", type=Path, metavar="FILE", help="also write the counts to FILE (.npz)")
     parser.add_argument("--add", metavar="NAME", help="add the result to the dataset's board as an imported row of this name")
-    parser.add_argument("--leaderboard-dir", type=Path, default=Path("leaderboards"), help="with --add (default: %(default)s)")
+    add_leaderboard_dir(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
 
 
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.save is not None:
         next(iter(scored.counts.values())).save(args.save)
     if args.add is not None:
-        add_imported(args.leaderboard_dir, args.add, dataset, split, scored)
+        add_imported(leaderboard_dir(args), args.add, dataset, split, scored)
     if args.json:
         from wsss_bench.boards.jsons import dumps
 
@@ -93,5 +95,5 @@ def _lines(args: argparse.Namespace, dataset: Dataset, split: str, scored: Score
     if scored.unused:
         lines += ["", f"  {scored.unused} files belong to no image of the split and were not read"]
     if args.add is not None:
-        lines += ["", f"  added to {args.leaderboard_dir}/{dataset.name}.md as imported row {args.add!r}"]
+        lines += ["", f"  added to {leaderboard_dir(args)}/{dataset.name}.md as imported row {args.add!r}"]
     return lines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
 
 HELP = "build, check and print the comparison tables"
 EXAMPLES = """\
@@ -23,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="with table: the published table to print")
     parser.add_argument("--dataset", help="only this dataset")
     parser.add_argument("--format", choices=tuple(FORMATS), default="md", help="what to print (default: %(default)s)")
-    parser.add_argument(
-        "--leaderboard-dir", type=Path, default=Path("leaderboards"), help="where runs/ is (default: %(default)s)"
-    )
+    add_leaderboard_dir(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
 
 
@@ -42,9 +41,9 @@ def _build(args: argparse.Namespace) -> int:
     from wsss_bench.boards import build
     from wsss_bench.errors import DataError, did_you_mean
 
-    paths = build(args.leaderboard_dir)
+    paths = build(leaderboard_dir(args))
     if not paths:
-        raise DataError(f"there are no runs under {args.leaderboard_dir}/runs. Make some: wsss-bench run")
+        raise DataError(f"there are no runs under {leaderboard_dir(args)}/runs. Make some: wsss-bench run")
     if args.action == "build":
         print(*paths, sep="\n")
         return 0
@@ -70,7 +69,7 @@ def _build(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from wsss_bench.boards import check, datasets
 
-    wrong = check(args.leaderboard_dir)
+    wrong = check(leaderboard_dir(args))
     if args.json:
         from wsss_bench.boards.jsons import dumps
 
@@ -78,14 +77,14 @@ def _check(args: argparse.Namespace) -> int:
     elif wrong:
         print(*wrong, sep="\n", file=sys.stderr)
     else:
-        print(f"every table agrees with the counts ({', '.join(datasets(args.leaderboard_dir)) or 'no runs'})")
+        print(f"every table agrees with the counts ({', '.join(datasets(leaderboard_dir(args))) or 'no runs'})")
     return 1 if wrong else 0
 
 
 def _table(args: argparse.Namespace) -> int:
     from wsss_bench.boards import published
 
-    tables = published.load_tables(published.published_csv(args.leaderboard_dir))
+    tables = published.load_tables(published.published_csv(leaderboard_dir(args)))
     if args.name is None:
         if args.json:
             from wsss_bench.boards.jsons import dumps

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,18 +110,15 @@ def _run_cells(args: argparse.Namespace, cells: list[Cell], source: Source, stor
     failed: dict[str, str] = {}
     broken: dict[str, Exception] = {}
     args.device = device(args.device)
-    display = make_display(cells, quiet=args.json)
     try:
-        with _signals():
+        with closing(make_display(cells, quiet=args.json)) as display, _signals():
             for cell in cells:
                 future = LocalExecutor().submit(_run_cell, args, cell, source, store, display, broken)
                 if error := future.exception():
                     failed[cell.id] = str(error)
     except KeyboardInterrupt:
-        display.close()
         print(f"\nInterrupted. Finished stages are kept; the same command resumes:\n  {_resume(args)}", file=sys.stderr)
         return 130
-    display.close()
     if len(failed) < len(cells):
         with locked(boards):
             build(boards)

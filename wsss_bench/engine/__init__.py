@@ -14,8 +14,8 @@ _WHERE = {
     "keep_segmentor": "segmentor",
     "load_segmentor": "segmentor",
     "segmentor_config": "segmentor",
-    "predict": "predict",
-    "predict_probabilities": "predict",
+    "predict": "inference",
+    "predict_probabilities": "inference",
     "register": "registry",
 }
 

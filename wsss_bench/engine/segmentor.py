@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from wsss_bench.artifacts import Segmentor, write_json
+from wsss_bench.artifacts import Segmentor, write_atomic, write_json
 from wsss_bench.engine.backbones import CHANNELS, backbone_config
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.registry import register
@@ -68,14 +68,15 @@ def _set_classes(node: Any, num_classes: int) -> None:
 
 
 def keep_segmentor(config: Any, checkpoint: Path, folder: Path, facts: Mapping[str, Any]) -> Segmentor:
-    """Move weights and config into `folder` and describe them in ``segmentor.json``.
+    """Copy weights and config into `folder` and describe them in ``segmentor.json``.
 
     `facts` may hold ``test`` (prediction settings); the rest becomes columns of the board.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "weights.pth"
     if checkpoint != target:
-        checkpoint.replace(target)
+        # A copy: the training in scratch stays finished until the stage is committed, whatever happens in between.
+        write_atomic(target, lambda handle: handle.write(checkpoint.read_bytes()), durable=True)
     kept = Config({"model": _without_downloads(config["model"]), "normalize": config["normalize"]})
     kept.dump(folder / "config.py")
     facts = dict(facts)

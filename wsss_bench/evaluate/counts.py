@@ -203,7 +203,7 @@ def check_once(image_id: str, known: Any) -> None:
 def check_masks(image_id: str, pred: NDArray[Any], truth: NDArray[Any]) -> None:
     """Raise for a mask that is not ``uint8 [H, W]`` or for two of different size; nothing is ever resized."""
     for name, mask, kind in (("truth", truth, DataError), ("prediction", pred, ArtifactError)):
-        if mask.dtype != np.uint8 or mask.ndim != 2:
+        if mask.dtype != np.uint8 or mask.ndim != 2 or not mask.size:
             raise kind(f"image {image_id!r}: the {name} must be uint8 [H, W], not {mask.dtype} {list(mask.shape)}.")
     if pred.shape != truth.shape:
         raise ArtifactError(

@@ -204,7 +204,7 @@ class CurveBuilder:
 
     def _check(self, image_id: str, class_ids: NDArray[np.int64], scores: NDArray[np.float32], truth: NDArray[np.uint8]) -> None:
         who = f"image {image_id!r}"
-        if truth.dtype != np.uint8 or truth.ndim != 2:
+        if truth.dtype != np.uint8 or truth.ndim != 2 or not truth.size:
             raise DataError(f"{who}: the truth must be uint8 [H, W], not {truth.dtype} {list(truth.shape)}.")
         ids = np.asarray(class_ids)
         if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):

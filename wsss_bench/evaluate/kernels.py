@@ -13,17 +13,19 @@ def joint_histogram(
 ) -> NDArray[np.int64]:
     """Count pairs of values: ``int64 [size, size]``, rows truth, columns prediction; `slots` maps a byte to its row.
 
-    Two histograms are filled in turn, because one store right behind another to the same cell waits for it.
+    Label maps are made of runs, so runs are counted, and the table is touched where the pair of values changes.
+    There must be at least one pixel.
     """
-    even = np.zeros(size * size, np.int64)
-    odd = np.zeros(size * size, np.int64)
-    pixels = truth.size
-    for index in range(0, pixels - 1, 2):
-        even[slots[truth[index]] * size + slots[prediction[index]]] += 1
-        odd[slots[truth[index + 1]] * size + slots[prediction[index + 1]]] += 1
-    if pixels % 2:
-        even[slots[truth[pixels - 1]] * size + slots[prediction[pixels - 1]]] += 1
-    return (even + odd).reshape(size, size)
+    table = np.zeros(size * size, np.int64)
+    row, column, run = truth[0], prediction[0], 0
+    for pixel in range(truth.size):
+        if truth[pixel] == row and prediction[pixel] == column:
+            run += 1
+        else:
+            table[slots[row] * size + slots[column]] += run
+            row, column, run = truth[pixel], prediction[pixel], 1
+    table[slots[row] * size + slots[column]] += run
+    return table.reshape(size, size)
 
 
 @njit(cache=True, nogil=True)

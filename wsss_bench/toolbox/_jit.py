@@ -20,6 +20,11 @@ def fast_jit(function: _F) -> _F:
     return _compile(function, fastmath=True, error_model="numpy")
 
 
+def fused_jit(function: _F) -> _F:
+    """`jit` that may fuse a multiplication and an addition, and nothing else: sums keep their order."""
+    return _compile(function, fastmath={"contract"}, error_model="numpy")
+
+
 def _compile(function: _F, **options: Any) -> _F:
     try:
         compiled = numba.njit(cache=True, nogil=True, **options)(function)

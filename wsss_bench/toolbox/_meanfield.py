@@ -49,7 +49,9 @@ def infer(
     """
     size = (image.shape[0], image.shape[1])
     if not fits(size, params):
-        raise ValueError(f"dense_crf: the numba back end cannot hold {params} on {size[1]}x{size[0]} pixels; use backend='pydensecrf'.")
+        raise ValueError(
+            f"dense_crf: the numba back end cannot hold {params} on {size[1]}x{size[0]} pixels; use backend='pydensecrf'."
+        )
     labels = len(unary)
     counts = np.zeros(-(-labels // _LANE) * _LANE, np.float32)
     counts[:labels] = multiplicity

@@ -42,10 +42,16 @@ def extent(largest: NDArray[np.float64]) -> float:
 
 
 def build(features: NDArray[np.float32]) -> Lattice:
-    """Lattice for ``float32 [d, N]`` features in units of the filter's standard deviation; see `key_range` for the range."""
-    d = len(features)
-    offsets, weights, keys = _simplices(np.ascontiguousarray(features), _scales(d), (0,) * d)
-    return Lattice(offsets, weights, _neighbours(keys, d))
+    """Lattice for ``float32 [d, N]`` features in units of the filter's standard deviation; see `key_range` for the range.
+
+    As in pydensecrf, which works on four points at a time, N is filled up to a multiple of four with points at the origin.
+    They carry no weight, but their vertices exist and let blur through.
+    """
+    d, n = features.shape
+    filled = np.zeros((d, -(-n // 4) * 4), np.float32)
+    filled[:, :n] = features
+    offsets, weights, keys = _simplices(filled, _scales(d), (0,) * d)
+    return Lattice(offsets[:n], weights[:n], _neighbours(keys, d))
 
 
 def normaliser(lattice: Lattice) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """Fully connected CRF (Krähenbühl & Koltun, NeurIPS 2011) with the constants that the field publishes.
 
 Two back ends with the same result: `pydensecrf`, and a compiled one of our own that fuses the mean-field step, lets other
-threads run meanwhile, and is faster for the few labels an image usually has. Works on energies: ``-log p`` up to a constant per pixel,
-so that energies from logits and from log-softmax give the same answer, and plain ``-p`` does not.
+threads run meanwhile, and is faster for the few labels an image usually has. Both work on energies, ``-log p`` up to a
+constant per pixel: energies from logits and from log-softmax give the same answer, and plain ``-p`` does not.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def unary_from_labels(labels: NDArray[np.integer], num_labels: int, gt_prob: flo
         raise ValueError(f"unary_from_labels: needs num_labels >= 2 and 0 < gt_prob < 1, not {num_labels} and {gt_prob}.")
     known = labels != IGNORE
     if labels.min(initial=0) < 0 or labels[known].max(initial=0) >= num_labels:
-        raise ValueError(f"unary_from_labels: labels must lie in 0..{num_labels - 1} or be 255; map the ids of the image to 0..K first.")
+        raise ValueError(
+            f"unary_from_labels: labels must lie in 0..{num_labels - 1} or be 255; map the ids of the image to 0..K first."
+        )
     unary = np.full((num_labels, *labels.shape), -np.log((1 - gt_prob) / (num_labels - 1)), np.float32)
     unary[:, ~known] = np.log(num_labels)
     rows, columns = np.nonzero(known)
@@ -85,7 +87,9 @@ def unary_from_labels(labels: NDArray[np.integer], num_labels: int, gt_prob: flo
     return unary
 
 
-def dense_crf(image: NDArray[np.uint8], unary: NDArray[np.float32], params: CrfParams, backend: Backend = "auto") -> NDArray[np.float32]:
+def dense_crf(
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CrfParams, backend: Backend = "auto"
+) -> NDArray[np.float32]:
     """Mean-field marginals of the CRF.
 
     Args:
@@ -169,11 +173,11 @@ def _check(image: NDArray[np.uint8], unary: NDArray[np.float32]) -> None:
         raise ValueError(f"dense_crf: the image must be uint8 [H, W, 3], not {image.dtype} {image.shape}.")
     if unary.ndim != 3 or unary.shape[1:] != image.shape[:2] or unary.dtype != np.float32 or not len(unary):
         raise ValueError(
-            f"dense_crf: energies must be float32 [K, H, W] on the image's grid {image.shape[:2]}, not {unary.dtype} {unary.shape};"
+            f"dense_crf: energies must be float32 [K, H, W] on the grid {image.shape[:2]}, not {unary.dtype} {unary.shape};"
             " resize the scores to the image first."
         )
     if not np.isfinite(unary).all():
-        raise ValueError("dense_crf: some energies are not finite; put a floor under the probabilities before taking the logarithm.")
+        raise ValueError("dense_crf: some energies are not finite; put a floor under the probabilities before the logarithm.")
 
 
 def _prefer_numba(labels: int, image: NDArray[np.uint8], params: CrfParams) -> bool:

@@ -28,7 +28,9 @@ def meanfield_exact(images: Tensor, unary: Tensor, params: CrfParams) -> Tensor:
         ValueError: images and energies lie on different grids.
     """
     if images.shape != (unary.shape[0], *unary.shape[2:], 3):
-        raise ValueError(f"meanfield_exact: images {tuple(images.shape)} must be [B, h, w, 3] on the grid of unary {tuple(unary.shape)}.")
+        raise ValueError(
+            f"meanfield_exact: images {tuple(images.shape)} must be [B, h, w, 3] on the grid of unary {tuple(unary.shape)}."
+        )
     energies = unary.flatten(2)
     kernel = _kernel(images.to(unary), params)
     q = (-energies).softmax(dim=1)
