@@ -109,3 +109,23 @@ def test_curve_on_real_masks_equals_full_evaluations(pairs: Pairs) -> None:
             padded = np.pad(scores, ((1, 0), (0, 0), (0, 0)), constant_values=np.float32(threshold))
             plain.add(str(index), np.concatenate([[0], ids])[padded.argmax(0)].astype(np.uint8), truth)
         np.testing.assert_array_equal(curve.confusion[curve.index(threshold)], plain.result().confusion[:, :-1])
+
+
+def test_coco_with_81_classes_equals_numpy() -> None:
+    from wsss_bench.data import open_dataset
+
+    dataset = open_dataset("coco2014", Path(os.environ["WSSS_BENCH_TEST_DATA"]) / "coco-pack")
+    masks = dataset.masks("val")
+    builder, confusion, rng = CountsBuilder(dataset.classes), np.zeros((81, 81), np.int64), np.random.default_rng(1)
+    for image_id in masks.ids[:40]:
+        truth = masks[image_id]
+        pred = np.roll(np.where(truth == 255, 0, truth), rng.integers(-20, 20, 2), (0, 1)).astype(np.uint8)
+        builder.add(image_id, pred, truth)
+        there = truth != 255
+        confusion += np.bincount(81 * truth[there].astype(np.int64) + pred[there], minlength=81**2).reshape(81, 81)
+    counts = builder.result()
+    np.testing.assert_array_equal(counts.confusion[:, :-1], confusion)
+    hit, union = np.diagonal(confusion), confusion.sum(0) + confusion.sum(1) - np.diagonal(confusion)
+    np.testing.assert_array_equal(counts.per_class_iou()[union > 0], hit[union > 0] / union[union > 0])
+    assert np.isnan(counts.per_class_iou()[union == 0]).all()
+    assert counts.miou() == pytest.approx((hit[union > 0] / union[union > 0]).mean(), abs=1e-12)

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from wsss_bench.boards.published import FILE, load_published, reported_rows
-from wsss_bench.boards.records import RunRecord, load_records
+from wsss_bench.boards.records import RUNS, RunRecord, load_records
 from wsss_bench.boards.rows import Board, make_board
 from wsss_bench.errors import ArtifactError
 
 _HINT = "Run: wsss-bench leaderboard build"
+_PROSE = ("README.md",)
 
 
 def boards(leaderboard_dir: Path) -> list[Board]:
@@ -89,7 +90,9 @@ def check(leaderboard_dir: Path) -> list[str]:
             found.append(f"{name} is missing. {_HINT}")
         elif path.read_bytes() != content:
             found.append(f"{name} is not what the committed counts give{_first_difference(path.read_bytes(), content)}. {_HINT}")
-    return found
+    suffixes = (".csv", ".html", ".json", ".md", ".tex")
+    loose = (p.name for p in sorted(leaderboard_dir.glob("*")) if p.suffix in suffixes and p.name not in (*files, FILE, *_PROSE))
+    return found + [f"{name} belongs to no run under {RUNS}/. Delete it, or restore its runs." for name in loose]
 
 
 def _first_difference(found: bytes, wanted: bytes) -> str:

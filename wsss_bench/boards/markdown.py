@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from wsss_bench.boards.published import CELLS, HEADS, shown_values
 from wsss_bench.boards.rows import Board, Row, Score
 from wsss_bench.boards.table import COLUMNS, device, notes, number, percent, pick, thresholds
 
@@ -45,7 +45,8 @@ def page(board: Board) -> str:
 def _facts(board: Board) -> str:
     splits, sizes = board.dataset["splits"], board.dataset["sizes"]
     named = []
-    for role, split in splits.items():
+    for role in ("train", "seeds", "val"):
+        split = splits.get(role, "-")
         size = sizes.get(role)
         named.append(f"{role} `{_text(str(split))}`" + (f" ({size} images)" if size is not None else ""))
     return f"\n{len(board.classes)} classes with background; {', '.join(named)}. Ranked by {METRICS[board.metric]}; mIoU in %.\n"
@@ -122,42 +123,22 @@ def _footnotes(board: Board) -> str:
     return "\n".join(["## Notes", "", *lines]) if lines else ""
 
 
-_REPORTED = (("seeds", "train"), ("labels", "train"), ("segmentation", "val"), ("segmentation", "test"))
-
-
 def _reported(board: Board) -> str:
     """What papers and repositories print for this dataset, apart from the measured rows; conflicts side by side."""
-    if not board.reported:
-        return ""
     lines = []
     for entry in board.reported:
-        cells = [_values(entry["values"], *column) for column in _REPORTED]
-        if any(cells):
-            lines.append(
-                [
-                    f"*{entry['method']}*",
-                    entry["venue"],
-                    entry["net"],
-                    entry["supervision"],
-                    entry["extra_data"],
-                    entry["crf"],
-                    *cells,
-                ]
-            )
-    head = ["method", "venue", "network", "supervision", "extra data", "CRF", "seeds train", "labels train", "val", "test"]
+        cells = [shown_values(entry["values"], *cell) for cell in CELLS]
+        facts = [f"*{entry['method']}*", *(entry[name] for name in ("venue", "net", "supervision", "extra_data", "crf"))]
+        lines += [[*facts, *cells]] if any(cells) else []
+    if not lines:
+        return ""
+    head = ["method", "venue", "network", "supervision", "extra data", "CRF", *HEADS]
     return (
         "\n## Reported elsewhere\n\n"
         "Printed by papers and repositories, not measured by this harness; evaluators, data and weights differ. "
         "Where sources disagree every value is shown, the most frequent first, with the number of sources.\n\n"
-        + table(head, lines, right={"seeds train", "labels train", "val", "test"})
+        + table(head, lines, right=set(HEADS))
     )
-
-
-def _values(values: Sequence[Mapping[str, Any]], scored: str, split: str) -> str:
-    found = [v for v in values if (v["scored"], v["split"]) == (scored, split)]
-    if len({float(v["miou"]) for v in found}) < 2:
-        return str(found[0]["miou"]) if found else ""
-    return "conflict: " + " / ".join(f"{v['miou']} ({len(v['sources'])})" for v in found)
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]], right: set[str] | None = None) -> str:

@@ -14,11 +14,13 @@ function drawCurves() {
   const grid = shown[0].curves[0].thresholds, last = grid[grid.length - 1], first = grid[0];
   const x = t => L + (W - L - 10) * (t - first) / (last - first || 1), y = v => H - B - (H - B - 12) * v / top;
   const parts = [];
+  const step = [.01, .02, .05, .1, .2].find(s => top / s <= 6) || .2;
+  for (let k = 0; k * step <= top + 1e-9; k += 1) parts.push(
+    svg('line', {x1: L, x2: W - 10, y1: y(k * step), y2: y(k * step), class: 'axis'}),
+    svg('text', {x: L - 7, y: y(k * step) + 4, 'text-anchor': 'end'}, pct(k * step, 0)));
   for (let k = 0; k <= 5; k += 1) {
-    const v = top * k / 5, t = first + (last - first) * k / 5;
-    parts.push(svg('line', {x1: L, x2: W - 10, y1: y(v), y2: y(v), class: 'axis'}),
-      svg('text', {x: L - 7, y: y(v) + 4, 'text-anchor': 'end'}, pct(v, 0)),
-      svg('text', {x: x(t), y: H - B + 18, 'text-anchor': 'middle'}, t.toFixed(1)));
+    const t = first + (last - first) * k / 5;
+    parts.push(svg('text', {x: x(t), y: H - B + 18, 'text-anchor': 'middle'}, t.toFixed(1)));
   }
   parts.push(svg('text', {x: (W + L) / 2, y: H - 1, 'text-anchor': 'middle'}, 'background threshold'));
   for (const row of shown) row.curves.forEach((curve, k) => {
@@ -41,7 +43,7 @@ function drawCurves() {
         const curve = row.curves[0], i = known(t) ? curve.thresholds.reduce((n, v, k) =>
           Math.abs(v - t) < Math.abs(curve.thresholds[n] - t) ? k : n, 0) : -1;
         const value = i >= 0 ? pct(curve[pick][i]) : pct(curve.oracle.miou) + ' @' + curve.oracle.threshold.toFixed(2);
-        return el('div', {}, el('span', {}, dot(row), row.method), el('b', {}, value));
+        return el('div', {}, el('span', {}, dot(row), soft(row.method)), el('b', {}, value));
       }));
   };
   const plot = svg('svg', {viewBox: '0 0 ' + W + ' ' + H, width: '100%', role: 'img', 'aria-label': 'threshold curves'}, parts, cross);
@@ -112,7 +114,7 @@ function drawGallery() {
     const own = row => item.iou[row.index] && state.klass !== null ? item.iou[row.index][state.klass] : item.miou[row.index];
     const suffix = row => known(own(row)) ? ' ' + pct(own(row)) : '';
     const truth = el('div', {class: 'truth'}, el('div', {}, el('h4', {}, item.id), picture(item.image, 'image'), picture(item.truth, 'truth')));
-    const maps = shown.filter(row => row.gallery[item.id]).map(row => el('div', {}, el('h4', {}, dot(row), row.method),
+    const maps = shown.filter(row => row.gallery[item.id]).map(row => el('div', {}, el('h4', {}, dot(row), soft(row.method)),
       MAPS.flatMap(([key, title]) => picture(row.gallery[item.id][key], key === 'prediction' ? title + suffix(row) : title))));
     return el('div', {class: 'case'}, truth, el('div', {class: 'maps'}, maps));
   });

@@ -33,6 +33,7 @@ function svg(tag, attributes, ...children) {
 const known = value => value !== null && value !== undefined;
 const pct = (value, digits = 1) => known(value) ? (100 * value).toFixed(digits) : '';
 const score = (row, kind) => row.scores[kind] ? row.scores[kind].miou : null;
+const soft = name => name.replaceAll('/', '/\u200b').replaceAll('_', '_\u200b');
 const dot = row => el('span', {class: 'dot', style: {background: row.color}});
 const byId = id => document.getElementById(id);
 
@@ -165,7 +166,7 @@ function swatch(index) {
 }
 function drawHeat() {
   const shown = visible().filter(row => row.scores[D.metric]);
-  const head = el('tr', {}, el('th'), shown.map(row => el('th', {}, dot(row), row.method)));
+  const head = el('tr', {}, el('th'), shown.map(row => el('th', {}, dot(row), soft(row.method))));
   const body = D.classes.map((name, index) => el('tr', {class: state.klass === index ? 'on' : ''},
     el('th', {}, el('button', {'data-class': index, onclick: () => { state.klass = state.klass === index ? null : index; draw(); }},
       swatch(index), name)), shown.map(row => heatCell(row.scores[D.metric].per_class[index]))));

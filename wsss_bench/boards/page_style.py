@@ -69,13 +69,14 @@ vertical-align:bottom}
 svg text{fill:var(--soft);font-size:11.5px;font-family:inherit}
 svg .axis{stroke:var(--line)}svg .label{fill:var(--ink)}
 .readout{font-size:13.5px}.readout div{display:flex;justify-content:space-between;gap:10px;padding:4px 0;border-bottom:1px solid var(--line)}
-.readout div.off{opacity:.35}.readout b{font-weight:600}
-.falls{display:grid;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));gap:20px}
+.readout div.off{opacity:.35}.readout b{font-weight:600;white-space:nowrap}
+.falls{display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,290px));gap:20px 26px}
 figure{margin:0}figcaption{font-size:13px;color:var(--soft);margin-bottom:5px}
 .case{border-top:1px solid var(--line);padding:16px 0;display:flex;gap:26px;align-items:flex-start}
 .case:first-child{border-top:0}
 .truth,.maps{display:flex;gap:12px}.maps{overflow-x:auto;padding-bottom:6px}
-.maps>div{flex:none}.maps h4,.truth h4{font-size:12.5px;font-weight:600;margin:0 0 6px;white-space:nowrap}
+.maps>div,.truth>div{flex:none;width:128px}.case h4{font-size:12.5px;line-height:1.3;font-weight:600;margin:0 0 6px;min-height:2.6em;display:flex;
+align-items:flex-end}.case h4 .dot{flex:none;margin-bottom:4px}
 .case img{display:block;width:128px;height:auto;border-radius:6px;image-rendering:pixelated;margin-bottom:3px;background:var(--line)}
 .case small{display:block;color:var(--soft);font-size:11.5px;margin-bottom:7px}
 .diff{display:grid;grid-template-columns:minmax(90px,auto) 1fr;gap:6px 14px;font-size:12.5px;align-items:center;margin-top:10px}

@@ -113,9 +113,35 @@ def load_published(path: Path) -> list[Reported]:
 
 
 def load_tables(path: Path) -> dict[str, PublishedTable]:
-    """The tables of `TITLES`, in that order."""
+    """The tables of `TITLES`, in that order, then ``reported-<dataset>`` with all that is reported on a dataset."""
     rows = load_published(path)
-    return {name: _table(name, sorted((r for r in rows if r.table == name), key=lambda r: r.order)) for name in TITLES}
+    tables = {name: _table(name, sorted((r for r in rows if r.table == name), key=lambda r: r.order)) for name in TITLES}
+    return tables | {f"reported-{dataset}": _everything(rows, dataset) for dataset in ("voc2012", "coco2014")}
+
+
+CELLS = (("seeds", "train"), ("labels", "train"), ("segmentation", "val"), ("segmentation", "test"))
+HEADS = ("seeds train", "labels train", "val", "test")
+
+
+def _everything(rows: Sequence[Reported], dataset: str) -> PublishedTable:
+    """All that is reported on a dataset, but for ablations: one line per method and network."""
+    lines = []
+    for entry in reported_rows(rows, dataset):
+        cells = [shown_values(entry["values"], *cell) for cell in CELLS]
+        if any(cells):
+            facts = (entry["method"], entry["venue"], entry["net"], entry["supervision"], entry["extra_data"], entry["crf"])
+            lines.append((*facts, *cells))
+    head = ("method", "venue", "network", "supervision", "extra data", "CRF", *HEADS)
+    note = "A conflict shows every value, the most frequent first, with the number of sources; published.csv names them."
+    return PublishedTable(f"reported-{dataset}", f"Everything reported on {dataset}", head, tuple(lines), (note,))
+
+
+def shown_values(values: Sequence[Mapping[str, Any]], scored: str, split: str) -> str:
+    """One cell: the value as printed, or every value with its number of sources where they disagree."""
+    found = [v for v in values if (v["scored"], v["split"]) == (scored, split)]
+    if len({float(v["miou"]) for v in found}) < 2:
+        return str(found[0]["miou"]) if found else ""
+    return "conflict: " + " / ".join(f"{v['miou']} ({len(v['sources'])})" for v in found)
 
 
 def pick(tables: Mapping[str, PublishedTable], name: str) -> PublishedTable:
@@ -182,7 +208,7 @@ def render(table: PublishedTable, how: str) -> str:
         )
     from wsss_bench.boards.markdown import table as markdown_table
 
-    right = set(table.header[1:]) - {"supervision", "backbone", "segmentor", "extra data"}
+    right = set(table.header[1:]) - {"supervision", "backbone", "segmentor", "extra data", "venue", "network", "CRF"}
     body = markdown_table(table.header, table.lines, right=right)
     return f"# {table.title}\n\nReported, not measured here; mIoU in %.\n\n{body}\n\n" + "".join(f"* {n}\n" for n in table.notes)
 
@@ -203,7 +229,26 @@ def reported_rows(rows: Iterable[Reported], dataset: str) -> list[dict[str, Any]
         entry = entries.setdefault(key, {"facts": [], "cells": {}, "role": row.role})
         entry["facts"].append(row)
         entry["cells"].setdefault((row.scored, row.split), {}).setdefault(row.miou, []).append(row)
+    _join_nameless(entries)
     return [_entry(key, entry) for key, entry in sorted(entries.items(), key=lambda item: _rank(item[1], item[0]))]
+
+
+def _join_nameless(entries: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    """A source that names no network is put with the one network for which others print all of its values."""
+    for key in [key for key in entries if not key[1]]:
+        own = {(cell, miou) for cell, values in entries[key]["cells"].items() for miou in values}
+        fitting = [
+            other
+            for other in entries
+            if other[1] and (other[0], *other[2:]) == (key[0], *key[2:])
+            if own <= {(cell, miou) for cell, values in entries[other]["cells"].items() for miou in values}
+        ]
+        if len(fitting) == 1:
+            nameless = entries.pop(key)
+            entries[fitting[0]]["facts"] += nameless["facts"]
+            for cell, values in nameless["cells"].items():
+                for miou, rows in values.items():
+                    entries[fitting[0]]["cells"][cell][miou] += rows
 
 
 def _rank(entry: Mapping[str, Any], key: tuple[str, ...]) -> tuple[float, tuple[str, ...]]:

@@ -1,0 +1,85 @@
+"""Random walk of 256 steps, two classes: stencil against dense squaring, dense products and a sparse matrix.
+
+    OMP_NUM_THREADS=1 python benchmarks/bench_random_walk.py [--rounds 3]
+
+Dense squaring is what psa and IRN do: eight squarings of the transition matrix, then one product. At 94x125 cells (a
+375x500 image at stride 4) that matrix has 527 MB, so it is left out there.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from _rounds import Variant, compare
+
+from wsss_bench.toolbox.random_walk import affinity_from_boundary, propagate, propagate_reference, transition_matrix
+
+
+def scene(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    import cv2
+
+    rng = np.random.default_rng(0)
+    boundary = np.clip(cv2.resize(rng.random((11, 13)).astype(np.float32), (w, h)) ** 3, 0, 1)
+    scores = np.stack([cv2.resize(rng.random((7, 9)).astype(np.float32), (w, h)) for _ in range(2)])
+    return boundary, scores
+
+
+def squaring(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    matrix = transition_matrix(affinity_from_boundary(boundary), 10.0).toarray().astype(np.float32)
+    for _ in range(8):
+        matrix = matrix @ matrix
+    return (scores.reshape(2, -1) @ matrix).reshape(scores.shape)
+
+
+def dense_products(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    matrix = transition_matrix(affinity_from_boundary(boundary), 10.0).toarray().astype(np.float32)
+    rows = scores.reshape(2, -1)
+    for _ in range(256):
+        rows = rows @ matrix
+    return rows.reshape(scores.shape)
+
+
+def sparse_products(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    matrix = transition_matrix(affinity_from_boundary(boundary), 10.0).T.tocsr().astype(np.float32)
+    columns = np.ascontiguousarray(scores.reshape(2, -1).T)
+    for _ in range(256):
+        columns = matrix @ columns
+    return columns.T.reshape(scores.shape)
+
+
+def ours(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return propagate(scores, affinity_from_boundary(boundary))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    for h, w in ((47, 63), (94, 125)):
+        boundary, scores = scene(h, w)
+        exact = propagate_reference(scores, affinity_from_boundary(boundary))
+
+        def check(_: object, result: object, exact: np.ndarray = exact) -> str:
+            labels = [
+                np.concatenate([np.full((1, *x.shape[1:]), 0.25), x / x.max()]).argmax(0) for x in (exact, np.asarray(result))
+            ]
+            error = np.abs(np.asarray(result) - exact).max() / exact.max()
+            return f"error {error:.1e} of max, {int((labels[0] != labels[1]).sum())} of {h * w} labels differ (float64)"
+
+        variants = [
+            Variant("scipy CSR, 256 products", lambda b=boundary, s=scores: sparse_products(b, s), check),
+            Variant("stencil (propagate)", lambda b=boundary, s=scores: ours(b, s), check),
+        ]
+        if h == 47:
+            dense = [
+                Variant("dense, 8 squarings (official)", lambda b=boundary, s=scores: squaring(b, s), check),
+                Variant("dense, 256 products", lambda b=boundary, s=scores: dense_products(b, s), check),
+            ]
+            variants = dense + variants
+        variants.append(Variant("  of which affinities", lambda b=boundary: affinity_from_boundary(b)))
+        compare(f"random walk, {h}x{w} cells, radius 5, ms per image, affinities included", variants, rounds)
+
+
+if __name__ == "__main__":
+    main()
