@@ -1,6 +1,6 @@
 """Dense CRF: the compiled back end against pydensecrf, at the constants of DSRG.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_crf.py [--rounds 5] [--labels 2 3 4 8 21]
+    OMP_NUM_THREADS=1 python benchmarks/bench_crf.py [--rounds 3] [--labels 2 3 4 8 21]
 
 Photographs where WSSS_BENCH_TEST_DATA names the test data (scaled to 500x375), else smooth random colour fields.
 """
@@ -31,8 +31,7 @@ def pictures(number: int) -> list[np.ndarray]:
         return [cv2.resize(cv2.imread(str(f))[:, :, ::-1], SIZE[::-1]) for f in chosen]
     rng = np.random.default_rng(0)
     fields = [
-        cv2.resize(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
-        for _ in range(number)
+        cv2.resize(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC) for _ in range(number)
     ]
     return [np.clip(f + rng.normal(0, 8, f.shape), 0, 255).astype(np.uint8) for f in fields]
 
@@ -128,8 +127,8 @@ def training_grid(rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--labels", type=int, nargs="+", default=[2, 3, 4, 8, 12, 21])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--labels", type=int, nargs="+", default=[2, 3, 4, 8, 21])
     options = parser.parse_args()
     by_labels(options.labels, options.rounds)
     in_threads(options.rounds)

@@ -87,9 +87,7 @@ def main() -> None:
     compare(
         "training: pooled scores of one image and their gradients",
         [
-            Variant(
-                "paper", lambda: train_step(lambda a, b, m: maths.expanded_scores(a, b, m).mean((2, 3)), x, weight, mask), error
-            ),
+            Variant("paper", lambda: train_step(lambda a, b, m: maths.expanded_scores(a, b, m).mean((2, 3)), x, weight, mask), error),
             Variant("pooled_scores", lambda: train_step(maths.pooled_scores, x, weight, mask), error),
         ],
         options.rounds,

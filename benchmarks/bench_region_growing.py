@@ -19,9 +19,7 @@ BATCH, CLASSES, SIDE = 20, 21, 41
 Case = tuple[np.ndarray, np.ndarray, list[list[int]]]
 
 
-def union_find(
-    cues: np.ndarray, probs: np.ndarray, present: list[int], theta_f: float = 0.85, theta_b: float = 0.99
-) -> np.ndarray:
+def union_find(cues: np.ndarray, probs: np.ndarray, present: list[int], theta_f: float = 0.85, theta_b: float = 0.99) -> np.ndarray:
     tagged = [0, *present]
     grown = cues.copy()
     labels = cues.copy()
@@ -91,9 +89,7 @@ def main() -> None:
         compare(
             f"region growing, {name}, ms per batch of {BATCH}",
             [
-                Variant(
-                    "union-find, plain Python", lambda items=per_image: np.stack([union_find(*item) for item in items]), check
-                ),
+                Variant("union-find, plain Python", lambda items=per_image: np.stack([union_find(*item) for item in items]), check),
                 Variant(
                     "grow_reference (scipy.ndimage)", lambda items=per_image: np.stack([grow_reference(*i) for i in items]), check
                 ),

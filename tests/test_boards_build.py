@@ -173,9 +173,21 @@ def test_a_newer_run_of_the_same_seed_replaces_the_older_and_says_so(tmp_path: P
     add_run(tmp_path, "dsrg", run_id="new", error=0.4, finished="2026-02-01T00:00:00")
     build(tmp_path)
     (row,) = lines(tmp_path)
-    assert "1 older run(s) of the same seeds replaced" in row["notes"]
+    assert "1 older run(s) replaced by newer ones" in row["notes"]
     board = json.loads((tmp_path / "shapes.json").read_text())
     assert board["rows"][0]["runs"] == ["new"]
+
+
+def test_versions_of_the_code_are_never_mixed_in_a_row(tmp_path: Path) -> None:
+    old, new = ({"localize": {"name": "dsrg", "version": v, "paper": "-", "notes": ""}} for v in ("1", "2"))
+    for seed in (0, 1, 2):
+        add_run(tmp_path, "dsrg", seed=seed, images=5, cards=old)
+    add_run(tmp_path, "dsrg", run_id="newer", images=5, cards=new, finished="2026-05-01T00:00:00")
+    build(tmp_path)
+    (row,) = lines(tmp_path)
+    assert row["seeds"] == "0"
+    assert "3 older run(s) replaced" in row["notes"]
+    assert json.loads((tmp_path / "shapes.json").read_text())["rows"][0]["runs"] == ["newer"]
 
 
 def test_other_settings_are_another_row_with_another_name(tmp_path: Path) -> None:

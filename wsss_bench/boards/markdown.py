@@ -55,7 +55,7 @@ def _facts(board: Board) -> str:
 def _cells(rank: int, row: Row) -> list[str]:
     found, columns = row.scores, row.first.columns
     labels = found.get("labels")
-    runs = "1 (single seed)" if len(row.seeds) == 1 else str(len(row.seeds))
+    runs = "1 (single seed)" if len(row.seeds) == 1 and row.origin == "measured" else str(len(row.seeds))
     minutes = number(row.minutes(), 1)
     return [
         *(str(rank), row.method, pick(row, "localize"), pick(row, "refine"), pick(row, "segment")),

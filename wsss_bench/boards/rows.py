@@ -139,25 +139,35 @@ _Key = tuple[str, str, str, str, str]
 
 
 def groups(records: Sequence[RunRecord]) -> list[tuple[str, tuple[RunRecord, ...], int]]:
-    """Records of one recipe with the same settings on the same data, newest run of each seed, and a label that is unique."""
-    gathered: dict[_Key, dict[int, RunRecord]] = {}
-    dropped: dict[_Key, int] = {}
+    """Records of one recipe with the same settings on the same data, a label that is unique, and how many were replaced.
+
+    A row never mixes versions of a method's code: of several the one that ran last stands, and of each seed the newest run.
+    """
+    gathered: dict[_Key, list[RunRecord]] = {}
     for record in sorted(records, key=lambda r: (r.finished, r.run_id)):
         settings = json.dumps([record.params, record.columns], sort_keys=True, default=str)
         key = (record.recipe, record.origin, record.profile, str(record.dataset["fingerprint"]), settings)
-        dropped[key] = dropped.get(key, 0) + (record.seed in gathered.setdefault(key, {}))
-        gathered[key][record.seed] = record
+        gathered.setdefault(key, []).append(record)
     out = []
     for key in sorted(gathered):
-        alike = [other for other in sorted(gathered) if other[0] == key[0]]
-        label = key[0]
-        if len({other[2] for other in alike}) > 1:
-            label += f" ({key[2]})"
-        same = [other for other in alike if other[2] == key[2]]
-        if len(same) > 1:
-            label += f" #{same.index(key) + 1}"
-        out.append((label, tuple(gathered[key][seed] for seed in sorted(gathered[key])), dropped[key]))
+        code = _code(gathered[key][-1])
+        newest = {record.seed: record for record in gathered[key] if _code(record) == code}
+        group = tuple(newest[seed] for seed in sorted(newest))
+        out.append((_label(key, sorted(gathered)), group, len(gathered[key]) - len(group)))
     return out
+
+
+def _code(record: RunRecord) -> str:
+    """What identifies the code of the picked methods: version and digest of each."""
+    return json.dumps([[stage, card.get("version"), card.get("code")] for stage, card in sorted(record.cards.items())])
+
+
+def _label(key: _Key, keys: Sequence[_Key]) -> str:
+    """The recipe, and as much more as tells it from other rows of the same recipe."""
+    alike = [other for other in keys if other[0] == key[0]]
+    same = [other for other in alike if other[2] == key[2]]
+    label = key[0] + (f" ({key[2]})" if len(same) < len(alike) else "")
+    return label + (f" #{same.index(key) + 1}" if len(same) > 1 else "")
 
 
 def _ids(counts: Sequence[Counts | None]) -> tuple[str, ...] | None:

@@ -119,8 +119,8 @@ def paper(row: Row) -> str:
 def notes(row: Row) -> str:
     """Footnotes: what the cards say, a single seed, runs that a newer one replaced."""
     found = [str(row.first.cards.get(stage, {}).get("notes", "")) for stage in STAGES]
-    found += ["single seed: the interval covers images only"] if len(row.seeds) == 1 else []
-    found += [f"{row.superseded} older run(s) of the same seeds replaced"] if row.superseded else []
+    found += ["single seed: the interval covers images only"] if len(row.seeds) == 1 and row.origin == "measured" else []
+    found += [f"{row.superseded} older run(s) replaced by newer ones"] if row.superseded else []
     return "; ".join(dict.fromkeys(n for n in found if n))
 
 

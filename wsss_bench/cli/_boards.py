@@ -19,7 +19,11 @@ def add_leaderboard_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def leaderboard_dir(args: argparse.Namespace) -> Path:
-    """The folder that the flag names, else the first of the default places that has runs, else the first."""
+    """The folder that the flag names, else the first of the default places that has runs, else the first.
+
+    Where the verb has a ``--work-dir``, its ``leaderboards`` is the first place.
+    """
     if args.leaderboard_dir is not None:
         return Path(args.leaderboard_dir)
-    return next((place for place in _PLACES if (place / "runs").is_dir()), _PLACES[0])
+    places = [args.work_dir / "leaderboards", *_PLACES] if getattr(args, "work_dir", None) else [*_PLACES]
+    return next((place for place in places if (place / "runs").is_dir()), places[0])

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+
+from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
 
 HELP = "write predictions in the form that an evaluation server takes"
 EXAMPLES = """\
-  wsss-bench export voc-test predictions/ --out results.tgz
-  wsss-bench export voc-test work_dirs/runs/RUN/predictions --ids ImageSets/Segmentation/test.txt
+  wsss-bench export voc-test dsrg-s0-5e7ade32 --dataset voc2012 --data-root ~/data
+  wsss-bench export voc-test predictions/ --ids ImageSets/Segmentation/test.txt --out results.tgz
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this verb."""
+    from wsss_bench.cli._dataset import add_dataset_arguments
+
     parser.add_argument("target", choices=("voc-test",), help="voc-test: the PASCAL VOC server, segmentation, comp6")
-    parser.add_argument("run", type=Path, help="folder of test predictions, one palette PNG per image (a stage's folder will do)")
+    parser.add_argument("run", help="run id (its segmentor predicts the split), or a folder of masks, one palette PNG per image")
     parser.add_argument(
         "--out", type=Path, default=Path("results_voc2012_test.tgz"), help="archive to write (default: %(default)s)"
     )
     parser.add_argument(
-        "--ids", type=Path, metavar="FILE", help="list of image ids that must all be there (the official test.txt)"
+        "--ids", type=Path, metavar="FILE", help="folder: list of image ids that must all be there (the official test.txt)"
     )
+    parser.add_argument("--split", default="test", help="run id: split to predict (default: %(default)s)")
+    add_dataset_arguments(parser)
+    add_leaderboard_dir(parser)
+    parser.add_argument(
+        "--work-dir", type=Path, default=Path("work_dirs"), help="run id: store of its stages (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes for the CRF (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check every mask, write the archive, and say what is in it."""
+    """Predict if need be, check every mask, write the archive, and say what is in it."""
     from wsss_bench.evaluate.export import export_voc
 
-    done = export_voc(args.run, args.out, args.ids)
+    folder = Path(args.run)
+    if not folder.is_dir():
+        from wsss_bench.cli._predict_run import predict_run
+
+        folder = predict_run(args, leaderboard_dir(args))
+    done = export_voc(folder, args.out, args.ids)
     if args.json:
         from wsss_bench.boards.jsons import dumps
 

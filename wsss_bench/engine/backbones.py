@@ -200,7 +200,8 @@ def _pad_same(module: nn.Module) -> None:
 
 def _vgg_stages(features: nn.Sequential, pools: tuple[nn.Module | None, ...], conv5_dilation: int) -> list[nn.Module]:
     """Split torchvision's VGG-16 features at its pools and put `pools` (or nothing) at their places."""
-    stages, current = [], []
+    stages: list[nn.Module] = []
+    current: list[nn.Module] = []
     for layer in features:
         if isinstance(layer, nn.MaxPool2d):
             index = len(stages)
@@ -256,7 +257,9 @@ class TinyBackbone(StagedBackbone):
         for out, stride, rate in zip(channels, strides, dilations, strict=True):
             stages.append(
                 nn.Sequential(
-                    nn.Conv2d(previous, out, 3, stride, rate, dilation=rate, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
+                    nn.Conv2d(previous, out, 3, stride, rate, dilation=rate, bias=False),
+                    nn.BatchNorm2d(out),
+                    nn.ReLU(inplace=True),
                 )
             )
             previous = out

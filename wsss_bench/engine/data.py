@@ -109,7 +109,9 @@ class Augment:
             space = length - side
             shift = int(rng.integers(0, abs(space) + 1))
             size = min(length, side)
-            slots.append((slice(shift, shift + size), slice(0, size)) if space > 0 else (slice(0, size), slice(shift, shift + size)))
+            slots.append(
+                (slice(shift, shift + size), slice(0, size)) if space > 0 else (slice(0, size), slice(shift, shift + size))
+            )
         (from_y, to_y), (from_x, to_x) = slots
         out[to_y, to_x] = image[from_y, from_x]
         if label is not None and out_label is not None:

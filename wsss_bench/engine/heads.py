@@ -57,7 +57,9 @@ class DeepLabV2Head(_Summed):
         kwargs.setdefault("channels", 1)
         super().__init__(init_cfg=None, **kwargs)
         self.branches = nn.ModuleList(
-            nn.Sequential(nn.Dropout2d(self.dropout_ratio), nn.Conv2d(self.in_channels, self.num_classes, 3, padding=r, dilation=r))
+            nn.Sequential(
+                nn.Dropout2d(self.dropout_ratio), nn.Conv2d(self.in_channels, self.num_classes, 3, padding=r, dilation=r)
+            )
             for r in rates
         )
         _init_classifiers(self.branches)
@@ -65,6 +67,7 @@ class DeepLabV2Head(_Summed):
 
 def _init_classifiers(branches: nn.ModuleList) -> None:
     for branch in branches:
-        last = branch[-1]
+        last = list(branch.children())[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)

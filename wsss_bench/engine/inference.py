@@ -114,7 +114,7 @@ def predict(
     done = len(view) - len(todo)
     post = partial(_crf_job, preset=settings.crf, restrict=restrict) if out_crf is not None else _no_crf
     for image_id, label in imap(post, jobs(), ctx.workers, len(todo)):
-        if out_crf is not None:
+        if out_crf is not None and label is not None:
             out_crf.write(image_id, label)
         done += 1
         ctx.progress("images", done, len(view))

@@ -69,7 +69,7 @@ class MultiLabelClassifier(BaseModel):
         super().__init__()
         self.normalize = Normalizer(normalize)
         self.backbone = MODELS.build(backbone)
-        self.head = head
+        self.head: Any = head  # what a head must offer is said above; nn.Module alone does not promise it
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:

@@ -34,7 +34,9 @@ def segmentor_config(params: Mapping[str, Any], num_classes: int) -> Config:
     path = Path(name) if name.endswith(".py") else configs_dir() / "models" / f"{name}.py"
     if not path.is_file():
         known = [p.stem for p in (configs_dir() / "models").glob("[!_]*.py")]
-        raise RecipeError(f"segmentor network {name!r} is neither one of ours nor an mmseg config file.{did_you_mean(name, known)}")
+        raise RecipeError(
+            f"segmentor network {name!r} is neither one of ours nor an mmseg config file.{did_you_mean(name, known)}"
+        )
     source = Config.fromfile(path)
     model = source.model
     backbone = params.get("backbone")

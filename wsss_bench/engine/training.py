@@ -72,7 +72,9 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
 def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
     kind = params.get("schedule", "poly")
     if kind == "poly":
-        return [{"type": "PolyLR", "power": params.get("power", 0.9), "eta_min": 0.0, "begin": 0, "end": total, "by_epoch": False}]
+        return [
+            {"type": "PolyLR", "power": params.get("power", 0.9), "eta_min": 0.0, "begin": 0, "end": total, "by_epoch": False}
+        ]
     if kind == "step":
         every = int(params["step_every"])
         milestones = list(range(every, total, every))
@@ -134,7 +136,10 @@ def _runner(config: Any, model: nn.Module, batches: DataLoader[Any], ctx: StageC
 
     total = config["train_cfg"]["max_iters"]
     hooks = dict(config["default_hooks"])
-    hooks["checkpoint"] = {**hooks["checkpoint"], "interval": max(1, min(int(hooks["checkpoint"]["interval"]), math.ceil(total / 4)))}
+    hooks["checkpoint"] = {
+        **hooks["checkpoint"],
+        "interval": max(1, min(int(hooks["checkpoint"]["interval"]), math.ceil(total / 4))),
+    }
     model.to(torch.device(ctx.device))
     runner = Runner(
         model=model,
@@ -158,7 +163,12 @@ def _runner(config: Any, model: nn.Module, batches: DataLoader[Any], ctx: StageC
 
 
 def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:
-    kinds = {"local": "LocalVisBackend", "tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend", "mlflow": "MLflowVisBackend"}
+    kinds = {
+        "local": "LocalVisBackend",
+        "tensorboard": "TensorboardVisBackend",
+        "wandb": "WandbVisBackend",
+        "mlflow": "MLflowVisBackend",
+    }
     return {"type": "Visualizer", "name": name, "vis_backends": [{"type": kinds[v]} for v in ctx.visualizers]}
 
 
@@ -205,5 +215,7 @@ def load_weights(model: nn.Module, path: Path, device: str = "cpu") -> nn.Module
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise ArtifactError(f"checkpoint {path} cannot be loaded ({error}). Delete its folder and run the command again.") from error
+        raise ArtifactError(
+            f"checkpoint {path} cannot be loaded ({error}). Delete its folder and run the command again."
+        ) from error
     return model.to(torch.device(device)).eval()

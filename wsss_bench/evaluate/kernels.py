@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-@njit(cache=True, nogil=True)
+
+def _compiled(function: _F) -> _F:
+    """Compile on first call, cached on disk; where no cache folder is writable, once per process."""
+    try:
+        return njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return njit(nogil=True)(function)  # type: ignore[no-any-return]
+
+
+@_compiled
 def joint_histogram(
     truth: NDArray[np.uint8], prediction: NDArray[np.uint8], slots: NDArray[np.int64], size: int
 ) -> NDArray[np.int64]:
@@ -28,7 +41,7 @@ def joint_histogram(
     return table.reshape(size, size)
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def score_histogram(
     scores: NDArray[np.float32], truth: NDArray[np.uint8], rows: NDArray[np.int64], n_rows: int, thresholds: NDArray[np.float32]
 ) -> NDArray[np.int64]:

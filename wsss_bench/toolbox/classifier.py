@@ -151,7 +151,8 @@ def write_seeds(
     out: SeedWriter,
     ctx: StageContext,
     maps: MapFunction = linear_cam,
-    background: Callable[[MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]], NDArray[np.float32]] | None = None,
+    background: Callable[[MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]], NDArray[np.float32]]
+    | None = None,
 ) -> SeedSet:
     """Class activation maps of every image not done yet, over ``ctx.params['scales']`` and mirror.
 

@@ -18,7 +18,7 @@ from wsss_bench.view import IGNORE
 
 Backend = Literal["auto", "pydensecrf", "numba"]
 
-FEW_LABELS = 8
+FEW_LABELS = 12
 """`auto` takes the compiled back end up to this many labels; see benchmarks/bench_crf.py."""
 
 LIKELY = 1e-3

@@ -46,8 +46,8 @@ def background_cue(
     """``1 - saliency / max`` resized to `grid`: 1 where nothing speaks for an object. ``float32 [h, w]`` in [0, 1]."""
     size = (warp, warp) if warp else (image.shape[0], image.shape[1])
     saliency = gradient_saliency(model, pixels_of(image, size, device), stage)
-    saliency = cv2.resize(saliency / max(float(saliency.max()), 1e-12), grid[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.clip(1 - saliency, 0, 1).astype(np.float32)
+    resized = cv2.resize(saliency / max(float(saliency.max()), 1e-12), grid[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(1 - resized, 0, 1).astype(np.float32)
 
 
 def external_background(folder: Path, image_id: str, grid: tuple[int, int]) -> NDArray[np.float32]:
