@@ -30,9 +30,8 @@ def pictures(number: int) -> list[np.ndarray]:
         chosen = files[:: max(len(files) // number, 1)][:number]
         return [cv2.resize(cv2.imread(str(f))[:, :, ::-1], SIZE[::-1]) for f in chosen]
     rng = np.random.default_rng(0)
-    fields = [
-        cv2.resize(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC) for _ in range(number)
-    ]
+    coarse = [rng.integers(0, 256, (7, 9, 3), dtype=np.uint8) for _ in range(number)]
+    fields = [cv2.resize(c, SIZE[::-1], interpolation=cv2.INTER_CUBIC) for c in coarse]
     return [np.clip(f + rng.normal(0, 8, f.shape), 0, 255).astype(np.uint8) for f in fields]
 
 

@@ -68,7 +68,8 @@ def main() -> None:
         def check(_: object, result: object, exact: np.ndarray = exact) -> str:
             found = np.asarray(result)
             wrong = int((decide(found) != decide(exact)).sum())
-            return f"error {np.abs(found - exact).max() / exact.max():.1e} of max, {wrong} of {exact[0].size} labels differ (float64)"
+            error = np.abs(found - exact).max() / exact.max()
+            return f"error {error:.1e} of max, {wrong} of {exact[0].size} labels differ (float64)"
 
         variants = [
             Variant("scipy CSR, 256 products", lambda b=boundary, s=scores: sparse_products(b, s), check),

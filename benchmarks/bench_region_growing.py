@@ -9,6 +9,7 @@ layer does, written anew here.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 import numpy as np
 from _rounds import Variant, compare
@@ -19,7 +20,8 @@ BATCH, CLASSES, SIDE = 20, 21, 41
 Case = tuple[np.ndarray, np.ndarray, list[list[int]]]
 
 
-def union_find(cues: np.ndarray, probs: np.ndarray, present: list[int], theta_f: float = 0.85, theta_b: float = 0.99) -> np.ndarray:
+def union_find(cues: np.ndarray, probs: np.ndarray, present: list[int]) -> np.ndarray:
+    theta_f, theta_b = 0.85, 0.99
     tagged = [0, *present]
     grown = cues.copy()
     labels = cues.copy()
@@ -85,19 +87,18 @@ def main() -> None:
             a, b = np.asarray(reference), np.asarray(result)
             return f"{int((a != b).sum())} of {a.size} cells differ, {int((b != cues).sum())} grown"
 
-        per_image = list(zip(cues, probs, present, strict=True))
-        compare(
-            f"region growing, {name}, ms per batch of {BATCH}",
-            [
-                Variant("union-find, plain Python", lambda items=per_image: np.stack([union_find(*item) for item in items]), check),
-                Variant(
-                    "grow_reference (scipy.ndimage)", lambda items=per_image: np.stack([grow_reference(*i) for i in items]), check
-                ),
-                Variant("grow, image by image", lambda items=per_image: np.stack([grow(*i) for i in items]), check),
-                Variant("grow_batch", lambda c=cues, p=probs, t=present: grow_batch(c, p, t), check),
-            ],
-            rounds,
-        )
+        images = list(zip(cues, probs, present, strict=True))
+
+        def each(rule: Callable[..., np.ndarray], images: list[tuple[np.ndarray, np.ndarray, list[int]]] = images) -> np.ndarray:
+            return np.stack([rule(*image) for image in images])
+
+        rows = [
+            Variant("union-find, plain Python", lambda each=each: each(union_find), check),
+            Variant("grow_reference (scipy.ndimage)", lambda each=each: each(grow_reference), check),
+            Variant("grow, image by image", lambda each=each: each(grow), check),
+            Variant("grow_batch", lambda c=cues, p=probs, t=present: grow_batch(c, p, t), check),
+        ]
+        compare(f"region growing, {name}, ms per batch of {BATCH}", rows, rounds)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+import tarfile
+import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from boards_fakes import add_run
+from PIL import Image
 
-from wsss_bench.artifacts import write_mask
+from wsss_bench.artifacts import write_json, write_mask
 from wsss_bench.boards import check
 from wsss_bench.cli import main
 from wsss_bench.data import open_dataset
@@ -96,6 +101,44 @@ def test_unknown_boards_and_empty_folders_are_explained(tmp_path: Path, capsys: 
     add_run(tmp_path, "dsrg", images=3)
     assert main(["leaderboard", "--leaderboard-dir", str(tmp_path), "--dataset", "shape"]) != 0
     assert "Did you mean 'shapes'" in capsys.readouterr().err
+
+
+def test_export_of_a_run_predicts_the_split_with_its_last_segmentor(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = list(open_dataset("shapes", data, **OPTIONS).classes)
+    keys = {"segment": "1" * 64, "segment.2": "2" * 64}
+    add_run(tmp_path / "w" / "leaderboards", "dsrg", images=2, dataset={"classes": classes}, keys=keys)
+    for key in keys.values():
+        out = tmp_path / "w" / "store" / "segment" / key[:16] / "out"
+        facts = {"config": "c.py", "checkpoint": "w.pth", "test": {"crf": "deeplab"}, "facts": {}}
+        write_json(out / "segmentor.json", facts)
+    asked = []
+
+    def predict(segmentor: Any, view: Any, raw: Any, crf: Any, context: Any) -> None:
+        asked.append((segmentor.checkpoint.parent.parent.name, view.split, context.device))
+        for image in view:
+            raw.write(image.id, np.zeros((64, 64), np.uint8))
+            crf.write(image.id, np.full((64, 64), 3, np.uint8))
+
+    fake = types.ModuleType("wsss_bench.engine.inference")
+    fake.predict = predict  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wsss_bench.engine.inference", fake)
+    arguments = ["export", "voc-test", "dsrg-0", "--work-dir", str(tmp_path / "w"), "--device", "cpu", *flags(data)]
+    assert main([*arguments, "--split", "val", "--out", str(tmp_path / "r.tgz")]) == 0
+    assert asked == [("2" * 16, "val", "cpu")]
+    with tarfile.open(tmp_path / "r.tgz") as tar:
+        members = tar.getmembers()
+        first = tar.extractfile(members[0])
+        assert first is not None
+        with Image.open(first) as handle:
+            assert np.unique(np.asarray(handle)).tolist() == [3]
+    assert len(members) == 4
+    assert main([*arguments[:2], "dsgr-0", *arguments[3:]]) != 0
+    assert "Did you mean 'dsrg-0'" in capsys.readouterr().err
+    (tmp_path / "w" / "store" / "segment" / ("2" * 16) / "out" / "segmentor.json").unlink()
+    assert main([*arguments, "--split", "val"]) != 0
+    assert "Run the recipe again" in capsys.readouterr().err
 
 
 def test_export_writes_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from wsss_plugins.ficklenet import maths
 
 X = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]], dtype=torch.float64)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from wsss_plugins.vwe import maths
 
 WORDS = torch.eye(2, dtype=torch.float64)

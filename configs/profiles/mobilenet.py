@@ -26,8 +26,8 @@ _sec = dict(_classifier, head_channels=0, augment="resize_long", warp=320, salie
 localize = {
     "*": {k: v for k, v in _classifier.items()},
     "dsrg": _sec,
-    # On a 20×20 grid a 5×5 window covers what 9×9 covers on the paper's 41×41; with rate 0.7 about as many units stay.
-    "ficklenet": dict(_sec, kernel=5, rate=0.7, draws=100),
+    # On a 16×16 grid a 5×5 window covers about what 9×9 covers on the paper's 41×41; with rate 0.7 about as many units stay.
+    "ficklenet": dict(_sec, warp=256, kernel=5, rate=0.7, draws=100),
 }
 refine = {"dsrg": dict(grid=41), "ficklenet": dict(grid=41)}
 segment = {
@@ -38,14 +38,14 @@ segment = {
         rates=(3, 6, 9, 12),
         normalize="tf",
         batch=16,
-        iterations=240,
-        lr=0.01,
+        iterations=160,
+        lr=2.5e-4,
         new_mult=10.0,
         bias_mult=2.0,
         momentum=0.9,
         weight_decay=5e-4,
         schedule="poly",
-        crop=240,
+        crop=224,
         resize=(0.75, 1.25),
         # The loss is taken on a quarter of the resolution: full-size logits would double the time of a step on a CPU.
         label_stride=4,
@@ -53,16 +53,16 @@ segment = {
     ),
     "dsrg": dict(
         schedule="poly",
-        crop=256,
+        crop=224,
         resize=(1.0, 1.0),
         label_stride=8,
         relabel_scales=(1.0,),
-        relabel_warp=320,
+        relabel_warp=224,
         test_scales=(1.0,),
-        retrain_iterations=160,
+        retrain_iterations=100,
         retrain_batch=16,
-        retrain_lr=0.01,
-        retrain_crop=240,
+        retrain_lr=2.5e-4,
+        retrain_crop=224,
         retrain_resize=(0.75, 1.25),
     ),
 }

@@ -83,9 +83,9 @@ def load_weights(model: nn.Module, weights: str | None, enum: Any, who: str) -> 
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise ArtifactError(f"{who}: {path} cannot be loaded as plain weights ({error}).") from error
-        state = state.get("state_dict", state) if isinstance(state, dict) else state
+        state = state.get("state_dict", state) if isinstance(state, dict) else {}
     wanted = model.state_dict()
-    matching = {k: v for k, v in state.items() if k in wanted and wanted[k].shape == v.shape}
+    matching = {k: v for k, v in state.items() if k in wanted and isinstance(v, Tensor) and wanted[k].shape == v.shape}
     missing = [k for k in wanted if k not in matching and not k.startswith(("classifier", "fc."))]
     missing = [k for k in missing if not k.endswith("num_batches_tracked")]
     if missing:
@@ -117,6 +117,17 @@ def dilate(stage: nn.Module, factor: int, *, first: int = 1) -> None:
             conv.dilation, conv.padding = (rate, rate), (rate, rate)
 
 
+def _set_stride(fourth: nn.Module, fifth: nn.Module, output_stride: int, dilated: bool, who: str) -> None:
+    """Bring the last two stages to `output_stride` 32, 16 or 8; each stage is touched once, while it still has its stride."""
+    if output_stride not in (8, 16, 32):
+        raise RecipeError(f"{who}: output_stride={output_stride} is not offered; use 8, 16 or 32.")
+    if output_stride == 16:
+        dilate(fifth, 2 if dilated else 1)
+    elif output_stride == 8:
+        dilate(fourth, 2 if dilated else 1)
+        dilate(fifth, 4 if dilated else 1, first=2 if dilated else 1)
+
+
 @MODELS.register_module()
 class TorchvisionResNet(StagedBackbone):
     """ResNet-50/101 as IRN (``output_stride=16, dilated=False``) and DeepLab (``output_stride=8, dilated=True``) use it."""
@@ -138,12 +149,7 @@ class TorchvisionResNet(StagedBackbone):
             raise RecipeError(f"TorchvisionResNet: depth {depth} is not offered; use 50 or 101.")
         net = makers[depth]()
         load_weights(net, weights, enums[depth], f"ResNet-{depth}")
-        if output_stride <= 16:
-            dilate(net.layer4, 2 if dilated else 1)
-        if output_stride == 8:
-            dilate(net.layer3, 2 if dilated else 1)
-            if dilated:
-                dilate(net.layer4, 4, first=2)
+        _set_stride(net.layer3, net.layer4, output_stride, dilated, "TorchvisionResNet")
         stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         stages: list[nn.Module] = [stem, net.layer1, net.layer2, net.layer3, net.layer4]
         super().__init__(stages, (64, 256, 512, 1024, 2048), frozen_stages, bn_eval)
@@ -176,12 +182,7 @@ class TorchvisionMobileNetV2(StagedBackbone):
         net = tv.mobilenet_v2()
         load_weights(net, weights, tv.MobileNet_V2_Weights.IMAGENET1K_V1, "MobileNetV2")
         f = net.features
-        if output_stride <= 16:
-            dilate(f[14:], 2 if dilated else 1)
-        if output_stride == 8:
-            dilate(f[7:14], 2 if dilated else 1)
-            if dilated:
-                dilate(f[14:], 4, first=2)
+        _set_stride(f[7:14], f[14:], output_stride, dilated, "TorchvisionMobileNetV2")
         if padding == "same":
             _pad_same(f)
         stages: list[nn.Module] = [f[:2], f[2:4], f[4:7], f[7:14], f[14:]]

@@ -68,6 +68,7 @@ class DeepLabV2Head(_Summed):
 def _init_classifiers(branches: nn.ModuleList) -> None:
     for branch in branches:
         last = list(branch.children())[-1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)

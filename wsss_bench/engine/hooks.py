@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.optim import DefaultOptimWrapperConstructor
-from mmseg.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmseg.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import nn
 
 from wsss_bench.rng import derive
@@ -43,7 +44,8 @@ class ReportProgress(Hook):
         loss = float(torch.as_tensor((outputs or {}).get("loss", 0.0)).detach())
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"{self.name}: the loss is {loss} at iteration {runner.iter + 1}. Lower the learning rate (lr=…) or check the labels."
+                f"{self.name}: the loss is {loss} at iteration {runner.iter + 1}. "
+                "Lower the learning rate (lr=…) or check the labels."
             )
         self.report(self.name, runner.iter + 1, runner.max_iters)
 
@@ -72,3 +74,14 @@ class GroupedOptimizer(DefaultOptimWrapperConstructor):
             groups.setdefault((scale, decay), []).append(parameter)
         for (scale, decay), members in groups.items():
             params.append({"params": members, "lr": self.base_lr * scale, "weight_decay": (self.base_wd or 0.0) * decay})
+
+
+@OPTIM_WRAPPERS.register_module()
+class CpuAmpOptimWrapper(OptimWrapper):
+    """bfloat16 autocast on a CPU; bfloat16 has float32's range, so no gradient scaling is needed."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the forward pass under autocast."""
+        with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
+            yield

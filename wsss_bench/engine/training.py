@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from wsss_bench.engine.data import ScheduleSampler, TrainingSet
 from wsss_bench.engine.registry import register
-from wsss_bench.errors import ArtifactError
+from wsss_bench.errors import ArtifactError, RecipeError
 from wsss_bench.paths import configs_dir
 from wsss_bench.rng import derive
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wsss_bench.context import StageContext
 
 WEIGHTS = "weights.pth"
+PRECISIONS = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 def iterations(params: Any, images: int) -> int:
@@ -60,7 +61,9 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
         },
     }
     if params.get("amp"):
-        wrapper["dtype"] = {"bf16": "bfloat16", "fp16": "float16"}[params["amp"]]
+        if params["amp"] not in PRECISIONS:
+            raise RecipeError(f"amp={params['amp']!r} is not known; use {', '.join(PRECISIONS)} or '' for full precision.")
+        wrapper["dtype"] = PRECISIONS[params["amp"]]
     if params.get("clip"):
         wrapper["clip_grad"] = {"max_norm": params["clip"]}
     config.optim_wrapper = wrapper
@@ -146,7 +149,7 @@ def _runner(config: Any, model: nn.Module, batches: DataLoader[Any], ctx: StageC
         work_dir=str(work),
         train_dataloader=batches,
         train_cfg=dict(config["train_cfg"]),
-        optim_wrapper=dict(config["optim_wrapper"]),
+        optim_wrapper=_optim_wrapper(config, ctx.device),
         param_scheduler=[dict(s) for s in config["param_scheduler"]] or None,
         default_hooks=hooks,
         custom_hooks=[SeedEveryIteration(ctx.seed, name), ReportProgress(ctx.progress, name)],
@@ -160,6 +163,16 @@ def _runner(config: Any, model: nn.Module, batches: DataLoader[Any], ctx: StageC
     # Runner moves the model to the best device it finds; the user's --device has the last word.
     model.to(torch.device(ctx.device))
     return runner
+
+
+def _optim_wrapper(config: Any, device: str) -> dict[str, Any]:
+    """The configured wrapper; on a CPU, which mmengine's AMP refuses, bfloat16 runs through our own."""
+    wrapper = dict(config["optim_wrapper"])
+    if wrapper["type"] == "AmpOptimWrapper" and device == "cpu":
+        if wrapper.pop("dtype") != "bfloat16":
+            raise RecipeError("amp=fp16 needs a GPU. Use amp=bf16 or leave it out.")
+        wrapper["type"] = "CpuAmpOptimWrapper"
+    return wrapper
 
 
 def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:

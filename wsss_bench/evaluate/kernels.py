@@ -10,14 +10,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_njit: Any = njit
 
 
 def _compiled(function: _F) -> _F:
     """Compile on first call, cached on disk; where no cache folder is writable, once per process."""
     try:
-        return njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+        compiled: _F = _njit(cache=True, nogil=True)(function)
     except RuntimeError:
-        return njit(nogil=True)(function)  # type: ignore[no-any-return]
+        compiled = _njit(nogil=True)(function)
+    return compiled
 
 
 @_compiled

@@ -135,6 +135,8 @@ def multi_scale(
     height, width = image.shape[:2] if not warp else (warp, warp)
     grid = (-(-height // stride), -(-width // stride))
     total = torch.zeros(len(classes), *grid)
+    if not classes:  # COCO has photographs without tags
+        return total
     for scale in scales:
         pixels = pixels_of(image, (max(16, round(height * scale)), max(16, round(width * scale))), device)
         found = maps(model, pixels, classes).float()

@@ -64,7 +64,8 @@ def train_segmentor(
         labels: a `LabelSet`, or anything that gives ``uint8 [H, W]`` for an id.
         ctx: its ``params`` (or `params`) hold ``network, backbone, weights, crop, resize, batch, iterations | epochs, lr, …``
             and the test settings ``test_scales, test_flip, test_merge, test_warp, crf``.
-        loss: a module ``loss(logits, batch) -> dict``; None takes ``params['loss']``: "balanced", "ce" or "network" (mmseg's own).
+        loss: a module ``loss(logits, batch) -> dict``; None takes ``params['loss']``: "balanced", "ce" or "network"
+            (mmseg's own).
         start: initialise from this segmentor (same network) instead of ImageNet weights.
     """
     p = dict(ctx.params) if params is None else dict(params)
@@ -75,6 +76,7 @@ def train_segmentor(
         loss = LOSSES[p["loss"]]()
     model = seeded(lambda: WeakSegmentor(config.model, loss, config.normalize), ctx.seed, name)
     if start is not None:
+        model.init_weights()  # now: the runner calls it too, and must not undo what is loaded next
         state = torch.load(start.checkpoint, map_location="cpu", weights_only=True)
         model.load_state_dict(state, strict=False)
     crop = int(p["crop"])
