@@ -71,7 +71,7 @@ def paper_params(method: str, stage: str) -> dict[str, Any]:
 
 
 SMALL_CLASSIFIER = {
-    "backbone": "tiny", "weights": None, "backbone_options": {"width": 8}, "normalize": "imagenet",
+    "backbone": "tiny", "weights": None, "backbone_options": {}, "normalize": "imagenet",
     "crop": 32, "resize": (32, 40), "augment": "resize_long", "jitter": 0.0, "batch": 2, "iterations": 8, "epochs": 0,
     "optimizer": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "new_mult": 10.0, "schedule": "poly", "power": 0.9,
     "amp": "", "scales": (1.0, 0.5), "flip": True,

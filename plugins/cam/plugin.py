@@ -16,7 +16,7 @@ class Cam:
             name="cam",
             version="1.0",
             stages=("localize",),
-            paper="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016; as in Ahn et al. (IRN), CVPR 2019",
+            paper="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016; trained as in IRN, CVPR 2019",
             defaults=defaults("cam"),
         )
 

@@ -60,7 +60,9 @@ class DsrgLoss(nn.Module):
         """Mean-field marginals at the cue grid; no gradient flows through them (SEC's fix of January 2018)."""
         with torch.no_grad():
             energy = -probs if self.p["crf_unary"] == "prob" else -probs.log()
-            thumbnails = F.interpolate(inputs.float(), tuple(probs.shape[2:]), mode="bilinear", align_corners=False, antialias=True)
+            thumbnails = F.interpolate(
+                inputs.float(), tuple(probs.shape[2:]), mode="bilinear", align_corners=False, antialias=True
+            )
             if probs.device.type != "cpu":
                 from wsss_bench.toolbox.crf_exact import meanfield_exact
 

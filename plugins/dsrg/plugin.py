@@ -35,9 +35,7 @@ class Dsrg:
         return write_seeds(model, view, out, ctx, background=background_of(ctx))
 
     @hookimpl
-    def refine(
-        self, view: WeakView, seeds: SeedSet, previous: Segmentor | None, out: LabelWriter, ctx: StageContext
-    ) -> LabelSet:
+    def refine(self, view: WeakView, seeds: SeedSet, previous: Segmentor | None, out: LabelWriter, ctx: StageContext) -> LabelSet:
         """Round 1: sparse cues, 255 elsewhere. Later rounds: the previous segmentor's prediction after the CRF."""
         from wsss_bench.toolbox.parallel import per_image
         from wsss_bench.toolbox.sec import cue_function

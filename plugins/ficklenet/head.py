@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from wsss_bench.errors import RecipeError
 from wsss_plugins.ficklenet.maths import (
     centre_preserving_mask,
     contributions,
@@ -17,8 +19,6 @@ from wsss_plugins.ficklenet.maths import (
     pooled_scores,
     project,
 )  # fmt: skip
-
-from wsss_bench.errors import RecipeError
 
 DROPOUTS = ("centre", "general", "deterministic")
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from wsss_plugins._paths import defaults
-
 from wsss_bench import LabelSet, LabelWriter, MethodCard, Seed, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
+from wsss_plugins._paths import defaults
 
 
 class FickleNet:
@@ -29,9 +28,8 @@ class FickleNet:
     @hookimpl
     def localize(self, view: WeakView, out: SeedWriter, ctx: StageContext) -> SeedSet:
         """Train under random selection; per image keep the maximum over draws (scores) and the mean (rank)."""
-        from wsss_plugins.ficklenet.head import FickleHead
-
         from wsss_bench.toolbox.classifier import train_classifier
+        from wsss_plugins.ficklenet.head import FickleHead
 
         model = train_classifier(view, ctx, partial(FickleHead, params=ctx.params))
         external = bool(ctx.params["saliency_dir"])

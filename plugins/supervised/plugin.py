@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from wsss_bench import LabelSet, LabelWriter, MethodCard, StageContext, WeakView, hookimpl
-from wsss_plugins._paths import defaults
 
 
 class Supervised:
@@ -28,7 +27,9 @@ class Supervised:
         from wsss_bench.errors import LeakError
 
         if ctx.masks is None:
-            raise LeakError("supervised: the harness handed over no masks. Run it through `wsss-bench run`, which reads its card.")
+            raise LeakError(
+                "supervised: the harness handed over no masks. Run it through `wsss-bench run`, which reads its card."
+            )
         for index, image in enumerate(view):
             if not out.done(image.id):
                 out.write(image.id, ctx.masks(image.id))

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from wsss_plugins.vwe.maths import assign_words, fuse_max, hspp, word_cam, word_histogram, word_labels
 
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.errors import RecipeError
+from wsss_plugins.vwe.maths import assign_words, fuse_max, hspp, word_cam, word_histogram, word_labels
 
 CHOICES = {"pooling": ("hspp", "gap"), "hist": ("sum", "mean"), "word_feat": ("hspp", "gap"), "fuse": ("max", "none")}
 

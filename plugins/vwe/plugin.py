@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from wsss_plugins._paths import defaults
-
 from wsss_bench import MethodCard, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
+from wsss_plugins._paths import defaults
 
 
 class Vwe:
@@ -26,9 +25,8 @@ class Vwe:
         """Train with three losses, then write fused CAMs."""
         from functools import partial
 
-        from wsss_plugins.vwe.head import VweHead, fused_cam
-
         from wsss_bench.toolbox.classifier import train_classifier, write_seeds
+        from wsss_plugins.vwe.head import VweHead, fused_cam
 
         model = train_classifier(view, ctx, partial(VweHead, params=ctx.params))
         return write_seeds(model, view, out, ctx, fused_cam)

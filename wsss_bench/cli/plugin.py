@@ -1,4 +1,4 @@
-"""``wsss-bench plugin``: which methods there are, and what one of them is."""
+"""``wsss-bench plugin``: which methods there are, what one is, a project for a new one, whether one keeps the contract."""
 
 from __future__ import annotations
 
@@ -7,29 +7,44 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.errors import PluginError
+from wsss_bench.errors import PluginError, RecipeError
 
 if TYPE_CHECKING:
     from wsss_bench.catalog import Catalog
 
-HELP = "List the installed methods, or describe one."
+HELP = "List the installed methods, describe one, start the project of a new one, or check one against the contract."
 EXAMPLES = """\
   wsss-bench plugin list                    names and versions; imports none of them
   wsss-bench plugin list --load             import and check each; say which are broken, and why
   wsss-bench plugin info dsrg --json        card and parameters of one
   wsss-bench plugin info mine --plugin ./mine.py
+  wsss-bench plugin info --markdown         the page of all methods that the documentation shows
+  wsss-bench plugin new mine --kind localizer     a complete project in ./wsss-mine: code, card, test, packaging
+  wsss-bench plugin check mine              run the conformance kit; also a file: plugin check ./mine.py
 Environment variable WSSS_BENCH_PLUGINS (names of methods or distributions, comma-separated) hides all others.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-verbs of ``plugin``."""
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|info")
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|info|new|check")
     listing = verbs.add_parser("list", help="names, distributions and versions")
     listing.add_argument("--load", action="store_true", help="import and check every plugin")
     info = verbs.add_parser("info", help="card and parameters of one method")
-    info.add_argument("name")
-    for sub in (listing, info):
+    info.add_argument("name", nargs="?")
+    info.add_argument("--markdown", action="store_true", help="a Markdown page; of all methods where no name is given")
+    new = verbs.add_parser("new", help="write a project that works as it is: a localizer, a refiner or a segmentor")
+    new.add_argument("name", help="the method's name")
+    new.add_argument("--kind", required=True, choices=("localizer", "refiner", "segmentor"))
+    new.add_argument("--dir", type=Path, metavar="FOLDER", help="where to (default: ./wsss-NAME)")
+    new.add_argument("--json", action="store_true")
+    check = verbs.add_parser("check", help="run the conformance kit on one method (under a minute on an idle CPU)")
+    check.add_argument("name", help="a method's name, or a .py file")
+    check.add_argument(
+        "--full", action="store_true", help="also at the usual size, where it must beat a trivial answer (minutes)"
+    )
+    check.add_argument("--keep", type=Path, metavar="FOLDER", help="leave everything the check made in this new folder")
+    for sub in (listing, info, check):
         sub.add_argument(
             "--plugin", action="append", default=[], type=Path, metavar="FILE", help="a local .py file (runs its code)"
         )
@@ -37,11 +52,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the list (1 if `--load` found a broken plugin) or the description."""
+    """Do what is asked; 1 if `list --load` found a broken plugin or `check` a broken rule."""
+    if args.action == "new":
+        return _new(args)
+    if args.action == "check":
+        return _check(args)
     from wsss_bench.catalog import Catalog
 
     catalog = Catalog(local=args.plugin)
-    return _list(catalog, args) if args.action == "list" else _info(catalog, args)
+    if args.action == "list":
+        return _list(catalog, args)
+    if args.markdown:
+        return _markdown(catalog, args)
+    if args.name is None:
+        raise RecipeError("plugin info needs a name. The names: wsss-bench plugin list")
+    return _info(catalog, args)
+
+
+def _new(args: argparse.Namespace) -> int:
+    from wsss_bench.testing.template import write_project
+
+    folder = args.dir or Path(f"wsss-{args.name}")
+    files = write_project(args.name, args.kind, folder)
+    if args.json:
+        print(json.dumps([str(path) for path in files], indent=1))
+        return 0
+    print("\n".join(f"wrote {path}" for path in files))
+    print(
+        f"\nNext:\n  pip install -e {folder}\n  wsss-bench plugin check {args.name}\n  wsss-bench run --methods cam,{args.name}"
+    )
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from wsss_bench.testing import check_method
+
+    if args.keep is not None and args.keep.exists():
+        raise RecipeError(f"--keep {args.keep} exists. Name a folder that does not.")
+    report = check_method(args.name, files=args.plugin, full=args.full, keep=args.keep)
+    print(report.to_json() if args.json else report.table())
+    return int(not report.ok)
+
+
+def _markdown(catalog: Catalog, args: argparse.Namespace) -> int:
+    from wsss_bench.docs_cards import methods_page
+
+    print(methods_page(catalog, [args.name] if args.name else None), end="")
+    return 0
 
 
 def _list(catalog: Catalog, args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -227,7 +228,7 @@ def load_weights(model: nn.Module, path: Path, device: str = "cpu") -> nn.Module
     """Load weights that `train` wrote (``weights_only=True``) and move the model to `device` in eval mode."""
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, EOFError, UnpicklingError) as error:
         raise ArtifactError(
             f"checkpoint {path} cannot be loaded ({error}). Delete its folder and run the command again."
         ) from error

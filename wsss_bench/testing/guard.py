@@ -38,7 +38,9 @@ def refuse_reading(folder: Path, log: Path) -> None:
         if path == sealed or path.startswith(sealed + os.sep):
             inside = os.path.relpath(path, os.path.dirname(sealed))
             os.write(note, f"{inside}\n".encode())
-            raise LeakError(f"{inside} is a sealed mask. A method may look at the images and their labels in `view`, nothing else.")
+            raise LeakError(
+                f"{inside} is a sealed mask. A method may look at the images and their labels in `view`, nothing else."
+            )
 
     sys.addaudithook(watch)
 

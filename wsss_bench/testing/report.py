@@ -78,7 +78,9 @@ class Report:
             lines.append(f"{check.name:<{names}}  {check.stage:<{stages}}  {check.status.upper()}")
             lines += _wrapped(check.message, width)
         counted = Counter(check.status for check in self.checks)
-        summary = ", ".join(f"{counted[status]} {word}" for status, word in ((PASS, "passed"), (FAIL, "failed"), (SKIP, "skipped")))
+        summary = ", ".join(
+            f"{counted[status]} {word}" for status, word in ((PASS, "passed"), (FAIL, "failed"), (SKIP, "skipped"))
+        )
         return "\n".join([*lines, f"{summary} in {self.seconds:.0f} s"])
 
     def to_json(self) -> str:

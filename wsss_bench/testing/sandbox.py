@@ -59,7 +59,7 @@ def make_sandbox(root: Path, options: Mapping[str, int] = SMALL) -> Sandbox:
 
     dataset = open_dataset("shapes", root / "sealed", **options)
     dataset.prepare()
-    bare = root / "bare"
+    bare = root / "photographs"
     bare.mkdir(parents=True, exist_ok=True)
     for image in dataset.weak_view("train"):
         shutil.copyfile(image.path, bare / image.path.name)

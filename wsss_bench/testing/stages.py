@@ -12,7 +12,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from wsss_bench.artifacts import LabelSet, LabelWriter, SeedSet, SeedWriter, Segmentor, image_size
 from wsss_bench.catalog import LoadedMethod
@@ -20,6 +21,9 @@ from wsss_bench.context import StageContext
 from wsss_bench.errors import ArtifactError, LeakError, PluginError
 from wsss_bench.hooks import call_hook
 from wsss_bench.view import IGNORE, WeakView
+
+if TYPE_CHECKING:
+    from wsss_bench.store import StageFolder
 
 SEED = 3
 
@@ -139,11 +143,8 @@ def _check_result(stage: Stage, result: Any, out: Any) -> None:
     problems: list[str] = []
     if isinstance(result, Segmentor):
         from wsss_bench.pipeline import keep_result
-        from wsss_bench.store import StageFolder, StageSpec
 
-        folder = StageFolder(stage.folder.parent, StageSpec("segment", {}))
-        folder.out = stage.folder / "out"
-        keep_result(result, folder)
+        keep_result(result, cast("StageFolder", SimpleNamespace(out=stage.folder / "out")))
     elif isinstance(result, SeedSet):
         problems = seed_problems(result, stage.view)
     else:
@@ -263,5 +264,3 @@ def _explain(error: Exception) -> str:
     frames = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(os.path.dirname(os.__file__))]
     text = str(error) if isinstance(error, PluginError | ArtifactError | LeakError) else f"{type(error).__name__}: {error}"
     return f"{text} ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else text
-
-

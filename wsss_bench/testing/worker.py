@@ -42,7 +42,8 @@ class _Job:
         self.view, self.val = view_from_json(job["train"]), view_from_json(job["val"])
         self.method = Catalog(local=[Path(p) for p in job["files"]]).load(job["method"])
         self.params = {hook: params_of(self.method, hook, job["profiles"], job["params"]) for hook in self.method.card.stages}
-        if any(name.startswith(("localize", "segment")) for name in job["stages"]):
+        # Forks share what is imported by now; a method that trains nothing is spared the seconds.
+        if any(hook == "segment" or {"backbone", "network", "lr"} & set(params) for hook, params in self.params.items()):
             import wsss_bench.engine
             from wsss_bench.engine.registry import register
 
@@ -109,7 +110,8 @@ def params_of(method: Any, hook: str, profiles: list[str], passed: Mapping[str, 
     from wsss_bench.params import ANY, HARNESS, defaults, has, load_profile, put
 
     params = defaults(method, hook)
-    for name in profiles:
+    # Reading a profile imports mmengine; there is nothing to override where a method has no parameters of its own.
+    for name in profiles if set(params) - set(HARNESS.get(hook, {})) else ():
         entry = load_profile(name).overrides.get(hook, {})
         for key, value in entry.get(ANY, {}).items():
             if has(params, key):

@@ -1,0 +1,96 @@
+"""The whole way of a third party: wheels of the harness and of a generated project, a fresh environment, a run, the board."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from wsss_bench.testing.template import write_project
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ["train=16", "val=4", "size=64", "seed=1"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+
+def run(command: list[str | Path], folder: Path) -> str:
+    """Run a command in `folder`, with one thread and nothing of this checkout on the path; its stdout."""
+    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "WSSS_BENCH_PLUGINS")}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=folder, env={**env, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def wheel(source: Path, target: Path) -> Path:
+    """Build a wheel from a copy of `source`, so that nothing is left behind in it."""
+    copy = target / f"source-{source.name}"
+    ignore = shutil.ignore_patterns(".git", ".venv*", "work_dirs", "__pycache__", "*.egg-info", "build", "tests", "benchmarks")
+    shutil.copytree(source, copy, ignore=ignore)
+    out = target / f"wheel-{source.name}"
+    code = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    out.mkdir()
+    run([sys.executable, "-c", code, out], copy)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment that holds both wheels, and sees the other packages of this one."""
+    folder = tmp_path_factory.mktemp("third-party")
+    write_project("lsepool", "localizer", folder / "project")
+    wheels = [wheel(ROOT, folder), wheel(folder / "project", folder)]
+    run([sys.executable, "-m", "venv", folder / "env"], folder)
+    python = folder / "env" / "bin" / "python"
+    site = Path(run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip())
+    run([python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", *wheels], folder)
+    # After the environment's own packages, so that the installed wheel wins over this checkout.
+    (site / "zz_others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return python
+
+
+def test_a_wheel_of_the_template_runs_beside_the_wheel_of_the_harness(python: Path, tmp_path: Path) -> None:
+    where = run([python, "-c", "import wsss_bench; print(wsss_bench.__file__)"], tmp_path)
+    assert str(ROOT) not in where
+
+    bench = python.parent / "wsss-bench"
+    listed = {row["name"]: row for row in json.loads(run([bench, "plugin", "list", "--json"], tmp_path))}
+    assert listed["lsepool"]["distribution"] == "wsss-lsepool"
+    assert listed["cam"]["distribution"] == "wsss-bench"
+
+    report = json.loads(run([bench, "plugin", "check", "lsepool", "--json"], tmp_path))
+    assert report["ok"]
+    assert report["who"] == "lsepool (wsss-lsepool 0.1.0)"
+
+    options = [word for option in TINY for word in ("--data-option", option)]
+    settings = ["--profile", "check", "--device", "cpu", "--workers", "1"]
+    run([bench, "run", "--methods", "cam,lsepool", "--dataset", "shapes", *options, *settings], tmp_path)
+    board = (tmp_path / "work_dirs" / "leaderboards" / "shapes.md").read_text()
+    assert re.search(r"^\|.*\blsepool\b", board, re.M)
+    assert re.search(r"^\|.*\bcam\b", board, re.M)
+
+
+def test_twenty_plugins_do_not_slow_the_list_down(python: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        name = f"extra{number}"
+        (tmp_path / f"{name}.py").write_text("import torch\nraise RuntimeError('imported')\n")
+        info = tmp_path / f"wsss_{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: wsss-{name}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[wsss_bench.methods]\n{name} = {name}:plugin\n")
+    code = (
+        "import sys; from wsss_bench.cli import main; main(['plugin', 'list']); main(['--help']); "
+        "print(sorted({'torch', 'mmengine', 'pandas', 'numba', 'extra7'} & set(sys.modules)))"
+    )
+    printed = run([python, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"], tmp_path)
+    assert printed.count("extra") == 20
+    assert printed.strip().endswith("[]")

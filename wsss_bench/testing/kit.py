@@ -1,0 +1,212 @@
+"""`check_method`: the conformance kit's one entry."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_bench.errors import PluginError, WsssError
+from wsss_bench.testing.judge import Evidence, judge, unloadable
+from wsss_bench.testing.report import Report
+
+if TYPE_CHECKING:
+    from wsss_bench.catalog import LoadedMethod
+    from wsss_bench.testing.sandbox import Sandbox
+
+PROFILES = ("shapes", "check")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def check_method(
+    method: str | Path | object,
+    *,
+    files: Sequence[Path] = (),
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    full: bool = False,
+    keep: Path | None = None,
+    timeout: float = 300.0,
+) -> Report:
+    """Check a method against everything `wsss_bench.testing.report.CHECKS` names; on a CPU, in processes of its own.
+
+    The data are 16 drawn photographs of 64 pixels; trainings run eight iterations (profile ``check``), so the scores mean
+    nothing: a method that learns is only said to beat a trivial answer or not to be told apart from it. `full` adds the
+    embedded data at their usual size and length (minutes), where it must beat it.
+
+    Args:
+        method: a name from an entry point; the path of a ``.py`` file; or a plugin object that a module holds by name.
+        files: local plugin files to load besides (for a name).
+        params: parameters to set, by stage, over the profile's.
+        full: also run at the usual size, and require to beat the trivial answer there.
+        keep: leave everything that was made in this folder (which must not exist); default: a folder that is deleted.
+        timeout: seconds that one stage may take on the small data.
+
+    Returns:
+        The report; a method that cannot be loaded has one too. Use ``check_method(...).require()`` in a test.
+    """
+    from wsss_bench.catalog import Catalog
+
+    start = time.monotonic()
+    try:
+        name, local = _target(method, files)
+        loaded = Catalog(local=local).load(name)
+    except WsssError as error:
+        return unloadable(str(method), error, time.monotonic() - start)
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsss-check-", ignore_cleanup_errors=True)))
+        bench = _Bench(loaded, local, root, params or {}, timeout)
+        try:
+            evidence = bench.gather(full)
+            checks = judge(loaded, evidence)
+        finally:
+            if keep is not None:
+                _copy(root, keep)
+    return Report(loaded.name, loaded.who, tuple(checks), time.monotonic() - start)
+
+
+def _target(method: str | Path | object, files: Sequence[Path]) -> tuple[str, list[Path]]:
+    """Name and local files; raises `PluginError` for an object that no other process could find."""
+    local = [Path(path) for path in files]
+    if isinstance(method, str) and not method.endswith(".py"):
+        return method, local
+    if isinstance(method, str | Path):
+        return _name_in(Path(method)), [*local, Path(method)]
+    from wsss_bench.catalog import Catalog
+    from wsss_bench.hooks import check_plugin, read_card
+
+    who = f"{type(method).__name__} object"
+    check_plugin(method, who)
+    name = read_card(method, who).name
+    catalog = Catalog(local=local)
+    if name in catalog.names() and catalog.load(name).plugin is method:
+        return name, local
+    source = inspect.getsourcefile(type(method))
+    if source is None or getattr(sys.modules.get(type(method).__module__), "plugin", None) is not method:
+        fix = "Give its name (installed with an entry point) or the path of its .py file, where it is called `plugin`."
+        raise PluginError(name, "discovery", "the object cannot be found by another process.", fix)
+    return name, [*local, Path(source)]
+
+
+def _name_in(path: Path) -> str:
+    from wsss_bench.catalog import load_file
+
+    return load_file(path).name
+
+
+def _copy(root: Path, keep: Path) -> None:
+    import shutil
+
+    shutil.copytree(root, keep, dirs_exist_ok=True)
+
+
+@dataclass
+class _Bench:
+    """Runs workers for one method and collects what they say."""
+
+    method: LoadedMethod
+    files: Sequence[Path]
+    root: Path
+    params: Mapping[str, Any]
+    timeout: float
+    _running: list[tuple[Path, subprocess.Popen[bytes]]] = field(default_factory=list)
+
+    def gather(self, full: bool) -> Evidence:
+        """Run the method with the sealed masks beside the images and, in another process, where there are none."""
+        from wsss_bench.testing.sandbox import give_inputs, make_sandbox
+
+        sandbox = make_sandbox(self.root / "small")
+        give_inputs(sandbox)
+        stages = stages_of(self.method)
+        self._start(sandbox, "guarded", stages, ["plain"], masks=True)
+        self._start(sandbox, "bare", stages, ["plain", "killed"], masks=False)
+        guarded, bare = self._finish()
+        evidence = Evidence(stages, sandbox, guarded, bare, sees_masks=self._sees_masks)
+        # Only a failure needs more runs: they tell what it comes from.
+        if evidence.suspicious and not self._sees_masks:
+            self._start(sandbox, "bare-again", stages, ["plain"], masks=False)
+            self._start(sandbox, "unguarded", stages, ["plain"], masks=True, guard=False)
+            evidence.again, evidence.unguarded = self._finish()
+        if full:
+            large = make_sandbox(self.root / "full", {})
+            give_inputs(large)
+            self._start(large, "full", stages, ["plain"], masks=True, profiles=PROFILES[:1], timeout=24 * self.timeout)
+            evidence.full_sandbox, (evidence.full,) = large, self._finish()
+        return evidence
+
+    @property
+    def _sees_masks(self) -> bool:
+        return "masks" in self.method.card.supervision
+
+    def _start(
+        self, sandbox: Sandbox, name: str, stages: Sequence[str], passes: Sequence[str], *, masks: bool, guard: bool = True,
+        profiles: Sequence[str] = PROFILES, timeout: float | None = None,
+    ) -> None:  # fmt: skip
+        from wsss_bench.testing.sandbox import view_to_json
+
+        folder = sandbox.root / name
+        folder.mkdir()
+        sealed = str(sandbox.sealed)
+        job = {
+            "method": self.method.name, "files": [str(Path(path).resolve()) for path in self.files], "stages": list(stages),
+            "passes": list(passes), "folder": str(folder), "given": str(sandbox.root / "given"), "profiles": list(profiles),
+            "params": self.params, "timeout": timeout or self.timeout, "opened": str(folder / "opened.txt"),
+            "sealed": sealed if guard and masks and not self._sees_masks else None,
+            "masks": sealed if self._sees_masks else None,
+            "train": view_to_json(sandbox.train(masks=masks)), "val": view_to_json(sandbox.val),
+        }  # fmt: skip
+        path = folder / "job.json"
+        path.write_text(json.dumps(job))
+        log = (folder / "log.txt").open("wb")
+        command = [sys.executable, "-m", "wsss_bench.testing.worker", str(path)]
+        # Another hash seed each: an order that comes from a set of names must not hide.
+        environment = _environment(sandbox.root / "tmp", str(sum(name.encode()) % 1000 + 1))
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        log.close()
+        self._running.append((folder, process))
+
+    def _finish(self) -> list[dict[str, Any]]:
+        try:
+            return [_result(folder, process.wait()) for folder, process in self._running]
+        finally:
+            for _, process in self._running:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+            self._running.clear()
+
+
+def _result(folder: Path, code: int) -> dict[str, Any]:
+    """What a worker found; a worker that died before it could say so has an ``error``."""
+    opened = folder / "opened.txt"
+    facts = {"opened": sorted(set(opened.read_text().split("\n")) - {""}) if opened.exists() else [], "folder": folder}
+    answer = folder / "result.json"
+    if answer.exists() and code == 0:
+        return {**json.loads(answer.read_text()), **facts}
+    tail = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
+    return {"passes": {}, "error": tail[-1] if tail else f"the process ended with status {code}.", **facts}
+
+
+def _environment(temporary: Path, hash_seed: str) -> dict[str, str]:
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(temporary), "PYTHONHASHSEED": hash_seed}
+    env["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return env | dict.fromkeys(_THREADS, "1")
+
+
+def stages_of(method: LoadedMethod) -> list[str]:
+    """The method's own stages in the order in which they run: a second round is tried where it has one."""
+    first = [stage for stage in ("localize", "refine", "segment") if stage in method.card.stages]
+    if "segment" not in first:
+        return first
+    from wsss_bench.params import defaults
+
+    rounds = int(defaults(method, "segment")["rounds"])
+    return first + [f"{stage}.2" for stage in first if stage != "localize"] * (rounds > 1)
