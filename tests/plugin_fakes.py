@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - one row per fault reads better than wrapped ones
 """Small plugins for tests of the conformance kit: one that is right, and ten that are each wrong in one way."""
 
 from __future__ import annotations

@@ -244,3 +244,20 @@ def _registered() -> bool:
     from importlib import metadata
 
     return any(point.value == "wsss_bench.testing.pytest_plugin" for point in metadata.entry_points(group="pytest11"))
+
+
+def test_twenty_plugins_are_listed_without_importing_them_or_torch(tmp_path: Path) -> None:
+    for number in range(20):
+        name = f"extra{number}"
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported')\n")
+        info = tmp_path / f"wsss_{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: wsss-{name}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[wsss_bench.methods]\n{name} = {name}:plugin\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from wsss_bench.cli import main; main(['plugin', 'list']); "
+        "main(['--help']); print(sorted({'torch', 'mmengine', 'pandas', 'numba', 'extra7'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(re.findall(r"^extra\d+ ", done.stdout, re.M)) == 20
+    assert done.stdout.strip().endswith("[]")

@@ -47,7 +47,7 @@ def test_a_new_project_is_complete_and_loads(project: tuple[str, Path]) -> None:
 
 
 def test_the_rule_of_a_new_project_is_right(project: tuple[str, Path]) -> None:
-    kind, folder = project
+    _, folder = project
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not contract", "tests"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

@@ -86,7 +86,8 @@ def landlock(folder: Path) -> bool:
 def _beside(folder: Path) -> Iterator[Path]:
     """Everything that lies beside `folder` or beside one of its parents."""
     for parent, child in zip(folder.parents, [folder, *folder.parents], strict=False):
-        yield from (path for path in parent.iterdir() if path != child)
+        # A link is looked up where it leads; allowing it would allow its target, which may be on the way.
+        yield from (path for path in parent.iterdir() if path != child and not path.is_symlink())
 
 
 def _allow(libc: Any, ruleset: int, path: Path) -> None:

@@ -34,7 +34,7 @@ def check_method(
     params: Mapping[str, Mapping[str, Any]] | None = None,
     full: bool = False,
     keep: Path | None = None,
-    timeout: float = 300.0,
+    timeout: float = 900.0,
 ) -> Report:
     """Check a method against everything `wsss_bench.testing.report.CHECKS` names; on a CPU, in processes of its own.
 
@@ -138,7 +138,7 @@ class _Bench:
         if full:
             large = make_sandbox(self.root / "full", {})
             give_inputs(large)
-            self._start(large, "full", stages, ["plain"], masks=True, profiles=PROFILES[:1], timeout=24 * self.timeout)
+            self._start(large, "full", stages, ["plain"], masks=True, profiles=PROFILES[:1], timeout=8 * self.timeout)
             evidence.full_sandbox, (evidence.full,) = large, self._finish()
         return evidence
 

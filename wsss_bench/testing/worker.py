@@ -133,7 +133,10 @@ def forked(work: Callable[[], dict[str, Any]], folder: Path, timeout: float) -> 
     child = os.fork()
     if child == 0:
         _child(work, answer)
-    deadline, failed = time.monotonic() + timeout, {"ok": False, "check": "runs", "events": 0, "touched": [], "files": {}}
+    deadline, failed = (
+        time.monotonic() + timeout,
+        {"ok": False, "check": "runs", "events": 0, "seconds": 0.0, "touched": [], "files": {}},
+    )
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
