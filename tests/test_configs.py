@@ -77,7 +77,7 @@ def test_every_bundled_method_resolves_under_every_profile(method: str, profile:
     assert set(resolved.params) >= {"refine", "segment"}
     assert resolved.rounds >= 1
     for stage, params in resolved.params.items():
-        assert params.passed == {}
+        assert set(params.passed) <= {"rounds"}  # what a card's own recipe sets counts as passed
         for key, value in params.resolved.items():
             assert "_delete_" not in (value if isinstance(value, dict) else {}), f"{stage}.{key}"
 

@@ -220,6 +220,16 @@ def test_two_trainings_in_one_process_do_not_disturb_each_other(tmp_path: Path) 
     assert same(alone, again)
 
 
+def test_a_training_leaves_nothing_in_mmengines_registers(tmp_path: Path) -> None:
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.visualization import Visualizer
+
+    register()
+    before = [set(kind._instance_dict) for kind in (MMLogger, MessageHub, Visualizer)]
+    train(prepared(tmp_path, 1), make_context(tmp_path))
+    assert [set(kind._instance_dict) for kind in (MMLogger, MessageHub, Visualizer)] == before
+
+
 def test_another_seed_gives_another_network(tmp_path: Path) -> None:
     config = prepared(tmp_path / "a", 2)
     one = train(config, make_context(tmp_path / "a"))

@@ -137,7 +137,7 @@ def test_training_leaves_tagless_images_out_and_learns(tmp_path: Path) -> None:
             losses.append(found["loss_cls"].item())
             return found
 
-    params = {**SMALL_CLASSIFIER, "iterations": 30, "new_mult": 1.0}
+    params = {**SMALL_CLASSIFIER, "iterations": 25, "new_mult": 1.0, "batch": 4}
     model = train_classifier(view, make_context(tmp_path, params), Watched)
     assert not model.training
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])

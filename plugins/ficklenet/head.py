@@ -46,8 +46,14 @@ class FickleHead(nn.Module):
         return centre_preserving_mask(generator or torch.default_generator, batch, height, width, self.kernel, self.rate)
 
     def scores(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Image-level logits ``[B, C]`` of one draw."""
+        """Image-level logits ``[B, C]`` of one draw; in eval mode without a generator every unit is kept.
+
+        So what looks at an image from outside (the gradient background cue) does not depend on the process's random state.
+        """
         batch, _, height, width = features.shape
+        if not self.training and generator is None:
+            ones = deterministic_mask(batch, height, width, self.kernel).to(features)
+            return pooled_scores(features, self.weight, ones)
         if self.dropout == "general":
             contribution = general_dropout(features, self.weight, generator or torch.default_generator, self.rate)
             return contribution.sum((2, 3))
@@ -68,6 +74,8 @@ class FickleHead(nn.Module):
 
         The features are projected once; every draw is then a masked sum. Ordinary dropout needs the slow path.
         """
+        if not classes:  # COCO has photographs without tags
+            return features.new_zeros(1, 0, *features.shape[2:])
         if self.dropout == "deterministic":
             number = 1
         weight = self.weight[classes]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -209,8 +208,10 @@ def _release(runner: Runner) -> None:
     from mmengine.visualization import Visualizer
 
     runner.visualizer.close()
-    for kind in (MMLogger, MessageHub, Visualizer):
+    for kind in (MMLogger, MessageHub):
         kind._instance_dict.pop(runner.experiment_name, None)
+    # mmengine adds a time stamp to the experiment's name, not to the visualizer's.
+    Visualizer._instance_dict.pop(runner.visualizer.instance_name, None)
     for handler in list(runner.logger.handlers):
         if isinstance(handler, logging.FileHandler):
             handler.close()
@@ -228,7 +229,7 @@ def load_weights(model: nn.Module, path: Path, device: str = "cpu") -> nn.Module
     """Load weights that `train` wrote (``weights_only=True``) and move the model to `device` in eval mode."""
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, TypeError, EOFError, UnpicklingError) as error:
+    except Exception as error:  # torch meets damaged files with errors of a dozen kinds
         raise ArtifactError(
             f"checkpoint {path} cannot be loaded ({error}). Delete its folder and run the command again."
         ) from error

@@ -65,7 +65,7 @@ def landlock(folder: Path) -> bool:
     """Let the kernel deny reads below `folder` to this process and its children; returns whether it does.
 
     Landlock knows allowances only, so everything is allowed that does not lie on the way to the folder. A file that is made
-    later right beside that way (directly in ``/tmp``, say) is denied too: give the process a temporary folder of its own.
+    later right beside that way is denied too: give the process a temporary folder of its own.
     """
     if landlock_version() == 0:
         return False

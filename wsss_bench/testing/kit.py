@@ -203,7 +203,7 @@ def _environment(temporary: Path, hash_seed: str) -> dict[str, str]:
 
 def stages_of(method: LoadedMethod) -> list[str]:
     """The method's own stages in the order in which they run: a second round is tried where it has one."""
-    first = [stage for stage in ("localize", "refine", "segment") if stage in method.card.stages]
+    first: list[str] = [stage for stage in ("localize", "refine", "segment") if stage in method.card.stages]
     if "segment" not in first:
         return first
     from wsss_bench.params import defaults

@@ -57,7 +57,7 @@ def make_sandbox(root: Path, options: Mapping[str, int] = SMALL) -> Sandbox:
     """Draw the data below `root` and lay out both copies; made in seconds, without torch."""
     from wsss_bench.data.opening import open_dataset
 
-    dataset = open_dataset("shapes", root / "sealed", **options)
+    dataset = open_dataset("shapes", root / "sealed", **dict[str, Any](options))
     dataset.prepare()
     bare = root / "photographs"
     bare.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,8 @@ def run_stage(stage: Stage, kill: Kill | None = None) -> dict[str, Any]:
 
 
 def _run(stage: Stage, events: Events) -> None:
-    who, out = f"{stage.method.who}: {stage.hook}", None
+    who = f"{stage.method.who}: {stage.hook}"
+    out: Any = None
     masks = None if stage.masks is None else _mask_reader(stage.masks, stage.view.num_classes)
     ctx = StageContext(
         seed=SEED, device="cpu", params=dict(stage.params), scratch=stage.folder / "scratch", out_dir=stage.folder / "out",
@@ -136,7 +137,7 @@ def _run(stage: Stage, events: Events) -> None:
 
 
 def _check_result(stage: Stage, result: Any, out: Any) -> None:
-    kind = {"localize": SeedSet, "refine": LabelSet, "segment": Segmentor}[stage.hook]
+    kind: Any = {"localize": SeedSet, "refine": LabelSet, "segment": Segmentor}[stage.hook]
     fix = "Return ctx.segmentor(config, checkpoint)." if out is None else "Write every image to `out` and return out.close()."
     if not isinstance(result, kind) or (out is not None and result.path != out.path):
         raise PluginError(stage.method.who, stage.hook, f"returned {type(result).__name__}, not its own {kind.__name__}.", fix)
