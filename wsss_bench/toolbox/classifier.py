@@ -7,7 +7,6 @@ normalisation, binary cross-entropy, poly schedule; inference over scales and mi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -178,8 +177,3 @@ def write_seeds(
                 out.write(image.id, Seed(ids, scores.numpy(), size, cue))
             ctx.progress("images", index + 1, len(view))
     return out.close()
-
-
-def checkpoint_of(ctx: StageContext, name: str = "classifier") -> Path:
-    """Where `train_classifier` leaves its final weights."""
-    return ctx.scratch / name / "weights.pth"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.artifacts import Segmentor
+from wsss_bench.artifacts import Segmentor, write_atomic
 from wsss_bench.context import StageContext
 from wsss_bench.engine.backbones import NORMALIZATION
 from wsss_bench.engine.data import Augment, TrainingSet
@@ -85,15 +86,16 @@ def train_segmentor(
     run = training_config(p, iterations(p, len(view)), new=("net.decode_head.",) if start is None else ())
     data = TrainingSet(view, augment, derive(ctx.seed, name), labels, (side, side), cache_mb=512)
     weights = train({**run, "model": model, "data": data, "batch": p["batch"]}, ctx, name)
-    return ctx.segmentor(config, weights, **facts_of(p), **_bare(weights, model))
+    _drop_loss_tensors(weights, model)
+    return ctx.segmentor(config, weights, **facts_of(p))
 
 
-def _bare(weights: Any, model: WeakSegmentor) -> dict[str, Any]:
-    """Drop the loss's own tensors from the kept weights: they are of no use to prediction."""
+def _drop_loss_tensors(weights: Path, model: WeakSegmentor) -> None:
+    """Take the loss's own tensors out of the kept weights: prediction builds the network without its loss."""
     if model.criterion is not None and model.criterion.state_dict():
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        torch.save({k: v for k, v in state.items() if not k.startswith("criterion.")}, weights)
-    return {}
+        kept = {key: value for key, value in state.items() if not key.startswith("criterion.")}
+        write_atomic(weights, lambda handle: torch.save(kept, handle), durable=True)
 
 
 def facts_of(p: Mapping[str, Any]) -> dict[str, Any]:
