@@ -69,6 +69,16 @@ def stopping(at: int) -> Callable[[str, int, int], None]:
     return progress
 
 
+def stopping_first(at: int) -> Callable[[str, int, int], None]:
+    """Stops in the first iteration, which must be number `at`."""
+
+    def progress(what: str, done: int, total: int) -> None:
+        assert done == at
+        raise Stop
+
+    return progress
+
+
 def counting(seen: list[int]) -> Callable[[str, int, int], None]:
     return lambda what, done, total: seen.append(done)
 
@@ -134,9 +144,11 @@ def rates(params: dict[str, Any], total: int, steps: list[int]) -> list[float]:
 
 
 def test_poly_rates_are_those_of_irns_log() -> None:
-    # card: 0.09727 at step 100 and 0.07230 at 1,000; mmengine's schedule ends one step earlier, hence the tolerance
-    assert rates({"lr": 0.1}, 3_305, [0, 100, 1_000]) == pytest.approx([0.1, 0.09727, 0.07230], abs=1e-5)
-    assert rates({"lr": 0.1, "power": 1.0}, 101, [50])[0] == pytest.approx(0.05)
+    # card: 0.09727 at step 100 and 0.072302 at 1,000
+    found = rates({"lr": 0.1}, 3_305, [0, 100, 1_000, 3_304])
+    assert found[:3] == pytest.approx([0.1, 0.09727, 0.072302], abs=1e-6, rel=5e-5)
+    assert found[3] == pytest.approx(0.1 * (1 / 3_305) ** 0.9)
+    assert rates({"lr": 0.1, "power": 1.0}, 100, [50])[0] == pytest.approx(0.05)
 
 
 def test_step_and_constant_schedules() -> None:
@@ -188,18 +200,35 @@ def test_a_moved_scratch_folder_resumes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_an_unreadable_checkpoint_means_starting_over(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(("damaged", "first"), [(("iter_4",), 3), (("iter_2", "iter_4"), 1)])
+def test_an_unreadable_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, damage: str, damaged: tuple[str, ...], first: int
+) -> None:
     undisturbed = train(prepared(tmp_path / "a"), make_context(tmp_path / "a"))
     with pytest.raises(Stop):
         train(prepared(tmp_path / "b"), make_context(tmp_path / "b", progress=stopping(6)))
-    (checkpoint,) = (tmp_path / "b/scratch/train").glob("iter_*.pth")
-    if damage == "cut":
-        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    else:
-        checkpoint.unlink()
+    folder = tmp_path / "b/scratch/train"
+    assert {p.stem for p in folder.glob("iter_*.pth")} == {"iter_2", "iter_4"}
+    for name in damaged:
+        checkpoint = folder / f"{name}.pth"
+        if damage == "cut":
+            checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+        else:
+            checkpoint.unlink()
     seen: list[int] = []
     assert same(undisturbed, train(prepared(tmp_path / "b"), make_context(tmp_path / "b", progress=counting(seen))))
-    assert seen == list(range(1, 9))
+    assert seen == list(range(first, 9))
+
+
+def test_a_pointer_that_lags_behind_or_is_lost_does_not_lose_the_newest_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        train(prepared(tmp_path), make_context(tmp_path, progress=stopping(6)))
+    pointer = tmp_path / "scratch/train/last_checkpoint"
+    for damage in (lambda: pointer.write_text("/elsewhere/iter_2.pth"), pointer.unlink):
+        damage()
+        # Were the older checkpoint taken, iteration 3 would come first and nothing would stop at 5 before it.
+        with pytest.raises(Stop):
+            train(prepared(tmp_path), make_context(tmp_path, progress=stopping_first(5)))
 
 
 def test_a_finished_training_is_not_run_again(tmp_path: Path) -> None:

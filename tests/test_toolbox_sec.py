@@ -99,7 +99,7 @@ def test_no_tag_leaves_background_alone() -> None:
 def test_cues_are_enlarged_by_nearest_neighbour() -> None:
     grid = np.array([[0, 1], [2, 255]], np.uint8)
     assert to_image_size(grid, (4, 6)).tolist() == [[0] * 3 + [1] * 3] * 2 + [[2] * 3 + [255] * 3] * 2
-    assert to_image_size(grid, (3, 2)).tolist() == [[0, 1], [0, 1], [2, 255]]
+    assert to_image_size(grid, (3, 2)).tolist() == [[0, 1], [2, 255], [2, 255]]  # by pixel centres
 
 
 def test_the_cue_function_travels_to_worker_processes() -> None:

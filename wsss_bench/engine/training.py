@@ -75,8 +75,9 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
 def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
     kind = params.get("schedule", "poly")
     if kind == "poly":
+        # lr · (1 - k / total)^power at step k, as the field's PolyOptimizers count; mmengine's `end` is one past the last step.
         return [
-            {"type": "PolyLR", "power": params.get("power", 0.9), "eta_min": 0.0, "begin": 0, "end": total, "by_epoch": False}
+            {"type": "PolyLR", "power": params.get("power", 0.9), "eta_min": 0.0, "begin": 0, "end": total + 1, "by_epoch": False}
         ]
     if kind == "step":
         every = int(params["step_every"])
@@ -186,20 +187,27 @@ def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:
 
 
 def _resumable(work: Path) -> bool:
-    """Whether a checkpoint is there that can be read; an unreadable last one is dropped, so the training starts over."""
+    """Whether a checkpoint is there that can be read, and mmengine's pointer leads to the newest such one.
+
+    Unreadable ones (a kill in the middle of a write) are deleted. The pointer is written anew: it may name a checkpoint that
+    is gone, an older one than there is, or a place the folder has moved from since.
+    """
     pointer = work / "last_checkpoint"
-    if not pointer.exists():
-        return False
-    checkpoint = work / Path(pointer.read_text().strip()).name
-    try:
-        torch.load(checkpoint, map_location="cpu", weights_only=False)
-    except Exception:
-        pointer.unlink()
-        checkpoint.unlink(missing_ok=True)
-        return False
-    # The folder may have moved since.
-    pointer.write_text(str(checkpoint))
-    return True
+    for checkpoint in sorted(work.glob("iter_*.pth"), key=_step, reverse=True):
+        try:
+            torch.load(checkpoint, map_location="cpu", weights_only=False)
+        except Exception:  # torch meets damaged files with errors of a dozen kinds
+            checkpoint.unlink()
+            continue
+        pointer.write_text(str(checkpoint))
+        return True
+    pointer.unlink(missing_ok=True)
+    return False
+
+
+def _step(checkpoint: Path) -> int:
+    digits = checkpoint.stem.rpartition("_")[2]
+    return int(digits) if digits.isdigit() else -1
 
 
 def _release(runner: Runner) -> None:

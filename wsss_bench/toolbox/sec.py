@@ -77,9 +77,12 @@ def background_mask(seed: Seed, size: tuple[int, int], params: Mapping[str, Any]
 
 
 def to_image_size(grid: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Nearest-neighbour upsampling of a cue grid to the photograph, undone exactly by sampling at cell centres."""
-    rows = np.arange(size[0]) * grid.shape[0] // size[0]
-    columns = np.arange(size[1]) * grid.shape[1] // size[1]
+    """Nearest-neighbour upsampling of a cue grid to the photograph.
+
+    Sampling the result at cell centres (`engine.data.nearest`) gives the grid back wherever no side is smaller than it.
+    """
+    rows = (2 * np.arange(size[0]) + 1) * grid.shape[0] // (2 * size[0])
+    columns = (2 * np.arange(size[1]) + 1) * grid.shape[1] // (2 * size[1])
     return grid[rows[:, None], columns]
 
 
