@@ -29,7 +29,8 @@ def test_a_kept_segmentor_predicts_as_the_trained_one(tmp_path: Path) -> None:
     loaded = load_segmentor(read_segmentor(folder))
     x = torch.rand(1, 3, 16, 16) * 255
     with torch.no_grad():
-        assert torch.equal(model.eval()(x), loaded(x))
+        # equal but for the rounding of folded batch norms
+        torch.testing.assert_close(loaded(x), model.eval()(x), rtol=1e-5, atol=1e-6)
     assert not loaded.training
     assert (tmp_path / "trained.pth").is_file()  # a copy: scratch stays finished
 

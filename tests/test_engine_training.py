@@ -151,6 +151,12 @@ def test_poly_rates_are_those_of_irns_log() -> None:
     assert rates({"lr": 0.1, "power": 1.0}, 100, [50])[0] == pytest.approx(0.05)
 
 
+def test_a_warm_up_multiplies_the_schedule() -> None:
+    found = rates({"lr": 1.0, "warmup": 3}, 10, list(range(6)))
+    plain = rates({"lr": 1.0}, 10, list(range(6)))
+    assert found == pytest.approx([p * f for p, f in zip(plain, [0.25, 0.5, 0.75, 1, 1, 1], strict=True)])
+
+
 def test_step_and_constant_schedules() -> None:
     step = {"lr": 1e-3, "schedule": "step", "step_every": 20, "step_factor": 0.1}
     assert rates(step, 60, [0, 19, 20, 39, 40, 59]) == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])

@@ -11,6 +11,8 @@ segment = dict(
     backbone_options=dict(frozen_stages=1),
     # Dilations of the head; empty: the network's own.
     rates=(),
+    # Share of the head's inputs dropped in training; None: the network's own.
+    dropout=None,
     normalize="imagenet",
     loss="balanced",
     batch=10,
@@ -25,6 +27,8 @@ segment = dict(
     weight_decay=5e-4,
     schedule="poly",
     power=0.9,
+    # Iterations over which the learning rate rises linearly to its value.
+    warmup=0,
     augment="scale",
     resize=(0.5, 1.5),
     crop=321,

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from wsss_bench.artifacts import Segmentor, write_atomic, write_json
 from wsss_bench.engine.backbones import CHANNELS, backbone_config
+from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import load_weights
@@ -22,8 +23,8 @@ def segmentor_config(params: Mapping[str, Any], num_classes: int) -> Config:
 
     Args:
         params: ``network``: the name of a file in ``configs/models/`` or the path of any mmseg config;
-            ``backbone``, ``weights`` and ``backbone_options`` replace the backbone of our own configs, ``rates`` the dilations
-            of their head; ``normalize``.
+            ``backbone``, ``weights`` and ``backbone_options`` replace the backbone of our own configs, ``rates`` and
+            ``dropout`` the dilations and the dropout of their head; ``normalize``.
         num_classes: mask ids, background included.
 
     Returns:
@@ -48,6 +49,8 @@ def segmentor_config(params: Mapping[str, Any], num_classes: int) -> Config:
         model.decode_head.in_index = -1
     if params.get("rates"):
         model.decode_head.rates = tuple(params["rates"])
+    if params.get("dropout") is not None:
+        model.decode_head.dropout_ratio = float(params["dropout"])
     _set_classes(model, num_classes)
     model.pop("data_preprocessor", None)
     normalize = params.get("normalize", "imagenet")
@@ -99,12 +102,12 @@ def _without_downloads(model: Any) -> Any:
 
 
 def load_segmentor(segmentor: Segmentor, device: str = "cpu") -> WeakSegmentor:
-    """Build the network of a `Segmentor` and load its weights, in eval mode on `device`."""
+    """Build the network of a `Segmentor` and load its weights, in eval mode on `device`; batch norms are folded."""
     register()
     config = Config.fromfile(segmentor.config)
     model = WeakSegmentor(config.model, None, config.normalize)
     load_weights(model, segmentor.checkpoint, device)
-    return model
+    return folded(model)
 
 
 def read_segmentor(folder: Path) -> Segmentor:

@@ -38,7 +38,7 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
 
     Args:
         params: ``lr, momentum, weight_decay, batch`` and optionally ``schedule`` ("poly" | "step" | "constant"), ``power``,
-            ``step_every``, ``step_factor``, ``new_mult``, ``bias_mult``, ``bias_decay``, ``optimizer``, ``amp``, ``clip``.
+            ``step_every``, ``step_factor``, ``warmup``, ``new_mult``, ``bias_mult``, ``bias_decay``, ``optimizer``, ``amp``, ``clip``.
         total: iterations.
         new: prefixes of the freshly initialised modules (learning rate times ``new_mult``).
         fast: extra multipliers by prefix.
@@ -67,9 +67,16 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
     if params.get("clip"):
         wrapper["clip_grad"] = {"max_norm": params["clip"]}
     config.optim_wrapper = wrapper
-    config.param_scheduler = _schedule(params, total)
+    config.param_scheduler = [*_warmup(params), *_schedule(params, total)]
     config.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": total, "val_interval": total + 1}
     return config
+
+
+def _warmup(params: Any) -> list[dict[str, Any]]:
+    length = int(params.get("warmup") or 0)
+    if not length:
+        return []
+    return [{"type": "LinearLR", "start_factor": 1 / (length + 1), "begin": 0, "end": length + 1, "by_epoch": False}]
 
 
 def _schedule(params: Any, total: int) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from wsss_bench.artifacts import Seed, SeedSet, SeedWriter
 from wsss_bench.context import StageContext
 from wsss_bench.engine.backbones import CHANNELS, NORMALIZATION, backbone_config
 from wsss_bench.engine.data import Augment, TrainingSet
+from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import iterations, load_weights, seeded, train, training_config
@@ -162,6 +163,7 @@ def write_seeds(
         background: gives a background cue ``float32 [h, w]`` in [0, 1] at the grid it is asked for.
     """
     scales = tuple(float(s) for s in ctx.params["scales"])
+    model = folded(model)
     with torch.no_grad():  # not inference_mode: Grad-CAM turns gradients on inside
         for index, image in enumerate(view):
             if not out.done(image.id):

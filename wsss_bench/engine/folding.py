@@ -1,0 +1,52 @@
+"""Batch norms folded into the convolutions before them, for inference."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TypeVar
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def folded(model: M) -> M:
+    """A copy of `model` in eval mode in which batch norms right after a convolution are part of it.
+
+    The function stays the same up to float32 rounding (about 1e-6 of the activations); a batch norm takes about as long as
+    the 1×1 convolution before it on a CPU. Found are neighbours in `nn.Sequential` (a padded convolution counts as one) and
+    torchvision's ``conv1``/``bn1`` … pairs; others are left as they are, so any network may be given.
+    """
+    model = copy.deepcopy(model).eval()
+    for parent in list(model.modules()):
+        for conv_name, norm_name in _pairs(parent):
+            place = _last_conv(parent, conv_name)
+            assert place is not None
+            setattr(place[0], place[1], fuse_conv_bn_eval(getattr(*place), getattr(parent, norm_name)))
+            setattr(parent, norm_name, nn.Identity())
+    return model
+
+
+def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
+    names = [name for name, _ in parent.named_children()]
+    if isinstance(parent, nn.Sequential):
+        candidates = list(pairwise(names))
+    else:
+        candidates = [(f"conv{i}", f"bn{i}") for i in range(1, 4) if f"conv{i}" in names and f"bn{i}" in names]
+    for conv_name, norm_name in candidates:
+        norm = getattr(parent, norm_name)
+        if isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats and _last_conv(parent, conv_name) is not None:
+            yield conv_name, norm_name
+
+
+def _last_conv(parent: nn.Module, name: str) -> tuple[nn.Module, str] | None:
+    """Where the convolution is that gives the output of child `name`, or None."""
+    child = getattr(parent, name)
+    if isinstance(child, nn.Conv2d):
+        return parent, name
+    if isinstance(child, nn.Sequential) and len(child):
+        return _last_conv(child, str(len(child) - 1))
+    return None
