@@ -29,7 +29,32 @@ localize = {
     # On a 16×16 grid a 5×5 window covers about what 9×9 covers on the paper's 41×41; with rate 0.7 about as many units stay.
     "ficklenet": dict(_sec, warp=256, kernel=5, rate=0.7, draws=100),
 }
-refine = {"dsrg": dict(grid=41), "ficklenet": dict(grid=41)}
+# Affinity networks: real momentum 0.9, so learning rates are a tenth of the releases'; the backbone is frozen as IRN's is.
+_affinity = dict(
+    backbone="mobilenet_v2",
+    backbone_options=dict(_delete_=True, padding="same", frozen_stages=5),
+    normalize="tf",
+    border="full",
+    batch=16,
+    epochs=3,
+    iterations=0,
+    optimizer="SGD",
+    lr=0.01,
+    momentum=0.9,
+    weight_decay=1e-4,
+    schedule="poly",
+    augment="scale",
+    resize=(0.5, 1.5),
+    crop=224,
+    jitter=0.0,
+)
+refine = {
+    "dsrg": dict(grid=41),
+    "ficklenet": dict(grid=41),
+    # A 56×56 grid; the displacement field would double the time and touches no label.
+    "irn": dict(_affinity, displacement=False),
+    "affinitynet": dict(_affinity, group_norm=True),
+}
 segment = {
     "*": dict(
         network="deeplabv2",

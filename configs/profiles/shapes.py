@@ -37,7 +37,36 @@ localize = {
         draws=50,
     ),
 }
-refine = {"dsrg": dict(grid=24), "ficklenet": dict(grid=24)}
+# Affinity networks: the tiny backbone learns along. Their grid of 24×24 cells is a quarter of the papers' photographs in each
+# direction (half for affinitynet), so a sixteenth (a quarter) of the steps walks as far; "psa" borders would leave out a third
+# of the pairs.
+_affinity = dict(
+    backbone="tiny",
+    weights=None,
+    backbone_options=dict(_delete_=True),
+    normalize="imagenet",
+    border="full",
+    radius=5,
+    batch=16,
+    epochs=0,
+    iterations=200,
+    optimizer="SGD",
+    lr=0.05,
+    new_mult=1.0,
+    momentum=0.9,
+    weight_decay=1e-4,
+    schedule="poly",
+    augment="scale",
+    resize=(0.75, 1.5),
+    crop=96,
+    jitter=0.0,
+)
+refine = {
+    "dsrg": dict(grid=24),
+    "ficklenet": dict(grid=24),
+    "irn": dict(_affinity, displacement_mult=1.0, steps=16),
+    "affinitynet": dict(_affinity, group_norm=True, steps=64),
+}
 segment = {
     "*": dict(
         network="tiny",

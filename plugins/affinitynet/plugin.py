@@ -1,0 +1,55 @@
+"""AffinityNet: learns which neighbouring cells belong together from confident CAM pixels, and lets the CAMs walk among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wsss_bench import LabelSet, LabelWriter, MethodCard, SeedSet, StageContext, WeakView, hookimpl
+from wsss_bench.view import WeakImage
+from wsss_plugins._paths import defaults
+
+
+class Affinity:
+    """Refinement by trained affinities and a random walk."""
+
+    @hookimpl
+    def method_card(self) -> MethodCard:
+        """AffinityNet's card."""
+        return MethodCard(
+            name="affinitynet",
+            version="1.0",
+            stages=("refine",),
+            paper="Ahn and Kwak, Learning Pixel-level Semantic Affinity with Image-level Supervision, CVPR 2018",
+            recipe="cam/affinitynet/_",
+            defaults=defaults("affinitynet"),
+            url="https://github.com/jiwoon-ahn/psa",
+        )
+
+    @hookimpl
+    def refine(self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext) -> LabelSet:
+        """Labels of the image's tags and background; every pixel is labelled."""
+        from functools import partial
+
+        from wsss_bench.toolbox.affinity import affinity_from_features
+        from wsss_bench.toolbox.parallel import per_image
+        from wsss_plugins.affinitynet.maths import crf_label, walked_labels
+        from wsss_plugins.affinitynet.network import cell_features
+        from wsss_plugins.affinitynet.training import check, train_network
+
+        p = dict(ctx.params)
+        check(p)
+        labels = []
+        for side in ("low", "high"):
+            writer = LabelWriter(ctx.scratch / side, view, f"affinitynet: alpha_{side}")
+            label = partial(crf_label, alpha=float(p[f"alpha_{side}"]), crf=str(p["crf"]))
+            labels.append(per_image(label, view, writer, ctx, lambda i: (i.path, seeds[i.id])))
+        model = train_network(view, *labels, ctx)
+
+        def job(image: WeakImage) -> tuple[Any, ...]:
+            features = cell_features(model, image.read(), p["normalize"], ctx.device)
+            return image.path, seeds[image.id], affinity_from_features(features, int(p["radius"]), p["border"]), model.stride
+
+        return per_image(partial(walked_labels, params=p), view, out, ctx, job)
+
+
+plugin = Affinity()
