@@ -157,6 +157,10 @@ class TinyDataset:
         """Images without labels."""
         return self._view(split, False)
 
+    def sealed(self) -> dict[str, tuple[Path, ...]]:
+        """Nothing: the masks are not on the disk."""
+        return {}
+
     def masks(self, split: str) -> Masks:
         """The truth."""
         return Masks({f"im{n:02d}": self._mask(n) for n in self._numbers(split)})

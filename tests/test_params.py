@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from wsss_bench.errors import RecipeError
 from wsss_bench.params import (
     Profile,
     Resolved,
+    StageParams,
     check_options,
     defaults,
     load_profile,
@@ -58,6 +60,52 @@ def test_star_applies_only_where_the_parameter_exists() -> None:
     found = resolved("cam", {"localize": {"*": {"grow": 1, "epochs": 2}}})
     assert found.params["localize"].resolved["epochs"] == 2
     assert "grow" not in found.params["localize"].resolved
+
+
+@pytest.mark.parametrize(
+    ("own", "profile", "expected"),
+    [
+        ({"epochs": 5, "iterations": 0}, {"epochs": 0, "iterations": 300}, {"epochs": 0, "iterations": 300}),
+        ({"epochs": 5}, {"epochs": 0, "iterations": 300}, {"epochs": 5}),
+        ({"iterations": 40}, {"epochs": 0, "iterations": 300}, {"iterations": 300}),
+        ({"iterations": 40}, {"epochs": 4, "iterations": 0}, {"iterations": 40}),
+        ({"epochs": 5}, {"epochs": 4, "iterations": 0}, {"epochs": 4}),
+    ],
+)
+def test_a_profile_leaves_no_training_without_a_length(
+    own: dict[str, Any], profile: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "theirs", {"localize": own})
+    assert resolved("theirs", {"localize": {"*": profile}}).params["localize"].resolved == expected
+
+
+@pytest.mark.parametrize("name", ["shapes", "mobilenet", "check"])
+def test_an_outsider_who_counts_epochs_only_still_trains_under_every_profile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "theirs", {"localize": {"epochs": 5}, "segment": {"epochs": 7}})
+    found = resolve(parse_recipe("theirs"), Fakes(), load_profile(name)).params  # type: ignore[arg-type]
+    assert found["localize"].resolved["epochs"] > 0
+    assert found["segment"].resolved["epochs"] > 0
+
+
+def test_parameters_in_the_cards_own_recipe_are_defaults_and_the_users_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cards(Fakes):
+        def load(self, name: str) -> LoadedMethod:
+            loaded = super().load(name)
+            card = replace(loaded.card, recipe="_/threshold[threshold=0.4]/dsrg[rounds=1]" if name == "cam" else "_/_/_")
+            return replace(loaded, card=card)
+
+    def params(text: str, *options: str) -> Resolved:
+        profile = Profile("test", {"refine": {"threshold": {"threshold": 0.2}}})
+        return resolve(parse_recipe(text), Cards(), profile, parse_options(options))  # type: ignore[arg-type]
+
+    plain = params("cam")
+    assert plain.params["refine"].resolved == {"threshold": 0.4}
+    assert plain.rounds == 1
+    assert all(not stage.passed for stage in plain.params.values())
+    assert params("cam[refine.threshold=0.6]").params["refine"] == StageParams({"threshold": 0.6}, {"threshold": 0.6})
+    assert params("cam", "refine.threshold=0.7").params["refine"] == StageParams({"threshold": 0.7}, {"threshold": 0.7})
+    assert params("cam[rounds=3]").rounds == 3
+    assert params("cam/threshold/dsrg").params["refine"].resolved == {"threshold": 0.2}
 
 
 def test_a_methods_own_entry_in_a_profile_must_exist() -> None:

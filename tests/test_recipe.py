@@ -112,10 +112,12 @@ def test_a_stage_prefix_in_the_wrong_slot_is_refused() -> None:
 
 def test_a_bare_name_takes_staged_and_free_params_and_the_cards_own() -> None:
     picks = expand(parse_recipe("ficklenet[segment.crop=3,rate=0.9]"), lambda n: STAGES[n], lambda n: CARDS[n])
-    assert picks.params["segment"] == {"crop": 3, "lr": 0.5}
+    assert picks.params["segment"] == {"crop": 3}
+    assert picks.defaults == {"segment": {"lr": 0.5}}
     assert picks.free == {"rate": 0.9}
     over = expand(parse_recipe("ficklenet[segment.lr=3]"), lambda n: STAGES[n], lambda n: CARDS[n])
     assert over.params["segment"] == {"lr": 3}
+    assert over.defaults == {"segment": {"lr": 0.5}}
 
 
 def test_parameters_of_a_stage_that_is_left_out_are_refused() -> None:
@@ -124,8 +126,9 @@ def test_parameters_of_a_stage_that_is_left_out_are_refused() -> None:
 
 
 def test_slug_is_safe_and_tells_parameters_apart() -> None:
-    slugs = {parse_recipe(text).slug for text in ("a/b/c", "a/b/c[x=1]", "a/b/c[x=2]", "-/b/c")}
-    assert len(slugs) == 4
+    slugs = {parse_recipe(text).slug for text in ("a/b/c", "a/b/c[x=1]", "a/b/c[x=2]", "-/b/c", "_/b/c")}
+    assert len(slugs) == 5
+    assert all(slug[0].isalnum() for slug in slugs)
     assert "a+b+c" in slugs
     assert all("/" not in slug and "[" not in slug for slug in slugs)
 

@@ -21,11 +21,15 @@ TINY = ["train=16", "val=4", "size=64", "seed=1"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
-def run(command: list[str | Path], folder: Path) -> str:
-    """Run a command in `folder`, with one thread and nothing of this checkout on the path; its stdout."""
+def run(command: list[str | Path], folder: Path, first: tuple[Path, ...] = ()) -> str:
+    """Run a command in `folder`, with one thread and nothing of this checkout on the path; its stdout.
+
+    `first`: folders of programs that win over all others.
+    """
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "WSSS_BENCH_PLUGINS")}
+    env |= {"OMP_NUM_THREADS": "1", "PATH": os.pathsep.join([*map(str, first), env["PATH"]])}
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=folder, env={**env, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -53,6 +57,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "env" / "bin" / "python"
     site = Path(run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip())
     run([python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", *wheels], folder)
+    # The one that came with the environment is too old to build a project; that of this environment is seen instead.
+    run([python, "-m", "pip", "uninstall", "-q", "-y", "setuptools"], folder)
     # After the environment's own packages, so that the installed wheel wins over this checkout.
     (site / "zz_others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     return python
@@ -77,3 +83,28 @@ def test_a_wheel_of_the_template_runs_beside_the_wheel_of_the_harness(python: Pa
     board = (tmp_path / "work_dirs" / "leaderboards" / "shapes.md").read_text()
     assert re.search(r"^\|.*\blsepool\b", board, re.M)
     assert re.search(r"^\|.*\bcam\b", board, re.M)
+
+
+def test_every_command_of_the_tutorial_works_as_pasted(python: Path, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    (tmp_path / "mine.py").write_text(re.findall(r"```python\n(.*?)```", text, re.S)[0])
+    commands = [line for block in re.findall(r"```bash\n(.*?)```", text, re.S) for line in block.splitlines() if line.strip()]
+    assert [command.split()[1] for command in commands] == ["run", "plugin", "plugin", "install", "plugin", "run"]
+
+    # Fewer and smaller photographs, short trainings, no package index; the commands themselves are what the page says.
+    tiny = " ".join(f"--data-option {option}" for option in TINY)
+    shims, real = tmp_path / "shims", python.parent
+    shims.mkdir()
+    for program, verb, more in (
+        ("wsss-bench", "run", f"{tiny} --profile check --device cpu --workers 1"),
+        ("pip", "install", "--no-index --no-build-isolation"),
+    ):
+        script = f'#!/bin/sh\nif [ "$1" = {verb} ]; then set -- "$@" {more}; fi\nexec {real / program} "$@"\n'
+        (shims / program).write_text(script)
+        (shims / program).chmod(0o755)
+    for command in commands:
+        run(["bash", "-c", command], tmp_path, (shims, real))
+
+    board = (tmp_path / "work_dirs" / "leaderboards" / "shapes.md").read_text()
+    for name in ("cam", "mine", "mymethod"):
+        assert re.search(rf"^\|.*\b{name}\b", board, re.M)

@@ -18,13 +18,15 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.errors import ArtifactError
+from wsss_bench.errors import ArtifactError, DataError
 from wsss_bench.view import IGNORE
 
 if TYPE_CHECKING:
     from wsss_bench.view import WeakView
 
 MANIFEST = "manifest.json"
+TEMPORARY = ".tmp-"
+"""What the names of files begin with that are being written; a killed process leaves them behind."""
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = False) -> None:
@@ -38,7 +40,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, durable: b
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle_id, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        handle_id, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         with os.fdopen(handle_id, "wb") as handle:
             write(handle)
             handle.flush()
@@ -56,6 +58,12 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object], *, durable: b
             Path(temporary).unlink(missing_ok=True)
 
 
+def drop_leftovers(folder: Path, pattern: str = "**") -> None:
+    """Delete what killed writers left half written below `folder`; only for a process that holds the folder alone."""
+    for path in folder.glob(f"{pattern}/{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, payload: object) -> None:
     """Write `payload` as sorted, indented JSON, atomically and durably."""
     text = json.dumps(payload, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
@@ -68,8 +76,19 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}). Delete its folder and run the command again.") from error
+
+
+def inside(folder: Path, name: object) -> Path:
+    """``folder / name``; raises `ArtifactError` for a name (out of a file) that leads out of the folder, by ``..`` or absolutely."""
+    if not isinstance(name, str) or not name or "\0" in name or not _normal(folder / name).is_relative_to(_normal(folder)):
+        raise ArtifactError(f"{folder} names {name!r}, which lies outside. Delete the folder and run the command again.")
+    return folder / name
+
+
+def _normal(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
 
 
 @dataclass(frozen=True)
@@ -146,10 +165,11 @@ class _Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         manifest = read_json(path / MANIFEST)
-        if manifest.get("kind") != self.kind:
-            raise ArtifactError(f"{path} holds {manifest.get('kind')!r}, a {self.kind!r} folder was expected.")
+        found = manifest.get("kind") if isinstance(manifest, dict) else manifest
+        if found != self.kind:
+            raise ArtifactError(f"{path} holds {found!r}, a {self.kind!r} folder was expected.")
         self.manifest: dict[str, Any] = manifest
-        self.ids: tuple[str, ...] = tuple(manifest["ids"])
+        self.ids: tuple[str, ...] = _manifest_ids(path, manifest.get("ids"))
         self._known = frozenset(self.ids)
 
     def __len__(self) -> int:
@@ -170,6 +190,14 @@ class _Folder:
         return str(self.manifest.get("key", ""))
 
 
+def _manifest_ids(path: Path, ids: object) -> tuple[str, ...]:
+    if not isinstance(ids, list) or len(set(map(repr, ids))) != len(ids):
+        raise ArtifactError(f"{path / MANIFEST} has no list of distinct 'ids'. Delete {path} and run the command again.")
+    for image_id in ids:
+        inside(path / "items", image_id)
+    return tuple(ids)
+
+
 class SeedSet(_Folder):
     """Lazy, immutable reader of a folder of `Seed` items (one ``.npz`` each, loaded without pickle)."""
 
@@ -183,7 +211,7 @@ class SeedSet(_Folder):
                 background, rank = (data[n].astype(np.float32) if n in data else None for n in ("background", "rank"))
                 size = (int(data["size"][0]), int(data["size"][1]))
                 return Seed(data["class_ids"].astype(np.int64), data["scores"].astype(np.float32), size, background, rank)
-        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        except Exception as error:  # a damaged file may raise anything inside its decoder
             raise ArtifactError(f"seed {path} cannot be read ({error}). Delete {self.path} and run the command again.") from error
 
     def __iter__(self) -> Iterator[tuple[str, Seed]]:
@@ -202,8 +230,11 @@ class LabelSet(_Folder):
         path = self.file(image_id)
         try:
             with Image.open(path) as handle:
+                if handle.mode not in ("P", "L"):
+                    raise ValueError(f"it has pixel format {handle.mode!r}, not class ids")
+                check_png(path)
                 return np.asarray(handle, dtype=np.uint8)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a damaged file may raise anything inside its decoder
             raise ArtifactError(
                 f"label {path} cannot be read ({error}). Delete {self.path} and run the command again."
             ) from error
@@ -229,6 +260,15 @@ class Segmentor:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+def read_segmentor(folder: Path, name: str) -> Segmentor:
+    """The segmentor that ``folder/name`` describes; raises `ArtifactError` where the file is malformed or names files elsewhere."""
+    facts = read_json(folder / name)
+    keys = {"config": str, "checkpoint": str, "test": dict, "facts": dict}
+    if not isinstance(facts, dict) or any(not isinstance(facts.get(key), kind) for key, kind in keys.items()):
+        raise ArtifactError(f"{folder / name} lacks {', '.join(keys)}. Delete its folder and run the command again.")
+    return Segmentor(inside(folder, facts["config"]), inside(folder, facts["checkpoint"]), facts["test"], facts["facts"])
+
+
 class _Writer:
     """Writes items one by one; knows which are there already; `close` writes the manifest."""
 
@@ -250,7 +290,11 @@ class _Writer:
 
     def done(self, image_id: str) -> bool:
         """Whether this id was written already, by this process or by an interrupted one before it."""
-        return self.file(image_id).exists()
+        try:
+            # An empty file is what a power cut leaves of one that was not on the disk yet.
+            return self.file(image_id).stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     def close(self) -> Any:
         """Check that every image of the view was written, write the manifest, and return the reader."""
@@ -340,11 +384,23 @@ save_arrays = _savez
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) of an image file, from its header alone."""
+    """(H, W) of an image file, from its header alone; raises `DataError` where there is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as handle:
+            return handle.height, handle.width
+    except Exception as error:  # a damaged file may raise anything inside its decoder
+        raise DataError(f"image {path} cannot be read ({error}). Restore the file from the original archive.") from error
+
+
+def check_png(path: Path) -> None:
+    """Raise an error of Pillow's where a checksum of a PNG is wrong: when decoding it gives other values without a word."""
     from PIL import Image
 
     with Image.open(path) as handle:
-        return handle.height, handle.width
+        if handle.format == "PNG":
+            handle.verify()
 
 
 def voc_palette() -> list[int]:

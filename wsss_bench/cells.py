@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts import read_json, write_json
+from wsss_bench.artifacts import drop_leftovers, read_json, write_json
 from wsss_bench.errors import ArtifactError
+from wsss_bench.locking import locked
 from wsss_bench.plan import Cell, Step
 from wsss_bench.provenance import command
 
 CELLS = "cells"
+_NEEDED = {"cell": str, "recipe": str, "dataset": str, "seed": int, "profile": str, "started": str, "steps": list}
 
 
 def note_start(work_dir: Path, cell: Cell, arguments: Sequence[str]) -> None:
@@ -34,7 +36,9 @@ def note_start(work_dir: Path, cell: Cell, arguments: Sequence[str]) -> None:
         "failure": None,
         "run_id": None,
     }
-    write_json(_path(work_dir, cell.id), payload)
+    with locked(work_dir / CELLS):
+        drop_leftovers(work_dir / CELLS)
+        write_json(_path(work_dir, cell.id), payload)
 
 
 def note_failure(work_dir: Path, cell: Cell, step: Step | None, error: BaseException) -> None:
@@ -53,15 +57,18 @@ def read_cells(work_dir: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted((work_dir / CELLS).glob("*.json")):
         try:
-            found.append(read_json(path))
+            entry = read_json(path)
         except ArtifactError:
             continue
+        if isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in _NEEDED.items()):
+            found.append(entry)
     return sorted(found, key=lambda entry: (entry["started"], entry["cell"]))
 
 
 def _update(work_dir: Path, cell: Cell, changes: dict[str, Any]) -> None:
     path = _path(work_dir, cell.id)
-    write_json(path, {**read_json(path), **changes})
+    with locked(path.parent):
+        write_json(path, {**read_json(path), **changes})
 
 
 def _path(work_dir: Path, cell_id: str) -> Path:

@@ -6,6 +6,7 @@ alone, without a traceback. Anything else that escapes is a bug in the harness.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -39,6 +40,19 @@ class ArtifactError(WsssError):
 
 class LeakError(WsssError):
     """Something asked for supervision that its method card does not declare."""
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+
+
+def disk_error(error: BaseException, who: str) -> ArtifactError | None:
+    """The message for a write that the system refused (disk full, quota, read-only, a file too large), or None for any other."""
+    if not isinstance(error, OSError) or error.errno not in _DISK:
+        return None
+    what = f"cannot write {error.filename}" if error.filename else "cannot write"
+    found = ArtifactError(f"{who}: {what}: {error.strerror}. Free some space or choose another --work-dir.")
+    found.__cause__ = error
+    return found
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import pluggy
 
 from wsss_bench import hookspecs
 from wsss_bench.card import MethodCard
-from wsss_bench.errors import PluginError, WsssError, did_you_mean
+from wsss_bench.errors import PluginError, WsssError, did_you_mean, disk_error
 from wsss_bench.hookspecs import STAGES
 
 PROJECT = "wsss_bench"
@@ -148,6 +148,8 @@ def call_hook(plugin: object, hook: str, who: str, arguments: Mapping[str, Any])
     except WsssError:
         raise
     except Exception as error:
+        if refused := disk_error(error, f"{who}: {hook}"):
+            raise refused from error
         what = f"raised {type(error).__name__}: {error}"
         fix = "The traceback is in the run's log." if hook != "method_card" else "A card must be cheap and must not fail."
         raise PluginError(who, hook, what if what.endswith(".") else what + ".", fix) from error

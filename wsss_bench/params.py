@@ -18,6 +18,8 @@ HARNESS: Mapping[str, Mapping[str, Any]] = {"segment": {"rounds": 1}}
 """Parameters every method has, because the harness itself reads them; a card may set another default."""
 
 ANY = "*"
+LENGTHS = ("epochs", "iterations")
+"""Two parameters that say how long a training is. Zero in one of them leaves it to the other."""
 Params = dict[str, Any]
 
 
@@ -25,7 +27,9 @@ Params = dict[str, Any]
 class Profile:
     """Overrides by stage and method, e.g. to make a recipe run on a CPU-sized budget.
 
-    ``overrides[stage]["*"]`` applies where a method has the parameter; ``overrides[stage][method]`` must exist there.
+    ``overrides[stage]["*"]`` applies where a method has the parameter; ``overrides[stage][method]`` must exist there. Zero
+    ``epochs`` or ``iterations`` for all methods applies only where a method has both, so that no training is left without a
+    length.
     """
 
     name: str
@@ -153,7 +157,10 @@ def resolve(
     """
     picks = expand(recipe, lambda name: catalog.load(name).card.stages, lambda name: catalog.load(name).card.recipe)
     methods = {stage: catalog.load(name) for stage, name in picks.names.items()}
-    base = {stage: _with_profile(method, stage, profile) for stage, method in methods.items()}
+    base = {stage: with_profiles(method, stage, [profile]) for stage, method in methods.items()}
+    for stage, own in picks.defaults.items():
+        for key, value in own.items():
+            put(base[stage], key, value, f"method card {picks.owner!r}: {stage}.{key}")
     passed = _bind(picks, base)
     options = list(options)
     params = {stage: _override(base[stage], passed[stage], options, weights, stage, methods[stage]) for stage in methods}
@@ -163,19 +170,30 @@ def resolve(
     owner = methods["segment"]
     retrain = (methods["refine"], params["refine"])
     if "refine" in owner.card.stages and owner is not methods["refine"]:
-        retrain = (owner, _override(_with_profile(owner, "refine", profile), {}, options, weights, "refine", owner))
+        retrain = (owner, _override(with_profiles(owner, "refine", [profile]), {}, options, weights, "refine", owner))
     return Resolved(recipe, picks.owner, methods, params, retrain)
 
 
-def _with_profile(method: LoadedMethod, stage: str, profile: Profile) -> Params:
+def with_profiles(method: LoadedMethod, stage: str, profiles: Iterable[Profile]) -> Params:
+    """The card's parameters for `stage` under profiles, the later ones over the earlier.
+
+    Raises:
+        RecipeError: a value of the wrong type, or a method's own entry that names a parameter it does not have.
+    """
     params = defaults(method, stage)
-    entry = profile.overrides.get(stage, {})
-    for key, value in entry.get(ANY, {}).items():
-        if has(params, key):
-            put(params, key, value, f"profile {profile.name}: {stage}.{key}")
-    for key, value in entry.get(method.name, {}).items():
-        put(params, key, value, f"profile {profile.name}: {method.name}: {stage}.{key}")
+    for profile in profiles:
+        entry = profile.overrides.get(stage, {})
+        for key, value in entry.get(ANY, {}).items():
+            if has(params, key) and not _ends_all_training(params, key, value):
+                put(params, key, copy.deepcopy(value), f"profile {profile.name}: {stage}.{key}")
+        for key, value in entry.get(method.name, {}).items():
+            put(params, key, copy.deepcopy(value), f"profile {profile.name}: {method.name}: {stage}.{key}")
     return params
+
+
+def _ends_all_training(params: Params, key: str, value: Any) -> bool:
+    """Whether a profile's zero hands the length over to a parameter that this method does not have."""
+    return key in LENGTHS and not value and not all(name in params for name in LENGTHS)
 
 
 def _bind(picks: Picks, base: Mapping[str, Params]) -> dict[str, Params]:

@@ -6,22 +6,27 @@ import logging
 import shutil
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts import LabelSet, LabelWriter, SeedSet, SeedWriter, Segmentor, read_json, write_json
+from wsss_bench.artifacts import LabelSet, LabelWriter, SeedSet, SeedWriter, Segmentor, read_segmentor, write_json
 from wsss_bench.context import StageContext
-from wsss_bench.errors import ArtifactError, PluginError
+from wsss_bench.errors import ArtifactError, PluginError, disk_error
 from wsss_bench.hooks import call_hook
+from wsss_bench.opened import DATA_FILES, OpenedFiles, roots
 from wsss_bench.plan import Cell, Source, Step, plugin_params
 from wsss_bench.progress import Observer
 from wsss_bench.provenance import Meter, harness_digest
 from wsss_bench.scoring import score_labels, score_seeds, score_val
+from wsss_bench.sealing import shut
 from wsss_bench.store import StageFolder, Store
 from wsss_bench.view import WeakView
 
 SEGMENTOR = "segmentor.json"
+REFUSED = "refused.txt"
+"""Names of the sealed files that a plugin tried to open; there is none where nothing was tried."""
 RAW, CRF = "raw", "crf"
 
 
@@ -52,11 +57,16 @@ class CellFailed(Exception):
         super().__init__(step.name)
 
 
+class StageBusy(Exception):
+    """Another process computes the step that is due, and the runner was told not to wait."""
+
+
 class CellRunner:
     """Runs the steps of one cell in order.
 
     `broken` holds the stages (by key) that failed in this process and why; cells that share one fail at once, instead of
-    after the same hours again. It is never written to the store.
+    after the same hours again. It is never written to the store. An impatient runner raises `StageBusy` instead of waiting
+    for another process.
     """
 
     def __init__(
@@ -67,10 +77,13 @@ class CellRunner:
         settings: Settings,
         observer: Observer | None = None,
         broken: dict[str, Exception] | None = None,
+        *,
+        patient: bool = True,
     ) -> None:
         self.cell, self.source, self.store, self.settings = cell, source, store, settings
         self.observer = observer or Observer()
         self._broken = {} if broken is None else broken
+        self._patient = patient
         self._results: dict[str, Any] = {}
 
     def run(self) -> Finished:
@@ -78,6 +91,7 @@ class CellRunner:
 
         Raises:
             CellFailed: a step raised; what was finished before stays finished, what was half done is continued next time.
+            StageBusy: only where the runner is impatient.
         """
         folders, commits = {}, {}
         for step in self.cell.steps:
@@ -87,7 +101,10 @@ class CellRunner:
             try:
                 commits[step.name] = self._step(step, folder)
                 self._results[step.name] = load_result(step, folder)
-            except Exception as error:
+            except StageBusy:
+                raise
+            except Exception as caught:
+                error = disk_error(caught, step.name) or caught
                 self._broken[step.spec.key] = error
                 self.settings.log.error("%s failed:\n%s", step.name, "".join(traceback.format_exception(error)))
                 raise CellFailed(step) from error
@@ -98,7 +115,7 @@ class CellRunner:
         record = folder.commit_record()
         cached = record is not None
         if record is None:
-            with folder.lock(lambda: self.observer.step_waiting(self.cell, step)):
+            with folder.lock(lambda: self._wait(step)):
                 record = folder.commit_record()
                 cached = record is not None
                 if record is None:
@@ -107,23 +124,37 @@ class CellRunner:
             self.observer.note(
                 f"{self.cell.label}: {step.name} was computed by other code of the engine or toolbox and is reused."
             )
+        if folder.scratch.exists():  # its process was killed between the commit and the cleaning
+            folder.clean()
         self.observer.step_done(self.cell, step, float(record.get("seconds", 0)), cached)
         return record
+
+    def _wait(self, step: Step) -> None:
+        if not self._patient:
+            raise StageBusy(step.name)
+        self.observer.step_waiting(self.cell, step)
 
     def _compute(self, step: Step, folder: StageFolder) -> dict[str, Any]:
         self.observer.step_started(self.cell, step)
         self.settings.log.info("%s starts in %s/%s", step.name, step.stage, step.spec.key[:16])
+        if lost := folder.lost_seconds():
+            folder.add_attempt({"seconds": lost})
         folder.begin()
-        meter = Meter(self.settings.device)
+        meter, opened = Meter(self.settings.device), OpenedFiles(folder.path / DATA_FILES, roots(self.source.dataset))
         try:
-            with meter:
+            with meter, opened:
                 # An earlier process may have died between the work and the commit.
                 if not folder.whole():
                     self._work(step)(step, folder)
                     folder.list_files()
-        finally:
-            spent = _add_attempt(folder, meter.facts)
-        return folder.commit({**spent, "code": harness_digest(), "device": self.settings.device})
+        except BaseException:
+            # On a full disk this fails too, and must not hide the reason.
+            with suppress(ArtifactError):
+                folder.add_attempt(meter.facts)
+            raise
+        spent = folder.add_attempt(meter.facts)
+        facts = {"opened": opened.summary(), "code": harness_digest(), "device": self.settings.device}
+        return folder.commit({**spent, **facts})
 
     def _work(self, step: Step) -> Callable[[Step, StageFolder], None]:
         return {
@@ -159,7 +190,7 @@ class CellRunner:
 
     def _localize(self, step: Step, folder: StageFolder) -> None:
         out = SeedWriter(folder.out, self.source.train, _who(step), _facts(step))
-        result = self._call(step, view=self.source.train, out=out, ctx=self._context(step, folder))
+        result = self._call(step, folder, view=self.source.train, out=out, ctx=self._context(step, folder))
         _check_result(step, result, SeedSet, out)
 
     def _refine(self, step: Step, folder: StageFolder) -> None:
@@ -167,21 +198,26 @@ class CellRunner:
         # True masks may hold classes that the tags leave out (VOC's "difficult" objects).
         out = LabelWriter(folder.out, self.source.train, _who(step), _facts(step), tags=ctx.masks is None)
         seeds, previous = self._input(step, "seeds"), self._input(step, "previous")
-        result = self._call(step, view=self.source.train, seeds=seeds, previous=previous, out=out, ctx=ctx)
+        result = self._call(step, folder, view=self.source.train, seeds=seeds, previous=previous, out=out, ctx=ctx)
         _check_result(step, result, LabelSet, out)
 
     def _segment(self, step: Step, folder: StageFolder) -> None:
         inputs = {role: self._input(step, role) for role in ("labels", "seeds", "previous")}
-        result = self._call(step, view=self.source.train, ctx=self._context(step, folder), **inputs)
+        result = self._call(step, folder, view=self.source.train, ctx=self._context(step, folder), **inputs)
         if not isinstance(result, Segmentor):
             raise PluginError(
                 _owner(step), "segment", f"returned {type(result).__name__}.", "Return ctx.segmentor(config, checkpoint)."
             )
         keep_result(result, folder)
 
-    def _call(self, step: Step, **arguments: Any) -> Any:
+    def _call(self, step: Step, folder: StageFolder, **arguments: Any) -> Any:
         assert step.method is not None
-        return call_hook(step.method.plugin, step.stage, step.method.who, arguments)
+        with self._shut(folder, _who(step), step.method.card.supervision):
+            return call_hook(step.method.plugin, step.stage, step.method.who, arguments)
+
+    def _shut(self, folder: StageFolder, who: str, supervision: tuple[str, ...]) -> AbstractContextManager[None]:
+        """While a plugin's code runs, the masks (and whatever else its card does not declare) cannot be opened."""
+        return shut(self.source.sealed(supervision), folder.path / REFUSED, who)
 
     def _score_seeds(self, step: Step, folder: StageFolder) -> None:
         threshold = step.spec.parts["threshold"]
@@ -196,7 +232,9 @@ class CellRunner:
         out_crf = None
         if segmentor.test.get("crf", True):
             out_crf = LabelWriter(folder.out / CRF, view, "predict with CRF", _facts(step), tags=False)
-        predict_images(segmentor, view, out, out_crf, self._context(step, folder))
+        # The network may be the plugin's own code; to predict it needs no mask, whatever it was trained on.
+        with self._shut(folder, f"{_owner(self.cell.last('segment'))}: prediction", ()):
+            predict_images(segmentor, view, out, out_crf, self._context(step, folder))
         out.close()
         if out_crf is not None:
             out_crf.close()
@@ -221,9 +259,7 @@ def load_result(step: Step, folder: StageFolder) -> Any:
     if step.stage == "refine":
         return LabelSet(folder.out)
     if step.stage == "segment":
-        facts = read_json(folder.out / SEGMENTOR)
-        config, checkpoint = folder.out / facts["config"], folder.out / facts["checkpoint"]
-        return Segmentor(config, checkpoint, facts["test"], facts["facts"])
+        return read_segmentor(folder.out, SEGMENTOR)
     if step.stage == "predict":
         return {name: LabelSet(folder.out / name) for name in (RAW, CRF) if (folder.out / name).is_dir()}
     return folder.out
@@ -258,14 +294,3 @@ def _check_result(step: Step, result: Any, kind: type[SeedSet] | type[LabelSet],
     if not isinstance(result, kind) or result.path != out.path:
         what = f"returned {type(result).__name__}" + (" of another folder." if isinstance(result, kind) else ".")
         raise PluginError(_owner(step), step.stage, what, "Write every image to `out` and return out.close().")
-
-
-def _add_attempt(folder: StageFolder, facts: dict[str, float]) -> dict[str, float]:
-    """Add this attempt to the earlier ones of an interrupted stage: seconds sum, peaks are maxima."""
-    path = folder.path / "attempts.json"
-    total = dict(facts)
-    if path.exists():
-        for key, value in read_json(path).items():
-            total[key] = round(total.get(key, 0) + value, 3) if key == "seconds" else max(total.get(key, 0), value)
-    write_json(path, total)
-    return total

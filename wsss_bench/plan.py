@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -133,6 +133,12 @@ class Source:
     def train_masks(self) -> SealedMasks:
         """Masks of the training split, for methods whose card declares them."""
         return self.dataset.masks(self.dataset.splits.train)
+
+    def sealed(self, supervision: Collection[str]) -> tuple[Path, ...]:
+        """What a method that declares `supervision` must not open; whoever may see masks may see boxes."""
+        if "masks" in supervision:
+            return ()
+        return tuple(path for kind, paths in self.dataset.sealed().items() if kind not in supervision for path in paths)
 
     @cached_property
     def scored_fingerprint(self) -> str:

@@ -26,6 +26,8 @@ PACKAGES = (
     "onedl-mmsegmentation",
     "pydensecrf2",
     "numpy",
+    "scipy",
+    "numba",
     "opencv-python",
     "pillow",
 )
@@ -98,6 +100,31 @@ def _cpu_model() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+ENVIRONMENT = re.compile(
+    r"(OMP|MKL|OPENBLAS|NUMBA)_NUM_THREADS|OMP_WAIT_POLICY|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG|NVIDIA_TF32_OVERRIDE"
+    r"|PYTHONHASHSEED|PYTORCH_\w+|TORCH_\w+|WSSS_BENCH_PLUGINS"
+)
+"""Variables that can change a number, or what it costs."""
+
+
+def machine(device: str) -> dict[str, Any]:
+    """The hardware and the variables of `ENVIRONMENT` that are set."""
+    found: dict[str, Any] = {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": [],
+        "environment": {key: os.environ[key] for key in sorted(os.environ) if ENVIRONMENT.fullmatch(key)},
+    }
+    if device.startswith("cuda"):
+        import torch
+
+        found["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        found["cuda"] = torch.version.cuda
+    return found
 
 
 def portable(value: Any) -> Any:

@@ -54,7 +54,9 @@ class Recipe:
     @property
     def slug(self) -> str:
         """A name for files: the picks, and eight hex digits of the parameters if there are any."""
-        names = "+".join(slot.name for slot in self.slots)
+        first, *rest = (slot.name for slot in self.slots)
+        # No name of a file or run may begin with either sign.
+        names = "+".join([{OWN: "own", NONE: "none"}.get(first, first), *rest])
         if not any(slot.params for slot in self.slots):
             return names
         return f"{names}-{hashlib.sha256(str(self).encode()).hexdigest()[:8]}"
@@ -68,6 +70,8 @@ class Picks:
         recipe: the recipe as given.
         names: method name by stage; no entry for a stage that is left out.
         params: parameters given in brackets that are bound to a stage, by stage.
+        defaults: parameters in the brackets of the card's own recipe, by stage; they are no more the user's than the card's
+            other defaults.
         free: parameters of a bare name that name no stage; `wsss_bench.params` binds them.
         owner: the method whose name `_` stood for.
     """
@@ -77,6 +81,7 @@ class Picks:
     params: dict[str, dict[str, Any]]
     owner: str
     free: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def split_outside(text: str, separator: str) -> list[str]:
@@ -195,7 +200,9 @@ def expand(recipe: Recipe, implements: Callable[[str], tuple[str, ...]], card_re
     slots = recipe.slots
     params: dict[str, dict[str, Any]] = {stage: {} for stage in STAGES}
     free: dict[str, Any] = {}
-    if len(slots) == 1:
+    defaults: dict[str, dict[str, Any]] = {}
+    bare = len(slots) == 1
+    if bare:
         slots = parse_card_recipe(card_recipe(owner), owner).slots
         for key, value in recipe.slots[0].params:
             stage, rest = _split_stage(key)
@@ -215,11 +222,11 @@ def expand(recipe: Recipe, implements: Callable[[str], tuple[str, ...]], card_re
             prefix, rest = _split_stage(key)
             if prefix not in ("", stage):
                 raise RecipeError(f"recipe {str(recipe)!r}: {key!r} stands in the brackets of the {stage} slot.")
-            params[stage].setdefault(rest, value)
+            (defaults.setdefault(stage, {}) if bare else params[stage])[rest] = value
     for stage in STAGES:
         if params[stage] and stage not in names:
             raise RecipeError(f"recipe {str(recipe)!r}: parameters for {stage}, which this recipe leaves out.")
-    return Picks(recipe, names, params, owner, free)
+    return Picks(recipe, names, params, owner, free, defaults)
 
 
 def _split_stage(key: str) -> tuple[str, str]:

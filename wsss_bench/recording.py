@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.artifacts import LabelSet, SeedSet, Segmentor, read_json, write_atomic, write_mask
+from wsss_bench import opened
+from wsss_bench.artifacts import LabelSet, SeedSet, Segmentor, drop_leftovers, read_json, write_atomic, write_mask
 from wsss_bench.boards.records import COUNTS, RECORD, RUNS, RunRecord, load_record, save_record
 from wsss_bench.card import SUPERVISION
 from wsss_bench.errors import ArtifactError
 from wsss_bench.hookspecs import STAGES
 from wsss_bench.pipeline import Finished, load_result
 from wsss_bench.plan import Source, fixed_threshold
-from wsss_bench.provenance import command, device_name, portable, versions
+from wsss_bench.provenance import command, device_name, machine, portable, versions
 from wsss_bench.scoring import CURVE, SUMMARY
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ def record_run(finished: Finished, source: Source, leaderboard_dir: Path, argume
     """Copy the counts into the leaderboard folder, write the gallery (`shapes` only) and, last, the record.
 
     A run that is recorded already under the same stage keys is left as it is, so the same command gives the same bytes.
+    The caller holds the leaderboard folder against other writers (`wsss_bench.locking.locked`).
     """
     cell = finished.cell
     folder = leaderboard_dir / RUNS / cell.dataset / cell.run_id
     if _recorded(folder, finished):
         return folder / RECORD
+    drop_leftovers(folder)
     counts, curve = _copy_counts(finished, folder)
     if source.dataset.kind == "shapes":
         write_gallery(finished, source, folder / GALLERY)
@@ -55,6 +58,9 @@ def record_run(finished: Finished, source: Source, leaderboard_dir: Path, argume
         curve=curve,
         cost={name: _cost(commit) for name, commit in finished.commits.items()},
         device=device_name(device),
+        machine=portable(machine(device)),
+        code={name: str(commit["code"]) for name, commit in finished.commits.items() if "code" in commit},
+        files=opened.record(finished.commits),
         keys={step.name: step.spec.key for step in cell.steps},
         command=tuple(command(arguments)),
         versions=versions(),
@@ -101,6 +107,9 @@ def _dataset(source: Source) -> dict[str, Any]:
         "splits": {"train": splits.train, "seeds": splits.seeds, "val": splits.val},
         "sizes": sizes,
         "classes": list(dataset.classes),
+        "labels": getattr(dataset, "labels_source", "-"),
+        "options": portable(dict(getattr(dataset, "options", {}))),
+        "skipped": sorted(getattr(dataset, "skipped", ())),
         "fingerprint": source.fingerprint,
     }
 

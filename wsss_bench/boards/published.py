@@ -98,25 +98,34 @@ def published_csv(leaderboard_dir: Path | None = None) -> Path:
 
 def load_published(path: Path) -> list[Reported]:
     """All rows of a ``published.csv``; raises `DataError` naming the line that is malformed."""
-    rows: list[Reported] = []
-    with path.open(newline="", encoding="utf-8") as handle:
-        for line, cells in enumerate(csv.DictReader(handle), 2):
-            try:
-                per_class = json.loads(cells.pop("per_class_json") or "{}")
-                order = int(cells.pop("order") or 0)
-                rows.append(Reported(**cells, per_class=per_class, order=order))
-                if not 0 <= float(rows[-1].miou) <= 100 or not rows[-1].source:
-                    raise ValueError("miou must lie in 0..100 and source must not be empty")
-            except (TypeError, ValueError, KeyError) as error:
-                raise DataError(f"{path}, line {line}: {error}. Fix the line; docs/protocol.md lists the columns.") from error
-    return rows
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            found = list(csv.DictReader(handle))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}). Restore it from the package.") from error
+    return [_reported(path, line, cells) for line, cells in enumerate(found, 2)]
+
+
+def _reported(path: Path, line: int, cells: dict[str, Any]) -> Reported:
+    try:
+        per_class = json.loads(cells.pop("per_class_json") or "{}")
+        order = int(cells.pop("order") or 0)
+        row = Reported(**cells, per_class=per_class, order=order)
+        if not 0 <= float(row.miou) <= 100 or not row.source or not isinstance(per_class, dict):
+            raise ValueError("miou must lie in 0..100, source must not be empty, per_class_json must be an object")
+        return row
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
+        raise DataError(f"{path}, line {line}: {error}. Fix the line; docs/protocol.md lists the columns.") from error
 
 
 def load_tables(path: Path) -> dict[str, PublishedTable]:
     """The tables of `TITLES`, in that order, then ``reported-<dataset>`` with all that is reported on a dataset."""
     rows = load_published(path)
-    tables = {name: _table(name, sorted((r for r in rows if r.table == name), key=lambda r: r.order)) for name in TITLES}
-    return tables | {f"reported-{dataset}": _everything(rows, dataset) for dataset in ("voc2012", "coco2014")}
+    try:
+        tables = {name: _table(name, sorted((r for r in rows if r.table == name), key=lambda r: r.order)) for name in TITLES}
+        return tables | {f"reported-{dataset}": _everything(rows, dataset) for dataset in ("voc2012", "coco2014")}
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} lacks rows or values of its tables ({error!r}). Restore it from the package.") from error
 
 
 CELLS = (("seeds", "train"), ("labels", "train"), ("segmentation", "val"), ("segmentation", "test"))

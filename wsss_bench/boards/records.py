@@ -33,7 +33,8 @@ class RunRecord:
         recipe: the recipe as typed, e.g. ``"dsrg"`` or ``"vwe/irn/deeplab[lr=0.01]"``.
         picks: the method that ran each of ``localize``, ``refine``, ``segment``; None for a stage left out.
         dataset: ``name``, ``kind``, ``splits`` (``train``, ``seeds``, ``val``), ``sizes`` (images per split), ``classes``
-            (by mask id), ``fingerprint``.
+            (by mask id), ``fingerprint``, ``labels`` (where image-level labels come from), ``options`` (the loader's, as given)
+            and ``skipped`` (ids left out by a skip list).
         seed: the run's seed.
         profile: name of the set of defaults in force (e.g. ``quick``, ``full``).
         protocol: version of the evaluation rules the counts were made under.
@@ -47,6 +48,11 @@ class RunRecord:
         curve: file of the seeds' threshold curve, or None.
         cost: per stage ``seconds`` and ``peak_mb``.
         device: ``"cpu"`` or the accelerator's name.
+        machine: the hardware: ``cpu``, ``cores``, ``usable_cores``, ``memory_gib``, ``gpus``, and ``environment``, the variables
+            set here that can change a number or its cost.
+        code: per stage, the digest of engine and toolbox it was computed with (plugins have theirs on their cards).
+        files: per stage, the data files it opened through Python: ``files`` (how many), ``folders`` (how many in each, below the
+            data root) and ``sha256`` of the sorted list; the list itself stays in the store.
         keys: per stage, the key its artifact is stored under.
         command: the command line as a list.
         versions: versions of the packages that matter.
@@ -70,6 +76,9 @@ class RunRecord:
     curve: str | None = None
     cost: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     device: str = "cpu"
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -138,6 +147,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "curve": (str, type(None)),
     "cost": (Mapping,),
     "device": (str,),
+    "machine": (Mapping,),
+    "code": (Mapping,),
+    "files": (Mapping,),
     "keys": (Mapping,),
     "command": (list, tuple),
     "versions": (Mapping,),

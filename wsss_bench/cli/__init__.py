@@ -11,6 +11,7 @@ from importlib import import_module
 VERBS: dict[str, str] = {
     "run": "run methods on a dataset, score every stage, write the leaderboard",
     "status": "what is done, running, failed and why",
+    "why": "which part of a stage's key makes it be computed anew",
     "leaderboard": "build, show and check the comparison tables",
     "compare": "compare recipes with paired confidence intervals",
     "evaluate": "score a folder of seeds, labels or predictions",
@@ -18,6 +19,8 @@ VERBS: dict[str, str] = {
     "data": "prepare, verify and describe datasets",
     "plugin": "list, describe, create and check methods",
     "cache": "look at, clean and verify the store of finished stages",
+    "reproduce": "run a recorded run again and compare it, count by count",
+    "doctor": "check this machine; print the line that repairs each fault",
 }
 """Verb (and module in this package) to its line in ``--help``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="shapes: train, val, size, seed; coco2014: lists=all|tagged, cache=FOLDER (repeatable)",
     )
+    group.add_argument("--skip", type=Path, metavar="FILE", help="leave out the ids that FILE lists (data verify --write-skip)")
     group.add_argument("--train-split", metavar="SPLIT", help="split that methods are trained on")
     group.add_argument("--seeds-split", metavar="SPLIT", help="split on which seeds and pseudo-labels are scored")
     group.add_argument("--val-split", metavar="SPLIT", help="split on which segmentations are scored")
@@ -46,4 +48,9 @@ def dataset_from_args(args: argparse.Namespace) -> Dataset:
     for key in ("labels", "train_split", "seeds_split", "val_split"):
         if getattr(args, key) is not None:
             options[key] = getattr(args, key)
-    return open_dataset(args.dataset, args.data_root, args.name, **options)
+    dataset = open_dataset(args.dataset, args.data_root, args.name, **options)
+    if args.skip is not None:
+        from wsss_bench.data.skipping import skip
+
+        print(skip(dataset, args.skip), file=sys.stderr)
+    return dataset

@@ -44,16 +44,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _entry(store: Store, path: Path) -> tuple[StageFolder, dict[str, Any]]:
     folder = store.read(path)
-    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     method = folder.spec.parts.get("method", {}).get("name", "-")
     row = {
         "stage": folder.spec.stage,
         "folder": path.name,
         "method": method,
         "state": folder.state(),
-        "mb": round(size / 2**20, 2),
+        "mb": _mb(path),
     }
     return folder, row
+
+
+def _mb(path: Path) -> float:
+    return round(sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) / 2**20, 2)
 
 
 def _print(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
@@ -87,6 +90,10 @@ def _gc(store: Store, args: argparse.Namespace) -> int:
             rows.append({**row, "action": "would be deleted" if args.dry_run else "deleted" if removed else "in use, kept"})
         elif row["state"] == DONE and folder.scratch.exists() and not args.dry_run:
             folder.clean()
+    for path in store.nameless():
+        row = {"stage": path.parent.name, "folder": path.name, "method": "-", "state": UNFINISHED, "mb": _mb(path)}
+        removed = args.dry_run or store.remove_nameless(path)
+        rows.append({**row, "action": "would be deleted" if args.dry_run else "deleted" if removed else "in use, kept"})
     _print(rows, args)
     return 0
 

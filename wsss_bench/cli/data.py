@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_bench.cli._dataset import add_dataset_arguments, dataset_from_args
@@ -20,6 +21,7 @@ HELP = "show, verify and prepare datasets"
 EXAMPLES = """\
   wsss-bench data info                                              # the embedded shapes data
   wsss-bench data verify --dataset voc2012 --data-root ~/data       # what is missing or broken, and how to get it
+  wsss-bench data verify --dataset voc2012 --write-skip broken.txt  # then: wsss-bench run --skip broken.txt …
   wsss-bench data prepare --dataset coco2014 --data-root ~/data     # rasterise the masks once
   wsss-bench data prepare --dataset voc2012 --data-root ~/data --download
 """
@@ -38,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb = verbs.add_parser(name, help=text, description=text.capitalize() + ".")
         add_dataset_arguments(verb)
         verb.add_argument("--json", action="store_true", help="print JSON instead of text")
+        if name == "verify":
+            verb.add_argument("--write-skip", type=Path, metavar="FILE", help="list the ids of unusable images, for --skip FILE")
         if name == "prepare":
             verb.add_argument("--download", action="store_true", help="fetch and unpack the archives into the data root first")
 
@@ -49,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
         download(args.dataset, args.data_root, progress=_ProgressLine())
     dataset = dataset_from_args(args)
+    if args.data_verb == "verify" and args.write_skip is not None:
+        from wsss_bench.data.skipping import write_skip_list
+
+        print(write_skip_list(dataset, args.write_skip, _ProgressLine()), file=sys.stderr)
     return {"info": _info, "verify": _verify, "prepare": _prepare}[args.data_verb](dataset, args.json)
 
 

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from wsss_bench.boards.imported import add_imported
     from wsss_bench.cli._dataset import dataset_from_args
     from wsss_bench.evaluate.folders import guess_kind, score_folder
+    from wsss_bench.locking import locked
 
     dataset = dataset_from_args(args)
     kind = args.kind or guess_kind(args.folder)
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if args.save is not None:
         next(iter(scored.counts.values())).save(args.save)
     if args.add is not None:
-        add_imported(leaderboard_dir(args), args.add, dataset, split, scored)
+        with locked(leaderboard_dir(args)):
+            add_imported(leaderboard_dir(args), args.add, dataset, split, scored)
     if args.json:
         from wsss_bench.boards.jsons import dumps
 

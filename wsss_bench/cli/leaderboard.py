@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 
 from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
 
@@ -40,10 +41,13 @@ def run(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> int:
     from wsss_bench.boards import build
     from wsss_bench.errors import DataError, did_you_mean
+    from wsss_bench.locking import locked
 
-    paths = build(leaderboard_dir(args))
+    folder = leaderboard_dir(args)
+    with locked(folder) if folder.is_dir() else nullcontext():
+        paths = build(folder)
     if not paths:
-        raise DataError(f"there are no runs under {leaderboard_dir(args)}/runs. Make some: wsss-bench run")
+        raise DataError(f"there are no runs under {folder}/runs. Make some: wsss-bench run")
     if args.action == "build":
         print(*paths, sep="\n")
         return 0

@@ -9,12 +9,13 @@ import logging
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.errors import RecipeError, did_you_mean
+from wsss_bench.errors import ArtifactError, RecipeError, did_you_mean, disk_error
 
 if TYPE_CHECKING:
     from wsss_bench.plan import Cell, Source
@@ -101,38 +102,66 @@ def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
 
 
 def _run_cells(args: argparse.Namespace, cells: list[Cell], source: Source, store: Store) -> int:
+    from wsss_bench.artifacts import drop_leftovers
     from wsss_bench.boards import build
     from wsss_bench.cli._display import make_display
-    from wsss_bench.executors.local import LocalExecutor
     from wsss_bench.locking import locked
 
     boards = leaderboard_dir(args)
-    failed: dict[str, str] = {}
-    broken: dict[str, Exception] = {}
     args.device = device(args.device)
     try:
         with closing(make_display(cells, quiet=args.json)) as display, _signals():
-            for cell in cells:
-                future = LocalExecutor().submit(_run_cell, args, cell, source, store, display, broken)
-                if error := future.exception():
-                    failed[cell.id] = str(error)
+            failed = _work_through(args, cells, source, store, display)
     except KeyboardInterrupt:
         print(f"\nInterrupted. Finished stages are kept; the same command resumes:\n  {_resume(args)}", file=sys.stderr)
         return 130
     if len(failed) < len(cells):
         with locked(boards):
+            drop_leftovers(boards, ".")
             build(boards)
     _report(args, cells, failed, boards)
     return 1 if failed else 0
 
 
+def _work_through(args: argparse.Namespace, cells: list[Cell], source: Source, store: Store, display: Observer) -> dict[str, str]:
+    """Run every cell and return what made some fail, by cell id; a cell that another process is at work on comes later."""
+    from wsss_bench.executors.local import LocalExecutor
+    from wsss_bench.pipeline import StageBusy
+
+    failed: dict[str, str] = {}
+    broken: dict[str, Exception] = {}
+    queue, busy = deque(cells), 0
+    while queue:
+        cell = queue.popleft()
+        # Wait only where others are at work on all that are left.
+        patient = busy > len(queue)
+        error = LocalExecutor().submit(_run_cell, args, cell, source, store, display, broken, patient).exception()
+        if isinstance(error, StageBusy):
+            queue.append(cell)
+            busy += 1
+            continue
+        busy = 0
+        if error:
+            failed[cell.id] = str(error)
+    return failed
+
+
 def _run_cell(
-    args: argparse.Namespace, cell: Cell, source: Source, store: Store, display: Observer, broken: dict[str, Exception]
+    args: argparse.Namespace,
+    cell: Cell,
+    source: Source,
+    store: Store,
+    display: Observer,
+    broken: dict[str, Exception],
+    patient: bool,
 ) -> None:
-    """Run one cell and record it; raises what made it fail, with the cell's file already saying so."""
+    """Run one cell and record it; raises what made it fail, with the cell's file already saying so.
+
+    Raises `StageBusy` where another process is at work on it, unless `patient`.
+    """
     from wsss_bench.cells import note_failure, note_finished, note_start
     from wsss_bench.locking import locked
-    from wsss_bench.pipeline import CellFailed, CellRunner, Settings
+    from wsss_bench.pipeline import CellFailed, CellRunner, Settings, StageBusy
     from wsss_bench.recording import record_run
 
     boards = leaderboard_dir(args)
@@ -142,16 +171,19 @@ def _run_cell(
     with _log_file(args.work_dir / "logs" / f"{cell.id}.log") as log:
         settings = Settings(args.device, args.workers, tuple(args.log.split(",")), log)
         try:
-            finished = CellRunner(cell, source, store, settings, display, broken).run()
+            finished = CellRunner(cell, source, store, settings, display, broken, patient=patient).run()
             with locked(boards):
                 path = record_run(finished, source, boards, args.command_line, settings.device)
+        except StageBusy:
+            raise
         except Exception as error:
-            cause = error
+            cause = disk_error(error, "record") or error
             if isinstance(error, CellFailed) and isinstance(error.__cause__, Exception):
                 step, cause = error.step, error.__cause__
             else:
                 log.exception("recording failed")
-            note_failure(args.work_dir, cell, step, cause)
+            with suppress(ArtifactError):  # on a full disk this fails too, and must not hide the reason
+                note_failure(args.work_dir, cell, step, cause)
             display.cell_failed(cell, step, cause)
             raise cause from None
     note_finished(args.work_dir, cell, path.parent.name)
@@ -202,12 +234,27 @@ def _signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, old)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written (full disk) is no reason to print tracebacks between the lines of the run."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, or lose it."""
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Lose the line."""
+
+
 @contextmanager
 def _log_file(path: Path) -> Iterator[logging.Logger]:
     """The run's logger, with its lines going to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror}. Choose another --work-dir.") from error
     log = logging.getLogger("wsss_bench")
-    handler = logging.FileHandler(path, delay=True)
+    handler = _LogFile(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)

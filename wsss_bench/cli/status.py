@@ -8,26 +8,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.errors import RecipeError, did_you_mean
+from wsss_bench.cli.why import why
+from wsss_bench.errors import RecipeError
 
 HELP = "Show every cell of a work dir: which stages are done, running, unfinished or failed, and why."
 EXAMPLES = """\
   wsss-bench status
   wsss-bench status --work-dir /scratch/wsss --json
-  wsss-bench status why shapes-dsrg-s0-1a2b3c      which part of its keys changed since the nearest finished stage
 """
 FAILED = "failed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``status``."""
-    parser.add_argument("words", nargs="*", metavar="why CELL", help="explain why a cell's stages are computed anew")
+    parser.add_argument("words", nargs="*", metavar="why CELL", help="the same as the verb `why`")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs"))
     parser.add_argument("--json", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the cells (1 if one failed), or the explanation of one."""
+    """Print the cells (1 if one failed)."""
     from wsss_bench.cells import read_cells
 
     cells = read_cells(args.work_dir)
@@ -35,12 +35,7 @@ def run(args: argparse.Namespace) -> int:
         return _show(cells, args)
     if len(args.words) != 2 or args.words[0] != "why":
         raise RecipeError(f"status: cannot read {' '.join(args.words)!r}. Write: wsss-bench status why CELL")
-    cell = next((entry for entry in cells if entry["cell"] == args.words[1]), None)
-    if cell is None:
-        raise RecipeError(
-            f"there is no cell {args.words[1]!r} in {args.work_dir}.{did_you_mean(args.words[1], [c['cell'] for c in cells])}"
-        )
-    return _why(cell, args)
+    return why(args.words[1], cells, args)
 
 
 def _states(cell: Mapping[str, Any], root: Path) -> dict[str, str]:
@@ -73,18 +68,3 @@ def _show(cells: list[dict[str, Any]], args: argparse.Namespace) -> int:
 
 def _brief(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {key: cell[key] for key in ("cell", "recipe", "dataset", "seed", "profile", "started", "failure", "run_id")}
-
-
-def _why(cell: Mapping[str, Any], args: argparse.Namespace) -> int:
-    from wsss_bench.explain import explain
-    from wsss_bench.store import Store
-
-    found = explain(cell["steps"], Store(args.work_dir / "store"))
-    if args.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    for entry in found:
-        print(f"{entry['step']}: {entry['state']}")
-        for change in entry["changes"]:
-            print(f"    {change}")
-    return 0

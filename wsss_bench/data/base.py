@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wsss_bench.errors import DataError, LeakError, did_you_mean
@@ -66,6 +67,10 @@ class Dataset(ABC):
     root: Path
     splits: Splits
     labels_source: str = "-"
+    options: Mapping[str, Any] = MappingProxyType({})
+    """The loader's options as given, for the record."""
+    skipped: frozenset[str] = frozenset()
+    """Ids that the user's skip list leaves out of every split; see `wsss_bench.data.skipping`."""
 
     def available_splits(self) -> tuple[str, ...]:
         """Names of the splits that exist here, sorted."""
@@ -85,7 +90,7 @@ class Dataset(ABC):
                 f"({', '.join(s for s in self.available_splits() if self._is_train(s)) or 'none here'}). "
                 "To predict on this split use image_view(split), which carries no labels."
             )
-        ids = self._ids(split)
+        ids = self._kept(split)
         self._refuse_overlap(split, ids)
         labels = self._labels(split, ids)
         source = " (labels: masks)" if self.labels_source == "masks" else ""
@@ -95,12 +100,16 @@ class Dataset(ABC):
     def image_view(self, split: str) -> WeakView:
         """Images of any split, labels hidden (None): what is predicted on."""
         split = self._resolve(split)
-        images = [WeakImage(i, self._image_path(split, i), None) for i in self._ids(split)]
+        images = [WeakImage(i, self._image_path(split, i), None) for i in self._kept(split)]
         return WeakView(self.name, split, self.classes, images)
 
     @abstractmethod
     def masks(self, split: str) -> SealedMasks:
         """Pixel masks of a split, for the evaluator only; raises `DataError` where the split has none."""
+
+    def sealed(self) -> Mapping[str, tuple[Path, ...]]:
+        """Files and folders that hold ground truth, by the kind of supervision that a method's card must declare to open them."""
+        return {}
 
     @abstractmethod
     def verify(self, progress: Progress | None = None) -> list[Finding]:
@@ -116,6 +125,7 @@ class Dataset(ABC):
             "name": self.name,
             "classes": len(self.classes),
             "labels_source": self.labels_source,
+            **({"skipped": len(self.skipped)} if self.skipped else {}),
             "splits": {"train": self.splits.train, "seeds": self.splits.seeds, "val": self.splits.val},
         }
 
@@ -130,6 +140,13 @@ class Dataset(ABC):
 
     @abstractmethod
     def _labels(self, split: str, ids: tuple[str, ...]) -> Mapping[str, tuple[int, ...]]: ...
+
+    def _kept(self, split: str) -> tuple[str, ...]:
+        """The ids of a split without those the user leaves out; raises `DataError` where none is left."""
+        ids = tuple(i for i in self._ids(split) if i not in self.skipped)
+        if self.skipped and not ids:
+            raise DataError(f"{self.name}/{split}: the skip list leaves no image. Shorten it, or restore the files it names.")
+        return ids
 
     def _is_train(self, split: str) -> bool:
         """Whether the split's labels may be shown: its list is named ``train…`` and is not ``trainval``."""

@@ -107,7 +107,12 @@ class CocoDataset(Dataset):
         self._rasterise(split, None)
         folder = self.mask_folder(split)
         files = {i.id: (folder / f"{i.id}.png", self._image_path(split, i.id)) for i in self.listed(split)}
+        files = {image_id: files[image_id] for image_id in self._kept(split)}
         return SealedMasks(f"{self.name}/{split}", tuple(files), files, len(self.classes))
+
+    def sealed(self) -> Mapping[str, tuple[Path, ...]]:
+        """The rasterised masks, and the annotation files: they hold polygons too, but there are no boxes elsewhere."""
+        return {"masks": (self.cache,), "boxes": tuple(self.annotation_file(split) for split in self.available_splits())}
 
     def verify(self, progress: Progress | None = None) -> list[Finding]:
         """Check counts, files, sizes and every annotation, labels against masks."""
@@ -146,10 +151,13 @@ class CocoDataset(Dataset):
         path = self.mask_folder(split) / "index.json"
         if not path.exists():
             return None
-        payload = read_json(path)
-        if payload.get("version") != INDEX_VERSION:
-            return None
-        return tuple(CocoImage(**{**entry, "labels": tuple(entry["labels"])}) for entry in payload["images"])
+        try:
+            payload = read_json(path)
+            if payload.get("version") != INDEX_VERSION:
+                return None
+            return tuple(CocoImage(**{**entry, "labels": tuple(entry["labels"])}) for entry in payload["images"])
+        except (ArtifactError, AttributeError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error}). Delete the folder {path.parent}: it is made again.") from error
 
     def _split_names(self) -> Iterable[str]:
         found = [split for split in ("train", "val") if self.annotation_file(split).is_file()]

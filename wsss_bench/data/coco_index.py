@@ -30,6 +30,8 @@ COCO_CLASSES = (
 )
 MASK_IDS: Mapping[int, int] = {category: k for k, category in enumerate(CATEGORY_IDS, 1)}
 INDEX_VERSION = 1
+LARGEST = 20_000
+"""Pixels a side; larger sizes are typing errors, and painting them would fill the memory."""
 RESTORE = "Restore it from annotations_trainval2014.zip."
 
 
@@ -66,26 +68,38 @@ def read_annotations(path: Path) -> dict[str, Any]:
     """
     try:
         data = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"annotations {path} cannot be read ({error}). {RESTORE}") from error
     if not isinstance(data, dict):
         raise DataError(f"annotations {path} must be a JSON object, not a {type(data).__name__}. {RESTORE}")
-    _require(path, data, "images", ("id", "file_name", "height", "width"))
-    _require(path, data, "annotations", ("id", "image_id", "category_id", "segmentation"))
-    _require(path, data, "categories", ("id", "name"))
+    _require(path, data, "images", {"id": int, "file_name": str, "height": int, "width": int})
+    _require(path, data, "annotations", {"id": int, "image_id": int, "category_id": int, "segmentation": object})
+    _require(path, data, "categories", {"id": int, "name": str})
+    _check_sizes(path, data["images"])
     _check_categories(path, data["categories"])
     return data
 
 
-def _require(path: Path, data: Mapping[str, Any], section: str, keys: Iterable[str]) -> None:
+def _require(path: Path, data: Mapping[str, Any], section: str, keys: Mapping[str, type | tuple[type, ...]]) -> None:
     if not isinstance(data.get(section), list):
         raise DataError(f"annotations {path} has no list {section!r}; instances_*2014.json is needed. {RESTORE}")
-    wanted = frozenset(keys)
     for number, entry in enumerate(data[section]):
-        if not isinstance(entry, dict) or not wanted <= entry.keys():
-            lacking = sorted(wanted - set(entry)) if isinstance(entry, dict) else sorted(wanted)
+        if not isinstance(entry, dict) or not keys.keys() <= entry.keys():
+            lacking = sorted(keys.keys() - set(entry)) if isinstance(entry, dict) else sorted(keys)
+            what = f"has no {', '.join(map(repr, lacking))}"
+        else:
+            wrong = [key for key, kind in keys.items() if not isinstance(entry[key], kind) or isinstance(entry[key], bool)]
+            what = f"has a wrong {wrong[0]!r}: {str(entry[wrong[0]])[:60]!r}" if wrong else ""
+        if what:
             who = f"id {entry['id']}" if isinstance(entry, dict) and "id" in entry else f"number {number}"
-            raise DataError(f"annotations {path}: {section[:-1]} {who} has no {', '.join(map(repr, lacking))}. {RESTORE}")
+            raise DataError(f"annotations {path}: {section[:-1]} {who} {what}. {RESTORE}")
+
+
+def _check_sizes(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
+    for image in images:
+        if not (0 < image["height"] <= LARGEST and 0 < image["width"] <= LARGEST):
+            size = f"{image['height']}x{image['width']}"
+            raise DataError(f"annotations {path}: image id {image['id']} has size {size}, 1 to {LARGEST} is possible. {RESTORE}")
 
 
 def _check_categories(path: Path, categories: Iterable[Mapping[str, Any]]) -> None:
@@ -117,7 +131,7 @@ def index_images(path: Path, data: Mapping[str, Any]) -> tuple[CocoImage, ...]:
     for image in sorted(data["images"], key=lambda entry: entry["id"]):
         name = str(image["file_name"])
         stem = Path(name).stem
-        if stem in found or name != Path(name).name:
+        if stem in found or name != Path(name).name or not name.isprintable():
             raise DataError(f"annotations {path}: image id {image['id']}: file name {name!r} is not unique and plain. {RESTORE}")
         found[stem] = CocoImage(stem, name, int(image["height"]), int(image["width"]), tuple(sorted(labels[image["id"]])))
     return tuple(found.values())

@@ -132,7 +132,7 @@ class XmlLabels:
             tree = ElementTree.parse(path)
         except FileNotFoundError:
             raise DataError(f"annotation {path} does not exist. {HOW_TO_LABEL}") from None
-        except (OSError, ElementTree.ParseError) as error:
+        except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
             raise DataError(f"annotation {path} cannot be read ({error}). Restore it from the original archive.") from error
         present = set()
         for item in tree.getroot().findall("object"):

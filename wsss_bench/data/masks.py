@@ -86,16 +86,21 @@ def read_mask(path: Path, image: Path | None, num_classes: int) -> NDArray[np.ui
     import numpy as np
     from PIL import Image
 
+    from wsss_bench.artifacts import check_png
+
     try:
         with Image.open(path) as handle:
             if handle.mode not in ("P", "L"):
                 raise DataError(_wrong_mode(path, handle.mode))
+            check_png(path)
             array = np.asarray(handle, dtype=np.uint8)
             values = np.flatnonzero(np.bincount(array.ravel(), minlength=256))
             foreign = _foreign_colour(handle, values) if handle.mode == "P" else None
     except FileNotFoundError:
         raise missing_mask(path) from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file may raise anything inside its decoder
         raise DataError(f"mask {path} cannot be read ({error}). {RESTORE}") from error
     if foreign is not None:
         raise DataError(
@@ -141,10 +146,23 @@ def _check_size(path: Path, image: Path | None, shape: tuple[int, ...]) -> None:
         return
     try:
         size = image_size(image)
-    except OSError as error:
-        raise DataError(f"image {image} of mask {path} cannot be read ({error}). {RESTORE}") from error
+    except DataError as error:
+        raise DataError(f"mask {path}: {error}") from error
     if tuple(shape) != size:
+        cause = "One of them was resized: resize the mask (nearest neighbour) or restore both from the same archive."
+        if tuple(shape) == size[::-1] and _rotated(image):
+            cause = (
+                "The photograph carries an EXIF rotation, which is not applied to pixels: rotate the mask back, or write the "
+                "photograph upright and without it."
+            )
         raise DataError(
-            f"mask {path} is {shape[0]}x{shape[1]} (height x width), its photograph {image} is {size[0]}x{size[1]}. "
-            "One of them was resized: resize the mask (nearest neighbour) or restore both from the same archive."
+            f"mask {path} is {shape[0]}x{shape[1]} (height x width), its photograph {image} is {size[0]}x{size[1]}. {cause}"
         )
+
+
+def _rotated(image: Path) -> bool:
+    """Whether EXIF asks viewers to turn the photograph by a quarter."""
+    from PIL import Image
+
+    with Image.open(image) as handle:
+        return handle.getexif().get(0x0112, 1) >= 5

@@ -41,6 +41,7 @@ def open_dataset(kind: str, root: Path | None = None, name: str | None = None, *
     if root is None and os.environ.get(ROOT_VARIABLE):
         root = Path(os.environ[ROOT_VARIABLE])
     dataset: Dataset = loader(root, name or kind, given)
+    dataset.options = given
     return dataset
 
 

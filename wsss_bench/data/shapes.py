@@ -19,7 +19,8 @@ from wsss_bench.data.base import Progress, Splits, choose_splits, integer_option
 from wsss_bench.data.labels import read_label_table
 from wsss_bench.data.shapes_classes import NAMES
 from wsss_bench.data.voc import VocLayout
-from wsss_bench.errors import DataError
+from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.locking import locked
 
 GENERATOR_VERSION = 1
 """Raised whenever the drawing changes, so that old folders are not taken for new ones."""
@@ -52,24 +53,33 @@ class ShapesDataset(VocLayout):
     def prepare(self, progress: Progress | None = None) -> None:
         """Draw the dataset unless it is there; drawn beside its place and renamed, so a part is never taken for the whole.
 
+        Of several processes one draws and the others wait for it.
+
         Raises:
             DataError: the folder cannot be written.
         """
         if self.root.is_dir():
             return
+        try:
+            with locked(self.root.parent):
+                for left in self.root.parent.glob(f".{self.root.name}-*"):  # by a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                if not self.root.is_dir():
+                    self._make(progress)
+        except ArtifactError as error:
+            raise DataError(f"shapes cannot be written to {self.root} ({error}). Choose another --data-root.") from error
+
+    def _make(self, progress: Progress | None) -> None:
         workshop = None
         try:
-            self.root.parent.mkdir(parents=True, exist_ok=True)
             workshop = Path(tempfile.mkdtemp(dir=self.root.parent, prefix=f".{self.root.name}-"))
             self._draw(workshop, progress)
             workshop.chmod(0o755)
             os.rename(workshop, self.root)
         except OSError as error:
-            # Another process may have finished the same folder first; its bytes are the same.
-            if not self.root.is_dir():
-                raise DataError(
-                    f"shapes cannot be written to {self.root} ({error.strerror or error}). Choose another --data-root."
-                ) from error
+            raise DataError(
+                f"shapes cannot be written to {self.root} ({error.strerror or error}). Choose another --data-root."
+            ) from error
         finally:
             if workshop is not None:
                 shutil.rmtree(workshop, ignore_errors=True)

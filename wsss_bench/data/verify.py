@@ -105,7 +105,7 @@ def _check_lists(dataset: VocLayout, book: Notebook) -> dict[str, tuple[str, ...
     lists = {}
     for split in dataset.available_splits():
         try:
-            lists[split] = dataset._ids(split)
+            lists[split] = dataset._kept(split)
         except DataError as error:
             book.error("list", error, split)
     for role in ("train", "seeds", "val"):
@@ -122,8 +122,8 @@ def _check_counts(dataset: VocLayout, book: Notebook, lists: Mapping[str, tuple[
     official = OFFICIAL_COUNTS if dataset.kind == "voc2012" else getattr(dataset, "counts", {})
     folder = dataset.root / "JPEGImages"
     full = dataset.kind != "voc2012" or sum(1 for _ in folder.iterdir()) >= FULL_SIZE
-    for split, ids in lists.items():
-        expected = official.get(split)
+    for split in lists:
+        ids, expected = dataset._ids(split), official.get(split)
         if expected is None or len(ids) == expected:
             book.note("count", "info", f"{len(ids):,} images" + (", the official count." if expected else "."), split)
         elif full:

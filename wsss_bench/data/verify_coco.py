@@ -29,6 +29,7 @@ def verify_coco(dataset: CocoDataset, progress: Progress | None = None) -> list[
             book.error("annotations", error, path)
             continue
         _check_counts(dataset, book, split, images)
+        images = tuple(image for image in images if image.id not in dataset.skipped)
         hidden = _check_images(dataset, book, split, images, by_image(data), progress)
         if hidden:
             what = f"{len(hidden):,} of {len(images):,} images carry a label without a pixel in the mask (first: {hidden[0]!r})."

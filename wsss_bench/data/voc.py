@@ -52,6 +52,8 @@ def read_ids(path: Path) -> tuple[str, ...]:
         if len(stems) != 1:
             raise DataError(f"list {path}, line {number}: image and mask differ in name ({line.strip()!r}). Correct the line.")
         image_id = stems.pop()
+        if not image_id.isprintable() or "/" in image_id or image_id.startswith("."):
+            raise DataError(f"list {path}, line {number}: {image_id!r} is no image id. Restore the list, or correct the line.")
         if image_id in seen:
             raise DataError(
                 f"list {path}, line {number}: id {image_id!r} is listed twice (first in line {seen[image_id]}). Remove one."
@@ -122,7 +124,7 @@ class VocLayout(Dataset):
     def masks(self, split: str) -> SealedMasks:
         """Masks of a split; raises `DataError` for a split without any (VOC's test masks were never released)."""
         split = self._resolve(split)
-        ids = self._ids(split)
+        ids = self._kept(split)
         files = {i: (self._mask_path(split, i), self._image_path(split, i)) for i in ids}
         if not any(mask.name in self._mask_names[mask.parent.name] for mask, _ in files.values()):
             raise DataError(
@@ -130,6 +132,11 @@ class VocLayout(Dataset):
                 + ("VOC's test masks are not public; score on val." if split == "test" else HOW)
             )
         return SealedMasks(f"{self.name}/{split}", ids, files, len(self.classes))
+
+    def sealed(self) -> Mapping[str, tuple[Path, ...]]:
+        """The folders of masks, and the XML annotations with their boxes."""
+        masks = ("SegmentationClass", "SegmentationClassAug", "SegmentationObject")
+        return {"masks": tuple(self.root / name for name in masks), "boxes": (self.root / "Annotations",)}
 
     def verify(self, progress: Progress | None = None) -> list[Finding]:
         """Check lists, files, palettes, sizes, and image-level labels against masks."""

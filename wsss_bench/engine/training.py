@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 from pathlib import Path
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from wsss_bench.artifacts import write_atomic
 from wsss_bench.engine.data import ScheduleSampler, TrainingSet
 from wsss_bench.engine.registry import register
 from wsss_bench.errors import ArtifactError, RecipeError
@@ -234,10 +236,16 @@ def _release(runner: Runner) -> None:
 
 
 def _save_weights(model: nn.Module, path: Path) -> None:
-    from wsss_bench.artifacts import write_atomic
-
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_atomic(path, lambda handle: torch.save(state, handle), durable=True)
+    save_state(state, path)
+
+
+def save_state(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors by name as `torch.save` does, atomically and durably; raises `ArtifactError` where the disk is full."""
+    # In memory first: on a file that cannot be written torch dies with errors of its own, which say nothing of the disk.
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_atomic(path, lambda handle: handle.write(content.getbuffer()), durable=True)
 
 
 def load_weights(model: nn.Module, path: Path, device: str = "cpu") -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,12 +119,15 @@ class Counts:
         """Read what `save` wrote; raises `ArtifactError` naming the file when it is missing, malformed or of another protocol."""
         stored = load_arrays(path, "counts")
         try:
-            classes, ids = tuple(stored["classes"].tolist()), tuple(stored["ids"].tolist())
+            classes, ids = (names(stored[name]) for name in ("classes", "ids"))
+            for name in ("per_image", "klass", "counts", "confusion"):
+                if not np.issubdtype(stored[name].dtype, np.unsignedinteger):
+                    raise ValueError(f"{name} is {stored[name].dtype}, no unsigned integer")
             dense = np.zeros((len(ids), len(classes), 3), np.int64)
             image = np.repeat(np.arange(len(ids)), stored["per_image"])
             dense[image, stored["klass"]] = stored["counts"].T
             return cls(classes, ids, dense[:, :, 0], dense[:, :, 1], dense[:, :, 2], stored["confusion"].astype(np.int64))
-        except (KeyError, IndexError, ValueError, ArtifactError) as error:
+        except (KeyError, IndexError, ValueError, TypeError, MemoryError, ArtifactError) as error:
             raise ArtifactError(f"{path} holds no valid counts ({error}). {_CHECK}") from error
 
 
@@ -219,12 +221,20 @@ def load_arrays(path: Path, what: str) -> dict[str, NDArray[Any]]:
             stored = {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing. {_CHECK}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except Exception as error:  # a damaged file may raise anything inside its decoder
         raise ArtifactError(f"{path} cannot be read as {what} ({error}). {_CHECK}") from error
     found = str(next(iter(stored.get("protocol", np.asarray(["none"])).ravel()), "none"))
     if found != PROTOCOL:
         raise ArtifactError(f"{path} was counted under protocol {found!r}, this version has {PROTOCOL!r}. {_CHECK}")
     return stored
+
+
+def names(values: NDArray[Any]) -> tuple[str, ...]:
+    """A stored array of distinct names; raises `ValueError` for any other."""
+    found = values.tolist()
+    if values.ndim != 1 or values.dtype.kind != "U" or len(set(found)) != len(found):
+        raise ValueError(f"{values.dtype} {list(values.shape)} is no list of distinct names")
+    return tuple(found)
 
 
 def _narrow(values: NDArray[np.int64]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsss_bench.artifacts import save_arrays, write_atomic
 from wsss_bench.errors import ArtifactError, DataError
 from wsss_bench.evaluate import PROTOCOL
-from wsss_bench.evaluate.counts import Counts, check_once, load_arrays, slots
+from wsss_bench.evaluate.counts import Counts, check_once, load_arrays, names, slots
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
 from wsss_bench.view import IGNORE
 
@@ -139,8 +139,10 @@ class ThresholdCurve:
             steps[np.cumsum(stored["gaps"], dtype=np.int64)] = stored["steps"]
             moved = np.cumsum(steps.reshape(size - 1, number, number), axis=0)
             confusion = np.concatenate([stored["first"][None], stored["first"][None] + moved]).astype(np.int64)
-            return cls(tuple(stored["classes"].tolist()), stored["thresholds"].astype(np.float64), confusion)
-        except (KeyError, IndexError, ValueError) as error:
+            if (confusion < 0).any() or (np.diff(stored["thresholds"]) <= 0).any():
+                raise ValueError("negative counts, or thresholds that do not increase")
+            return cls(names(stored["classes"]), stored["thresholds"].astype(np.float64), confusion)
+        except (KeyError, IndexError, ValueError, TypeError, MemoryError) as error:
             raise ArtifactError(f"{path} holds no valid threshold curve ({error}). Score the seeds again.") from error
 
 

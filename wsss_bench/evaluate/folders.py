@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_bench.artifacts import check_png
 from wsss_bench.errors import ArtifactError, DataError
 from wsss_bench.evaluate.counts import Counts, CountsBuilder
 from wsss_bench.evaluate.curves import CurveBuilder, ThresholdCurve
@@ -147,6 +148,9 @@ def read_label(path: Path) -> NDArray[np.uint8]:
                 raise ArtifactError(
                     f"{path} is a {handle.mode} image: colours. Write class indices: a palette or 8-bit greyscale PNG."
                 )
+            check_png(path)
             return np.asarray(handle, dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError) as error:
+    except ArtifactError:
+        raise
+    except Exception as error:  # a damaged file may raise anything inside its decoder
         raise ArtifactError(f"{path} cannot be read ({error}). Write the file again.") from error

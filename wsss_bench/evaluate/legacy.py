@@ -117,7 +117,11 @@ def read_seed(path: Path, size: tuple[int, int]) -> Seed:
         raise ArtifactError(f"{path} holds one array, and no class ids. Use .npz with class_ids [K] and scores [K, h, w].")
     try:
         ids, scores = _layout(stored)
-    except (KeyError, ValueError, TypeError) as error:
+        if np.ndim(scores) != 3 or len(scores) != len(ids):
+            raise ValueError(f"{len(ids)} class ids, scores of shape {list(np.shape(scores))}")
+        if not (np.issubdtype(scores.dtype, np.number) or scores.dtype == bool) or np.iscomplexobj(scores):
+            raise ValueError(f"scores are {scores.dtype}")
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"{path} holds {sorted(map(str, stored))[:8]} ({error}); expected class_ids and scores, keys and high_res (IRN), "
             "or one map per class (PSA, SEAM)."

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.errors import LeakError
-
-_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "os.chdir", "os.rename", "os.link", "os.symlink"})
+from wsss_bench.sealing import Seal, arm
 
 # linux/landlock.h and the system call table, the same numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -28,21 +26,7 @@ def refuse_reading(folder: Path, log: Path) -> None:
 
     What was tried is appended to `log`, so that a plugin that swallows the error is found all the same. Cannot be undone.
     """
-    sealed = os.path.realpath(folder)
-    note = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event not in _EVENTS or not arguments or not isinstance(arguments[0], str | bytes | os.PathLike):
-            return
-        path = os.path.realpath(os.fsdecode(arguments[0]))
-        if path == sealed or path.startswith(sealed + os.sep):
-            inside = os.path.relpath(path, os.path.dirname(sealed))
-            os.write(note, f"{inside}\n".encode())
-            raise LeakError(
-                f"{inside} is a sealed mask. A method may look at the images and their labels in `view`, nothing else."
-            )
-
-    sys.addaudithook(watch)
+    arm(Seal((os.path.realpath(folder),), str(log)))
 
 
 class _RulesetAttributes(ctypes.Structure):

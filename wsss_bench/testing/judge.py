@@ -222,9 +222,10 @@ def _baselines(method: LoadedMethod, evidence: Evidence) -> Iterator[Check]:
             message = result["message"] if full and result else "did not run through."
             yield Check("baseline", stage, FAIL if full else SKIP, message)
             continue
-        yield baseline(stage, worker["folder"] / "plain", sandbox, full=full, trained=_trained(method, stage))
+        yield baseline(stage, worker["folder"] / "plain", sandbox, full=full, trained=_trained(method, stage, result))
 
 
-def _trained(method: LoadedMethod, stage: str) -> bool:
+def _trained(method: LoadedMethod, stage: str, result: Mapping[str, Any] | None) -> bool:
     """Whether a stage's result hangs on a training, which is far too short on the small data to be judged by."""
-    return not (stage == "refine" and "localize" not in method.card.stages)
+    untrained = stage == "refine" and "localize" not in method.card.stages
+    return not untrained or bool(result and result.get("trains"))

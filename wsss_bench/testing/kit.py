@@ -166,7 +166,8 @@ class _Bench:
         path = folder / "job.json"
         path.write_text(json.dumps(job))
         log = (folder / "log.txt").open("wb")
-        command = [sys.executable, "-m", "wsss_bench.testing.worker", str(path)]
+        # -P: what lies in the current folder (an old egg-info, say) must not come before what this process sees.
+        command = [sys.executable, "-P", "-m", "wsss_bench.testing.worker", str(path)]
         # Another hash seed each: an order that comes from a set of names must not hide.
         environment = _environment(sandbox.root / "tmp", str(sum(name.encode()) % 1000 + 1))
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)

@@ -6,7 +6,6 @@ once. One thread, no accelerator, no sealed masks; see `wsss_bench.testing.guard
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 TRIES = 3
+_TRAINING = {"lr", "epochs", "iterations"}
+"""Parameters by which a stage that trains something is known."""
 
 
 def main(path: Path) -> int:
@@ -43,7 +44,7 @@ class _Job:
         self.method = Catalog(local=[Path(p) for p in job["files"]]).load(job["method"])
         self.params = {hook: params_of(self.method, hook, job["profiles"], job["params"]) for hook in self.method.card.stages}
         # Forks share what is imported by now; a method that trains nothing is spared the seconds.
-        if any(hook == "segment" or {"backbone", "network", "lr"} & set(params) for hook, params in self.params.items()):
+        if any(hook == "segment" or {"backbone", "network", *_TRAINING} & set(params) for hook, params in self.params.items()):
             import wsss_bench.engine
             from wsss_bench.engine.registry import register
 
@@ -87,7 +88,7 @@ class _Job:
             if result.get("signal") != signal.SIGKILL or kill is None:
                 break
             killed += 1
-        return {**result, "killed": killed}
+        return {**result, "killed": killed, "trains": bool(_TRAINING & set(self.params[hook]))}
 
     def _inputs(self, which: str, name: str) -> dict[str, Path | None]:
         """Inputs are always those of the plain pass (or the kit's own), so that a difference belongs to the stage itself."""
@@ -107,17 +108,12 @@ class _Job:
 
 def params_of(method: Any, hook: str, profiles: list[str], passed: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's parameters under profiles, the later ones over the earlier, then those passed (``{"localize": {…}}``)."""
-    from wsss_bench.params import ANY, HARNESS, defaults, has, load_profile, put
+    from wsss_bench.params import HARNESS, defaults, load_profile, put, with_profiles
 
     params = defaults(method, hook)
     # Reading a profile imports mmengine; there is nothing to override where a method has no parameters of its own.
-    for name in profiles if set(params) - set(HARNESS.get(hook, {})) else ():
-        entry = load_profile(name).overrides.get(hook, {})
-        for key, value in entry.get(ANY, {}).items():
-            if has(params, key):
-                put(params, key, copy.deepcopy(value), f"profile {name}: {hook}.{key}")
-        for key, value in entry.get(method.name, {}).items():
-            put(params, key, copy.deepcopy(value), f"profile {name}: {method.name}: {hook}.{key}")
+    if set(params) - set(HARNESS.get(hook, {})):
+        params = with_profiles(method, hook, [load_profile(name) for name in profiles])
     for key, value in passed.get(hook, {}).items():
         put(params, key, value, f"method {method.name!r}: parameter {hook}.{key}")
     return {key: value for key, value in params.items() if key not in HARNESS["segment"]}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from wsss_bench.context import StageContext
+from wsss_bench.errors import ArtifactError
+from wsss_bench.opened import follow
+from wsss_bench.sealing import arm, armed
 from wsss_bench.view import WeakView
 
 T = TypeVar("T")
@@ -22,7 +27,8 @@ def imap(fn: Callable[[T], R], items: Iterable[T], workers: int, total: int) -> 
     """``fn`` of every item, in any order, on `workers` processes (in this one where there is little to do).
 
     `fn` and the items must be picklable. At most ``4 × workers`` items are in flight, so memory stays flat.
-    An exception in `fn` propagates and ends the pool.
+    An exception in `fn` propagates and ends the pool, and so does the death of a process, as an `ArtifactError`. The
+    processes end with this one, however it ends.
     """
     if workers < 2 or total < _MIN_FOR_POOL:
         yield from map(fn, items)
@@ -30,9 +36,14 @@ def imap(fn: Callable[[T], R], items: Iterable[T], workers: int, total: int) -> 
     saved = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # inherited by the workers: one thread each, parallel over images
     # spawn, not fork: the parent holds OpenMP threads, which do not survive a fork.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=armed())
     try:
         yield from _stream(pool, fn, iter(items), 4 * workers)
+    except BrokenProcessPool as error:
+        raise ArtifactError(
+            "a worker process died: it was killed, or the memory ran out. Every image that was written stays; run the command "
+            "again, with fewer --workers where memory is short."
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         for name, value in saved.items():
@@ -40,6 +51,20 @@ def imap(fn: Callable[[T], R], items: Iterable[T], workers: int, total: int) -> 
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _start(*seal: Any) -> None:
+    """What a worker process does first: hear of its parent's death, which the pool's queues would never tell it, and seal."""
+    threading.Thread(target=_end_with_parent, name="wsss-bench-parent", daemon=True).start()
+    arm(*seal)
+    follow()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _stream(pool: ProcessPoolExecutor, fn: Callable[[T], R], items: Iterator[T], depth: int) -> Iterator[R]:

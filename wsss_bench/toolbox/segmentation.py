@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.artifacts import Segmentor, write_atomic
+from wsss_bench.artifacts import Segmentor
 from wsss_bench.context import StageContext
 from wsss_bench.engine.backbones import NORMALIZATION
 from wsss_bench.engine.data import Augment, TrainingSet
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.segmentor import segmentor_config
-from wsss_bench.engine.training import iterations, seeded, train, training_config
+from wsss_bench.engine.training import iterations, save_state, seeded, train, training_config
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive
 from wsss_bench.toolbox.losses import balanced_cross_entropy
@@ -95,7 +95,7 @@ def _drop_loss_tensors(weights: Path, model: WeakSegmentor) -> None:
     if model.criterion is not None and model.criterion.state_dict():
         state = torch.load(weights, map_location="cpu", weights_only=True)
         kept = {key: value for key, value in state.items() if not key.startswith("criterion.")}
-        write_atomic(weights, lambda handle: torch.save(kept, handle), durable=True)
+        save_state(kept, weights)
 
 
 def facts_of(p: Mapping[str, Any]) -> dict[str, Any]:
