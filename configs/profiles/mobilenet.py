@@ -82,7 +82,6 @@ segment = {
         test_flip=True,
         # The loss is taken on a quarter of the resolution: full-size logits would double the time of a step on a CPU.
         label_stride=4,
-        crf="dsrg",
     ),
     "dsrg": dict(
         # Both rounds together make a little more iterations than the other methods' only one.
