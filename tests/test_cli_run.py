@@ -48,11 +48,18 @@ def calls(place: Path) -> list[str]:
     return [line for line in log.read_text().splitlines() if " image " not in line] if log.exists() else []
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(place: Path, methods: str, *more: str, **environment: str) -> subprocess.Popen[str]:
     """The same command in a process of its own."""
     words = [sys.executable, str(FAKES), str(place / "data"), *arguments(place, methods, *more)]
     pipe: Any = subprocess.PIPE
-    return subprocess.Popen(words, env={**os.environ, **environment}, stdout=pipe, stderr=pipe, text=True, cwd=place)
+    # A shell that runs the tests in the background has them, and what they start, ignore SIGINT; a user's terminal does not.
+    return subprocess.Popen(
+        words, env={**os.environ, **environment}, stdout=pipe, stderr=pipe, text=True, cwd=place, preexec_fn=_heed_interrupts
+    )
 
 
 def wait_for(place: Path, line: str) -> None:
