@@ -65,10 +65,12 @@ def test_a_new_refiner_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["localizer", "segmentor"])
 def test_a_new_method_that_trains_keeps_the_contract(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_project("drill", kind, tmp_path)
-    installed(tmp_path, "drill", "wsss_drill")
+    # A name of its own for each kind: Python keeps the module of the first project, whatever folder comes to stand before it.
+    name = f"drill-{kind}"
+    write_project(name, kind, tmp_path)
+    installed(tmp_path, name, f"wsss_drill_{kind}")
     monkeypatch.syspath_prepend(tmp_path)
-    _check("drill")
+    _check(name)
 
 
 def _check(name: str) -> None:
