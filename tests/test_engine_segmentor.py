@@ -8,9 +8,9 @@ import torch
 from engine_fakes import SMALL_SEGMENTOR, make_context
 from mmengine.config import Config
 
+from wsss_bench.artifacts import read_segmentor
 from wsss_bench.engine import keep_segmentor, load_segmentor, segmentor_config
 from wsss_bench.engine.models import WeakSegmentor
-from wsss_bench.engine.segmentor import read_segmentor
 from wsss_bench.errors import ArtifactError
 
 
@@ -48,7 +48,7 @@ def test_facts_and_test_settings_survive(tmp_path: Path) -> None:
     found = read_segmentor(folder)
     assert found.test == {"scales": [1.0, 1.5], "crf": "irn"}
     assert found.facts == {"backbone": "tiny"}
-    assert set(json.loads((folder / "segmentor.json").read_text())) == {"test", "facts"}
+    assert set(json.loads((folder / "segmentor.json").read_text())) == {"config", "checkpoint", "test", "facts"}
 
 
 def test_nothing_is_fetched_to_predict(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ READERS: dict[str, Reader] = {
     ),
     "segmentor": Reader(
         segmentor,
-        lambda path: read_segmentor(path.parent, path.name),
+        lambda path: read_segmentor(path.parent),
         lambda found: not {".."} & {*found.config.parts, *found.checkpoint.parts},
     ),
     "commit": Reader(stage("commit.json"), lambda path: verify_folder(path.parent)),

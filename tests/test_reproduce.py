@@ -16,7 +16,7 @@ from wsss_bench.artifacts import write_mask
 from wsss_bench.boards.records import RunRecord, load_records
 from wsss_bench.cli import main
 from wsss_bench.errors import WsssError
-from wsss_bench.reproduce import Given, arguments, check_files, compare, find_run
+from wsss_bench.reproduce import Given, arguments, check_files, compare, find_measured
 
 
 @pytest.fixture
@@ -142,15 +142,15 @@ def test_runs_are_found_by_id_and_by_folder(tmp_path: Path) -> None:
     record = add_run(tmp_path, "cam", images=3)
     add_run(tmp_path, "cam", images=3, dataset={"name": "mine"})
     folder = tmp_path / "runs" / "mine" / record.run_id
-    assert find_run(str(folder), tmp_path).dataset["name"] == "mine"
-    assert find_run(str(folder / "record.json"), tmp_path).dataset["name"] == "mine"
+    assert find_measured(str(folder), tmp_path).dataset["name"] == "mine"
+    assert find_measured(str(folder / "record.json"), tmp_path).dataset["name"] == "mine"
     with pytest.raises(WsssError, match="exists for several datasets"):
-        find_run(record.run_id, tmp_path)
+        find_measured(record.run_id, tmp_path)
     with pytest.raises(WsssError, match="Did you mean"):
-        find_run("cam-00", tmp_path)
+        find_measured("cam-00", tmp_path)
     imported = add_run(tmp_path, "theirs", images=3, origin="imported")
     with pytest.raises(WsssError, match="imported from other people's files"):
-        find_run(imported.run_id, tmp_path)
+        find_measured(imported.run_id, tmp_path)
 
 
 def test_older_records_give_their_data_options_by_their_command(tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ def test_files_of_which_only_the_name_is_known_must_be_given(given: dict[str, An
 
 
 def test_comparison_is_by_count_and_by_id(tmp_path: Path) -> None:
-    one = find_run(add_run(tmp_path, "cam", images=6).run_id, tmp_path)
-    other = find_run(add_run(tmp_path, "cam", seed=1, error=0.5, images=8, run_id="b").run_id, tmp_path)
+    one = find_measured(add_run(tmp_path, "cam", images=6).run_id, tmp_path)
+    other = find_measured(add_run(tmp_path, "cam", seed=1, error=0.5, images=8, run_id="b").run_id, tmp_path)
     same = compare(one, one)
     assert {row.what for row in same} >= {"seeds_best", "labels", "val", "val_crf"}
     assert all(row.images == 0 and row.delta == 0 and row.within(0) for row in same)

@@ -260,12 +260,22 @@ class Segmentor:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_segmentor(folder: Path, name: str) -> Segmentor:
-    """The segmentor that ``folder/name`` describes; raises `ArtifactError` where the file is malformed or names files elsewhere."""
-    facts = read_json(folder / name)
+SEGMENTOR = "segmentor.json"
+
+
+def write_segmentor(segmentor: Segmentor, folder: Path) -> None:
+    """Describe a segmentor whose files lie in `folder`, in ``folder/segmentor.json``."""
+    files = {"config": segmentor.config, "checkpoint": segmentor.checkpoint}
+    names = {role: Path(path).resolve().relative_to(folder.resolve()).as_posix() for role, path in files.items()}
+    write_json(folder / SEGMENTOR, {**names, "test": dict(segmentor.test), "facts": dict(segmentor.facts)})
+
+
+def read_segmentor(folder: Path) -> Segmentor:
+    """The segmentor that `write_segmentor` described; raises `ArtifactError` where the file is malformed or names files elsewhere."""
+    facts = read_json(folder / SEGMENTOR)
     keys = {"config": str, "checkpoint": str, "test": dict, "facts": dict}
     if not isinstance(facts, dict) or any(not isinstance(facts.get(key), kind) for key, kind in keys.items()):
-        raise ArtifactError(f"{folder / name} lacks {', '.join(keys)}. Delete its folder and run the command again.")
+        raise ArtifactError(f"{folder / SEGMENTOR} lacks {', '.join(keys)}. Delete its folder and run the command again.")
     return Segmentor(inside(folder, facts["config"]), inside(folder, facts["checkpoint"]), facts["test"], facts["facts"])
 
 

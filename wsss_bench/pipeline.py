@@ -7,11 +7,19 @@ import shutil
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.artifacts import LabelSet, LabelWriter, SeedSet, SeedWriter, Segmentor, read_segmentor, write_json
+from wsss_bench.artifacts import (
+    LabelSet,
+    LabelWriter,
+    SeedSet,
+    SeedWriter,
+    Segmentor,
+    read_segmentor,
+    write_segmentor,
+)
 from wsss_bench.context import StageContext
 from wsss_bench.errors import ArtifactError, PluginError, disk_error
 from wsss_bench.hooks import call_hook
@@ -24,7 +32,6 @@ from wsss_bench.sealing import shut
 from wsss_bench.store import StageFolder, Store
 from wsss_bench.view import WeakView
 
-SEGMENTOR = "segmentor.json"
 REFUSED = "refused.txt"
 """Names of the sealed files that a plugin tried to open; there is none where nothing was tried."""
 RAW, CRF = "raw", "crf"
@@ -259,7 +266,7 @@ def load_result(step: Step, folder: StageFolder) -> Any:
     if step.stage == "refine":
         return LabelSet(folder.out)
     if step.stage == "segment":
-        return read_segmentor(folder.out, SEGMENTOR)
+        return read_segmentor(folder.out)
     if step.stage == "predict":
         return {name: LabelSet(folder.out / name) for name in (RAW, CRF) if (folder.out / name).is_dir()}
     return folder.out
@@ -267,15 +274,15 @@ def load_result(step: Step, folder: StageFolder) -> Any:
 
 def keep_result(segmentor: Segmentor, folder: StageFolder) -> None:
     """Bring a segmentor's files into the stage's folder, where they are not yet, and describe them in ``segmentor.json``."""
-    names = {}
+    kept: dict[str, Any] = {}
     for role, path, default in (("config", segmentor.config, "config.py"), ("checkpoint", segmentor.checkpoint, "weights.pth")):
         path = Path(path)
         if not path.is_file():
             raise ArtifactError(f"segment: the {role} {path} does not exist. Return ctx.segmentor(config, checkpoint).")
         if not path.resolve().is_relative_to(folder.out.resolve()):
             path = Path(shutil.copyfile(path, folder.out / default))
-        names[role] = path.resolve().relative_to(folder.out.resolve()).as_posix()
-    write_json(folder.out / SEGMENTOR, {**names, "test": dict(segmentor.test), "facts": dict(segmentor.facts)})
+        kept[role] = path
+    write_segmentor(replace(segmentor, **kept), folder.out)
 
 
 def _owner(step: Step) -> str:

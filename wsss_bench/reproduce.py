@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.boards.records import COUNTS, RECORD, RUNS, RunRecord, load_record, load_records
-from wsss_bench.errors import DataError, PluginError, RecipeError, did_you_mean
+from wsss_bench.boards.records import COUNTS, RunRecord, find_run
+from wsss_bench.errors import DataError, PluginError, RecipeError
 from wsss_bench.explain import differences
 
 if TYPE_CHECKING:
@@ -24,34 +24,12 @@ MARKER = "reproduces.json"
 _FILE = re.compile(r".+\.(pth|pt|pth\.tar|npz|npy|json|py|csv|safetensors)")
 
 
-def find_run(name: str, leaderboard_dir: Path) -> RunRecord:
-    """The record of a run by its id, or by its folder or file.
-
-    Raises:
-        ArtifactError: the record is unsound.
-        DataError: there is none of that name, or more than one, or it was imported, so there is no command.
-    """
-    place = Path(name)
-    if place.name == RECORD and place.is_file():
-        record = load_record(place.resolve())
-    elif (place / RECORD).is_file():
-        record = load_record(place.resolve() / RECORD)
-    else:
-        record = _by_id(name, leaderboard_dir)
+def find_measured(name: str, leaderboard_dir: Path) -> RunRecord:
+    """What `find_run` finds; raises `DataError` besides for an imported run: there is no command to run again."""
+    record = find_run(name, leaderboard_dir)
     if record.origin != "measured":
         raise DataError(f"run {record.run_id!r} was imported from other people's files, so there is nothing to run again.")
     return record
-
-
-def _by_id(name: str, leaderboard_dir: Path) -> RunRecord:
-    found = [record for record in load_records(leaderboard_dir) if record.run_id == name]
-    if not found:
-        known = [record.run_id for record in load_records(leaderboard_dir)]
-        raise DataError(f"there is no run {name!r} in {leaderboard_dir / RUNS}.{did_you_mean(name, known)}")
-    if len(found) > 1:
-        places = ", ".join(str(record.folder) for record in found)
-        raise DataError(f"run {name!r} exists for several datasets. Name the folder: {places}")
-    return found[0]
 
 
 # ---- the command
@@ -246,8 +224,9 @@ def _differing(old: Counts, new: Counts) -> int:
 
     if old.classes != new.classes:
         return max(len(old), len(new))
-    both = [image_id for image_id in old.ids if image_id in set(new.ids)]
-    alone = len(set(old.ids) ^ set(new.ids))
+    here = set(new.ids)
+    both = [image_id for image_id in old.ids if image_id in here]
+    alone = len(here.symmetric_difference(old.ids))
     wrong = int((old.rows(both) != new.rows(both)).any((1, 2)).sum()) if both else 0
     # Equal per image, and yet another confusion: classes were exchanged within the misses of some image.
     return alone + max(wrong, int(not np.array_equal(old.confusion, new.confusion)))

@@ -15,7 +15,7 @@ from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive, generator
 from wsss_bench.toolbox.affinity import BORDERS
 from wsss_bench.toolbox.crf import PRESETS
-from wsss_bench.toolbox.pyramid import augmentation, fit
+from wsss_bench.toolbox.pyramid import fit
 from wsss_bench.view import WeakView
 from wsss_plugins.affinitynet.maths import majority, pair_labels
 from wsss_plugins.affinitynet.network import AffinityNet
@@ -57,6 +57,6 @@ class PooledSet(TrainingSet):
 def train_network(view: WeakView, low: LabelSet, high: LabelSet, ctx: StageContext) -> AffinityNet:
     """The trained network in eval mode; resumes, and loads a finished training."""
     model: AffinityNet = seeded(lambda: AffinityNet(ctx.params), ctx.seed, "affinitynet")
-    data = PooledSet(view, augmentation(ctx.params), derive(ctx.seed, "affinitynet"), low, high, model.stride)
+    data = PooledSet(view, Augment.of(ctx.params), derive(ctx.seed, "affinitynet"), low, high, model.stride)
     fit(model, data, ctx, new=("convs.", "fuse."), name="affinitynet")
     return model

@@ -9,14 +9,14 @@ import torch
 
 from wsss_bench.artifacts import LabelSet
 from wsss_bench.context import StageContext
-from wsss_bench.engine.data import TrainingSet
+from wsss_bench.engine.data import Augment, TrainingSet
 from wsss_bench.engine.training import seeded
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive
 from wsss_bench.toolbox.affinity import BORDERS
 from wsss_bench.toolbox.classifier import pixels_of
 from wsss_bench.toolbox.crf import PRESETS
-from wsss_bench.toolbox.pyramid import augmentation, fit
+from wsss_bench.toolbox.pyramid import fit
 from wsss_bench.view import WeakView
 from wsss_plugins.irn.network import STRIDE, InterPixelNet
 
@@ -40,7 +40,7 @@ def train_network(view: WeakView, labels: LabelSet, ctx: StageContext) -> InterP
     p = ctx.params
     model: InterPixelNet = seeded(lambda: InterPixelNet(p), ctx.seed, "irn")
     side = -(-int(p["crop"]) // STRIDE)
-    data = TrainingSet(view, augmentation(p), derive(ctx.seed, "irn"), labels, (side, side), cache_mb=512)
+    data = TrainingSet(view, Augment.of(p), derive(ctx.seed, "irn"), labels, (side, side), cache_mb=512)
     fast = {"displacement.": float(p["displacement_mult"])}
     fit(model, data, ctx, new=("boundary.", "displacement."), fast=fast, name="irn")
     if model.displacement is not None and p["centring"] == "pass":

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.errors import ArtifactError
+from wsss_bench.errors import ArtifactError, DataError, did_you_mean
 from wsss_bench.evaluate import PROTOCOL
 
 if TYPE_CHECKING:
@@ -242,3 +242,27 @@ def load_records(leaderboard_dir: Path, dataset: str | None = None) -> list[RunR
     """All records under ``runs/`` (of one dataset), ordered by dataset and run id; raises `ArtifactError` for an unsound one."""
     pattern = f"{RUNS}/{dataset or '*'}/*/{RECORD}"
     return [load_record(path) for path in sorted(leaderboard_dir.glob(pattern), key=lambda p: p.parts[-3:])]
+
+
+def find_run(name: str, leaderboard_dir: Path) -> RunRecord:
+    """The record of a run by its folder or ``record.json``, by its id, or by its recipe where only one run has it.
+
+    Raises:
+        ArtifactError: the record is unsound.
+        DataError: there is none of that name, or more than one.
+    """
+    place = Path(name)
+    if place.name == RECORD and place.is_file():
+        return load_record(place.resolve())
+    if (place / RECORD).is_file():
+        return load_record(place.resolve() / RECORD)
+    records = load_records(leaderboard_dir)
+    found = [r for r in records if r.run_id == name] or [r for r in records if r.recipe == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = ", ".join(str(record.folder) for record in found)
+        what = "exists for several datasets" if found[0].run_id == name else f"was run {len(found)} times"
+        raise DataError(f"run {name!r} {what}. Name the folder: {places}")
+    known = [*(r.run_id for r in records), *(r.recipe for r in records)]
+    raise DataError(f"there is no run {name!r} in {leaderboard_dir / RUNS}.{did_you_mean(name, known)}")

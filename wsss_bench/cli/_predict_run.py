@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsss_bench.errors import ArtifactError, DataError, did_you_mean
+from wsss_bench.errors import ArtifactError, DataError
 
 if TYPE_CHECKING:
     from wsss_bench.artifacts import LabelWriter, Segmentor
@@ -24,13 +24,14 @@ def predict_run(args: argparse.Namespace, leaderboards: Path) -> Path:
         DataError: there is no such run, or the dataset has no such split.
         ArtifactError: the run's segmentor is no longer in the store.
     """
+    from wsss_bench.boards.records import find_run
     from wsss_bench.cli._dataset import dataset_from_args
     from wsss_bench.cli.run import device
     from wsss_bench.context import StageContext
     from wsss_bench.engine.inference import predict
 
-    record = find_run(leaderboards, str(args.run))
-    segmentor = load_segmentor(args.work_dir, record)
+    record = find_run(str(args.run), leaderboards)
+    segmentor = stored_segmentor(args.work_dir, record)
     dataset = dataset_from_args(args)
     if tuple(dataset.classes) != record.classes:
         raise DataError(f"run {record.run_id!r} was trained for the classes of {record.dataset['name']}, not of {dataset.name}.")
@@ -62,34 +63,19 @@ def _writers(folder: Path, view: WeakView, record: RunRecord, with_crf: bool) ->
     return raw, crf
 
 
-def find_run(leaderboards: Path, name: str) -> RunRecord:
-    """The record of a run id, or the only one of a recipe; raises `DataError` with the near misses."""
-    from wsss_bench.boards.records import load_records
-
-    records = load_records(leaderboards)
-    found = [r for r in records if r.run_id == name] or [r for r in records if r.recipe == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise DataError(f"{name!r} stands for {len(found)} runs: {', '.join(r.run_id for r in found)}. Name one of them.")
-    known = [*(r.run_id for r in records), *(r.recipe for r in records)]
-    raise DataError(f"{name!r} is neither a folder of masks nor a run under {leaderboards}.{did_you_mean(name, known)}")
-
-
-def load_segmentor(work_dir: Path, record: RunRecord) -> Segmentor:
+def stored_segmentor(work_dir: Path, record: RunRecord) -> Segmentor:
     """The segmentor of the run's last round, from the store; raises `ArtifactError` where it was deleted."""
-    from wsss_bench.artifacts import Segmentor, read_json
+    from wsss_bench.artifacts import SEGMENTOR, read_segmentor
 
     steps = sorted((name for name in record.keys if name.partition(".")[0] == "segment"), key=_round)
     if not steps:
         raise ArtifactError(f"run {record.run_id!r} trained no segmentor, so there is nothing to predict with.")
     folder = work_dir / "store" / "segment" / record.keys[steps[-1]][:16] / "out"
-    if not (folder / "segmentor.json").is_file():
+    if not (folder / SEGMENTOR).is_file():
         raise ArtifactError(
             f"the segmentor of run {record.run_id!r} is not in {work_dir}/store. Run the recipe again, or name its --work-dir."
         )
-    facts = read_json(folder / "segmentor.json")
-    return Segmentor(folder / facts["config"], folder / facts["checkpoint"], facts["test"], facts["facts"])
+    return read_segmentor(folder)
 
 
 def _round(step: str) -> int:

@@ -53,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
     from wsss_bench.cli.run import device
     from wsss_bench.cli.run import run as run_verb
     from wsss_bench.errors import DataError
-    from wsss_bench.reproduce import as_json, compare, environment, find_run, prepare_work_dir
+    from wsss_bench.reproduce import as_json, compare, environment, find_measured, prepare_work_dir
 
     if not args.tolerance >= 0:
         raise DataError(f"--tolerance {args.tolerance}: give mIoU points from 0.")
     place = argparse.Namespace(leaderboard_dir=args.leaderboard_dir)
-    record = find_run(args.run_id, leaderboard_dir(place))
+    record = find_measured(args.run_id, leaderboard_dir(place))
     given = _given(args, record)
     words, again, cell, source, strange = _plan(record, given, args.dry_run)
     differs = [*environment(record, cell, source, device(again.device)), *(f"parameters: {line}" for line in strange)]

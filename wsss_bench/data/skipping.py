@@ -23,8 +23,9 @@ def skip(dataset: Dataset, path: Path) -> str:
         DataError: the file cannot be read, or lists an id that no split has (then it belongs to other data).
     """
     ids = read_skip_list(path)
-    counted = {split: sum(i in ids for i in dataset._ids(split)) for split in dataset.available_splits()}
-    known = {i for split in dataset.available_splits() for i in dataset._ids(split)}
+    splits = {split: set(dataset._ids(split)) for split in dataset.available_splits()}
+    counted = {split: sum(i in known for i in ids) for split, known in splits.items()}
+    known = set().union(*splits.values())
     foreign = [i for i in ids if i not in known]
     if foreign:
         raise DataError(

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
+from wsss_bench.engine.backbones import NORMALIZATION
 from wsss_bench.rng import generator
 from wsss_bench.view import IGNORE, WeakView
 
@@ -65,6 +66,12 @@ class Augment:
     flip: bool = True
     jitter: float = 0.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Augment:
+        """What a stage's ``augment, crop, resize, jitter`` and ``normalize`` describe; mirrored with probability ½."""
+        mean = NORMALIZATION[str(params["normalize"])][0]
+        return cls(str(params["augment"]), int(params["crop"]), tuple(params["resize"]), True, float(params["jitter"]), mean)
 
     def __call__(
         self, image: NDArray[np.uint8], label: NDArray[np.uint8] | None, rng: np.random.Generator

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from wsss_bench.artifacts import Segmentor, write_atomic, write_json
+from wsss_bench.artifacts import Segmentor, write_atomic, write_segmentor
 from wsss_bench.engine.backbones import CHANNELS, backbone_config
 from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import WeakSegmentor
@@ -86,8 +86,9 @@ def keep_segmentor(config: Any, checkpoint: Path, folder: Path, facts: Mapping[s
     kept.dump(folder / "config.py")
     facts = dict(facts)
     test = facts.pop("test", {})
-    write_json(folder / "segmentor.json", {"test": test, "facts": facts})
-    return Segmentor(folder / "config.py", target, test, facts)
+    segmentor = Segmentor(folder / "config.py", target, test, facts)
+    write_segmentor(segmentor, folder)
+    return segmentor
 
 
 def _without_downloads(model: Any) -> Any:
@@ -108,11 +109,3 @@ def load_segmentor(segmentor: Segmentor, device: str = "cpu") -> WeakSegmentor:
     model = WeakSegmentor(config.model, None, config.normalize)
     load_weights(model, segmentor.checkpoint, device)
     return folded(model)
-
-
-def read_segmentor(folder: Path) -> Segmentor:
-    """The `Segmentor` that `keep_segmentor` left in `folder`."""
-    from wsss_bench.artifacts import read_json
-
-    facts = read_json(folder / "segmentor.json")
-    return Segmentor(folder / "config.py", folder / "weights.pth", facts["test"], facts["facts"])

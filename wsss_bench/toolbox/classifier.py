@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from wsss_bench.artifacts import Seed, SeedSet, SeedWriter
 from wsss_bench.context import StageContext
-from wsss_bench.engine.backbones import CHANNELS, NORMALIZATION, backbone_config
+from wsss_bench.engine.backbones import CHANNELS, backbone_config
 from wsss_bench.engine.data import Augment, TrainingSet
 from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
@@ -64,10 +64,7 @@ def train_classifier(
     p = dict(ctx.params) if params is None else dict(params)
     tagged = view.with_labels()
     model = seeded(lambda: build_classifier(p, view.num_classes - 1, head), ctx.seed, name)
-    augment = Augment(
-        p.get("augment", "resize_long"), int(p["crop"]), tuple(p["resize"]), True, float(p.get("jitter", 0.0)),
-        NORMALIZATION[p["normalize"]][0],
-    )  # fmt: skip
+    augment = Augment.of({"augment": "resize_long", "jitter": 0.0, **p})
     if p.get("step_epochs"):
         p["step_every"] = max(1, int(p["step_epochs"]) * (len(tagged) // int(p["batch"])))
     config = training_config(p, iterations(p, len(tagged)), new=("head.",), fast=fast)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.context import StageContext
-from wsss_bench.engine.backbones import NORMALIZATION, backbone_config
-from wsss_bench.engine.data import Augment, TrainingSet
+from wsss_bench.engine.backbones import backbone_config
+from wsss_bench.engine.data import TrainingSet
 from wsss_bench.engine.models import Normalizer
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import iterations, load_weights, train, training_config
@@ -60,14 +60,6 @@ def to_grid(maps: Tensor, stride: int, wanted: int, size: tuple[int, int]) -> Te
         maps = F.interpolate(maps, scale_factor=float(stride // wanted), mode="bilinear", align_corners=False)
         return maps[..., : size[0], : size[1]]
     return maps if stride == wanted else F.interpolate(maps, size, mode="bilinear", align_corners=False)
-
-
-def augmentation(params: Mapping[str, Any]) -> Augment:
-    """The random crops that ``augment, crop, resize, jitter, normalize`` describe; always mirrored with probability ½."""
-    return Augment(
-        str(params["augment"]), int(params["crop"]), tuple(params["resize"]), True, float(params["jitter"]),
-        NORMALIZATION[str(params["normalize"])][0],
-    )  # fmt: skip
 
 
 def fit(

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from wsss_bench.artifacts import Segmentor
 from wsss_bench.context import StageContext
-from wsss_bench.engine.backbones import NORMALIZATION
 from wsss_bench.engine.data import Augment, TrainingSet
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.segmentor import segmentor_config
@@ -82,9 +81,8 @@ def train_segmentor(
         model.load_state_dict(state, strict=False)
     crop = int(p["crop"])
     side = crop if int(p["label_stride"]) == 1 else math.ceil(crop / int(p["label_stride"]))
-    augment = Augment(p["augment"], crop, tuple(p["resize"]), True, float(p["jitter"]), NORMALIZATION[p["normalize"]][0])
     run = training_config(p, iterations(p, len(view)), new=("net.decode_head.",) if start is None else ())
-    data = TrainingSet(view, augment, derive(ctx.seed, name), labels, (side, side), cache_mb=512)
+    data = TrainingSet(view, Augment.of(p), derive(ctx.seed, name), labels, (side, side), cache_mb=512)
     weights = train({**run, "model": model, "data": data, "batch": p["batch"]}, ctx, name)
     _drop_loss_tensors(weights, model)
     return ctx.segmentor(config, weights, **facts_of(p))
