@@ -45,6 +45,9 @@ def test_the_folded_network_is_the_same_function(case: str) -> None:
             assert one.abs().max() > 1e-3
             torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
     assert norms(fast) == left
+    for module in fast.modules():
+        if isinstance(module, nn.Conv2d):
+            assert module.weight.is_contiguous(memory_format=torch.channels_last)
     assert norms(model) == before  # the original is untouched
     assert (before > 0) == (case != "vgg16")
 

@@ -105,6 +105,19 @@ def test_the_mirrored_pass_is_mirrored_back() -> None:
     assert (found[1, :, 3:] < 0.01).all()
 
 
+def test_precision_is_that_of_the_settings() -> None:
+    seen = []
+
+    class Watched(Fake):
+        def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().__call__(pixels)
+
+    for amp in ("", "bf16"):
+        assert of(Watched([1.0, 0.0]), IMAGE, amp=amp).dtype == np.float32
+    assert seen == [False, True]
+
+
 def test_settings_of_an_artifact_with_keys_of_another_version() -> None:
     found = Settings.of({"scales": [1, 2], "flip": True, "sharpness": 3})
     assert found == Settings((1.0, 2.0), True, "probs", 0, "dsrg")

@@ -9,9 +9,10 @@ import torch
 from engine_fakes import SMALL_CLASSIFIER, make_context, make_view
 from torch import nn
 
-from wsss_bench.artifacts import SeedWriter
+from wsss_bench.artifacts import SeedSet, SeedWriter
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.engine.training import seeded
+from wsss_bench.errors import RecipeError
 from wsss_bench.toolbox.classifier import (
     build_classifier,
     grad_cam,
@@ -218,3 +219,21 @@ def test_background_from_a_folder_of_saliency_maps(tmp_path: Path) -> None:
     assert found[:, 3].tolist() == [0] * 4
     with pytest.raises(DataError, match=r"b\.png is missing.*saliency_dir"):
         external_background(tmp_path, "b", (4, 4))
+
+
+def test_seeds_in_bfloat16_are_nearly_those_in_full_precision(tmp_path: Path) -> None:
+    view, model = make_view(tmp_path / "images", 2), model_of()
+
+    def seeds_in(precision: str) -> SeedSet:
+        ctx = make_context(tmp_path, {**SMALL_CLASSIFIER, "test_amp": precision})
+        return write_seeds(model, view, SeedWriter(tmp_path / f"seeds-{precision}", view, "test"), ctx)
+
+    full, half = seeds_in(""), seeds_in("bf16")
+    for image in view:
+        one, other = full[image.id].scores, half[image.id].scores
+        assert not np.array_equal(one, other)
+        assert np.abs(one - other).max() < 0.05
+    with pytest.raises(RecipeError, match="test_amp='fp8' is not known; use bf16, fp16"):
+        seeds_in("fp8")
+    with pytest.raises(RecipeError, match="test_amp=fp16 needs a GPU"):
+        seeds_in("fp16")

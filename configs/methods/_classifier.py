@@ -21,6 +21,8 @@ localize = dict(
     crop=512,
     jitter=0.0,
     amp="",
+    # Precision of inference: "" is float32; bf16 is up to three times as fast where the processor has it.
+    test_amp="",
     scales=(1.0, 0.5, 1.5, 2.0),
     flip=True,
     # Fixed background threshold at which the seeds are also scored.

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from wsss_bench.artifacts import LabelWriter, Segmentor
 from wsss_bench.context import StageContext
 from wsss_bench.engine.models import WeakSegmentor
+from wsss_bench.engine.precision import autocast
 from wsss_bench.engine.segmentor import load_segmentor
 from wsss_bench.toolbox.parallel import imap
 from wsss_bench.view import WeakView, read_image
@@ -34,6 +35,7 @@ class TestSettings:
             (a sum over three scales is a softmax at temperature 1/3).
         warp: 0 keeps the aspect; otherwise the image is warped to ``warp × warp`` first (SEC and DSRG's first stage).
         crf: preset of the test-time CRF.
+        amp: precision of the network's forward passes: ``""`` (float32), ``"bf16"`` or, on a GPU, ``"fp16"``.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -41,6 +43,7 @@ class TestSettings:
     merge: str = "probs"
     warp: int = 0
     crf: str = "dsrg"
+    amp: str = ""
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> TestSettings:
@@ -65,7 +68,8 @@ def predict_probabilities(
         resized = image if size == (height, width) else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
         pixels = torch.from_numpy(np.ascontiguousarray(resized)).to(device).permute(2, 0, 1)[None].float()
         for mirrored in (False, True) if settings.flip else (False,):
-            logits = model(pixels.flip(3) if mirrored else pixels).float()
+            with autocast(settings.amp, "test_amp", device):
+                logits = model(pixels.flip(3) if mirrored else pixels).float()
             logits = logits.flip(3) if mirrored else logits
             logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)[0]
             part = logits if settings.merge == "logits" else logits.softmax(0)

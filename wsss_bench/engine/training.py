@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from wsss_bench.artifacts import write_atomic
 from wsss_bench.engine.data import ScheduleSampler, TrainingSet
+from wsss_bench.engine.precision import dtype_of
 from wsss_bench.engine.registry import register
 from wsss_bench.errors import ArtifactError, RecipeError
 from wsss_bench.paths import configs_dir
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from wsss_bench.context import StageContext
 
 WEIGHTS = "weights.pth"
-PRECISIONS = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 def iterations(params: Any, images: int) -> int:
@@ -63,9 +63,7 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
         },
     }
     if params.get("amp"):
-        if params["amp"] not in PRECISIONS:
-            raise RecipeError(f"amp={params['amp']!r} is not known; use {', '.join(PRECISIONS)} or '' for full precision.")
-        wrapper["dtype"] = PRECISIONS[params["amp"]]
+        wrapper["dtype"] = dtype_of(str(params["amp"]), "amp", "any")
     if params.get("clip"):
         wrapper["clip_grad"] = {"max_norm": params["clip"]}
     config.optim_wrapper = wrapper

@@ -22,6 +22,7 @@ from wsss_bench.engine.backbones import CHANNELS, backbone_config
 from wsss_bench.engine.data import Augment, TrainingSet
 from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
+from wsss_bench.engine.precision import autocast
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import iterations, load_weights, seeded, train, training_config
 from wsss_bench.rng import derive
@@ -153,7 +154,7 @@ def write_seeds(
     background: Callable[[MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]], NDArray[np.float32]]
     | None = None,
 ) -> SeedSet:
-    """Class activation maps of every image not done yet, over ``ctx.params['scales']`` and mirror.
+    """Class activation maps of every image not done yet, over ``ctx.params['scales']`` and mirror, in precision ``test_amp``.
 
     Args:
         maps: `linear_cam`, `grad_cam` or a method's own.
@@ -167,10 +168,11 @@ def write_seeds(
                 pixels = image.read()
                 size = (pixels.shape[0], pixels.shape[1])
                 ids = np.asarray(image.present, np.int64)
-                scores = multi_scale(
-                    model, pixels, (ids - 1).tolist(), scales, ctx.device, maps, bool(ctx.params.get("flip", True)),
-                    ctx.params.get("flip_merge", "sum"), int(ctx.params.get("warp", 0)),
-                )  # fmt: skip
+                with autocast(ctx.params.get("test_amp", ""), "test_amp", ctx.device):
+                    scores = multi_scale(
+                        model, pixels, (ids - 1).tolist(), scales, ctx.device, maps, bool(ctx.params.get("flip", True)),
+                        ctx.params.get("flip_merge", "sum"), int(ctx.params.get("warp", 0)),
+                    )  # fmt: skip
                 grid = (scores.shape[1], scores.shape[2])
                 cue = background(model, image, pixels, grid) if background is not None else None
                 out.write(image.id, Seed(ids, scores.numpy(), size, cue))

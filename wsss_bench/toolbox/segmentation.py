@@ -105,6 +105,7 @@ def facts_of(p: Mapping[str, Any]) -> dict[str, Any]:
             "merge": p["test_merge"],
             "warp": int(p["test_warp"]),
             "crf": p["crf"],
+            "amp": p.get("test_amp", ""),
         },
         "network": str(p["network"]),
         "backbone": str(p.get("backbone") or "network's own"),
