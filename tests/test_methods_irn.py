@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from affinity_fakes import best_threshold, blocks, miou, photographs, refined
+from affinity_fakes import before_and_after, blocks, check_it_repeats_and_resumes, refined
 from engine_fakes import make_view, paper_params, stage_params
 
 from wsss_bench.artifacts import Seed
@@ -184,26 +184,10 @@ def test_unknown_choices_are_refused_before_any_work(tmp_path: Path, changed: di
     assert not (tmp_path / "run" / "scratch").exists()
 
 
-SHORT = {"crop": 32, "batch": 2, "iterations": 3, "steps": 16}
-
-
 def test_the_stage_repeats_itself_and_resumes_without_training_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    view, seeds = blocks(tmp_path, 4, tags=lambda n: () if n == 3 else (1 + n % 2,))
-    params = stage_params("irn", "refine", **SHORT, centring="pass")
-    first, second = (refined(plugin, view, seeds, tmp_path / name, params) for name in ("a", "b"))
-    assert all(np.array_equal(first[i], second[i]) for i in first.ids)
-    assert (first["im3"] == 0).all()
-    weights = [torch.load(tmp_path / name / "scratch" / "irn" / "weights.pth", weights_only=True) for name in ("a", "b")]
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-    # Interrupted while labelling: what is done stays, nothing is trained or put through a CRF a second time.
     from wsss_plugins.irn import maths
 
-    monkeypatch.setattr(maths, "dense_crf", None)
-    monkeypatch.setattr("mmengine.runner.Runner.train", None)
-    before = first["im1"].copy()
-    (tmp_path / "a" / "labels" / "items" / "im1.png").unlink()
-    again = refined(plugin, view, seeds, tmp_path / "a", params)
-    assert np.array_equal(again["im1"], before)
+    check_it_repeats_and_resumes(plugin, maths, "irn", tmp_path, monkeypatch, centring="pass")
 
 
 @pytest.mark.slow
@@ -211,10 +195,5 @@ def test_the_stage_repeats_itself_and_resumes_without_training_again(tmp_path: P
     strict=True, reason="the tiny backbone's affinities are too weak: 54.7 after the walk, 60.7 at the best threshold"
 )
 def test_it_beats_every_threshold_on_the_same_cams(tmp_path: Path) -> None:
-    view, seeds, masks = photographs(tmp_path, 24, 192)
-    # 256 steps on a grid of 94 × 125 cells reach as far, in parts of the image, as 64 on one of 48 × 48.
-    params = stage_params("irn", "refine", crop=96, batch=8, iterations=150, steps=64, displacement=False)
-    labels = refined(plugin, view, seeds, tmp_path, params)
-    plain = best_threshold(seeds, masks, view.num_classes)
-    walked = miou(labels.__getitem__, masks, view.num_classes)
+    plain, walked = before_and_after(plugin, "irn", tmp_path, displacement=False)
     assert walked > plain, f"{walked:.1f} after the walk, {plain:.1f} before"
