@@ -48,6 +48,7 @@ model = dict(
         (DeepLabV1Head, {"channels": 6}, [6, 12, 18, 24]),
         (DeepLabV2Head, {}, [6, 12, 18, 24]),
         (DeepLabV2Head, {"rates": (3, 6)}, [3, 6]),
+        (DeepLabV2Head, {"rates": (1,), "kernel": 1}, [1]),
     ],
 )
 def test_branches_are_dilated_and_summed(kind: Any, options: dict[str, Any], rates: list[int]) -> None:
@@ -76,7 +77,10 @@ def test_classifiers_start_small_and_every_parameter_learns() -> None:
     assert all(p.grad is not None for p in head.parameters())
 
 
-@pytest.mark.parametrize(("network", "branches"), [("deeplab_largefov", 1), ("deeplab_aspp", 4), ("deeplabv2", 4), ("tiny", 2)])
+@pytest.mark.parametrize(
+    ("network", "branches"),
+    [("deeplab_largefov", 1), ("deeplab_aspp", 4), ("deeplabv2", 4), ("deeplab_mobilenet", 1), ("tiny", 2)],
+)
 def test_our_networks_take_classes_backbone_and_rates(network: str, branches: int) -> None:
     config = segmentor_config({**SMALL_SEGMENTOR, "network": network, "backbone": "tiny"}, 7)
     assert config.model.decode_head.num_classes == 7
