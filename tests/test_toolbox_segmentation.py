@@ -46,10 +46,10 @@ def test_a_trained_segmentor_carries_its_settings_and_learns(tmp_path: Path) -> 
     view = make_view(tmp_path / "images")
     labels = make_labels(view)
     params = {**SMALL_SEGMENTOR, "iterations": 30, "test_scales": (1.0, 1.5), "test_flip": True, "relabel_scales": (1.0,)}
-    params["relabel_warp"] = 32
+    params |= {"relabel_warp": 32, "test_amp": "bf16"}
     ctx = make_context(tmp_path, params)
     segmentor = train_segmentor(view, labels, ctx)
-    assert segmentor.test == {"scales": [1.0, 1.5], "flip": True, "merge": "probs", "warp": 0, "crf": "dsrg"}
+    assert segmentor.test == {"scales": [1.0, 1.5], "flip": True, "merge": "probs", "warp": 0, "crf": "dsrg", "amp": "bf16"}
     assert segmentor.facts == {
         "network": "tiny", "backbone": "network's own", "weights": "none", "relabel": {"scales": [1.0], "warp": 32},
     }  # fmt: skip
