@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 
 from wsss_bench.artifacts import write_atomic
 from wsss_bench.engine.data import ScheduleSampler, TrainingSet
-from wsss_bench.engine.precision import dtype_of
+from wsss_bench.engine.precision import check_device, dtype_of
 from wsss_bench.engine.registry import register
-from wsss_bench.errors import ArtifactError, RecipeError
+from wsss_bench.errors import ArtifactError
 from wsss_bench.paths import configs_dir
 from wsss_bench.rng import derive
 
@@ -63,7 +63,7 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
         },
     }
     if params.get("amp"):
-        wrapper["dtype"] = dtype_of(str(params["amp"]), "amp", "any")
+        wrapper["dtype"] = dtype_of(str(params["amp"]), "amp")
     if params.get("clip"):
         wrapper["clip_grad"] = {"max_norm": params["clip"]}
     config.optim_wrapper = wrapper
@@ -177,8 +177,7 @@ def _optim_wrapper(config: Any, device: str) -> dict[str, Any]:
     """The configured wrapper; on a CPU, which mmengine's AMP refuses, bfloat16 runs through our own."""
     wrapper = dict(config["optim_wrapper"])
     if wrapper["type"] == "AmpOptimWrapper" and device == "cpu":
-        if wrapper.pop("dtype") != "bfloat16":
-            raise RecipeError("amp=fp16 needs a GPU. Use amp=bf16 or leave it out.")
+        check_device(wrapper.pop("dtype"), "amp", device)
         wrapper["type"] = "CpuAmpOptimWrapper"
     return wrapper
 
