@@ -265,4 +265,6 @@ def find_run(name: str, leaderboard_dir: Path) -> RunRecord:
         what = "exists for several datasets" if found[0].run_id == name else f"was run {len(found)} times"
         raise DataError(f"run {name!r} {what}. Name the folder: {places}")
     known = [*(r.run_id for r in records), *(r.recipe for r in records)]
-    raise DataError(f"there is no run {name!r} in {leaderboard_dir / RUNS}.{did_you_mean(name, known)}")
+    raise DataError(
+        f"there is no run {name!r} in {leaderboard_dir / RUNS}, nor a folder of that name.{did_you_mean(name, known)}"
+    )
