@@ -83,7 +83,7 @@ segment = {
         label_stride=4,
     ),
     "dsrg": dict(
-        # Both rounds together make a little more iterations than the other methods' only one.
+        # The first of two rounds; ficklenet has no second.
         iterations=300,
         schedule="poly",
         crop=224,
