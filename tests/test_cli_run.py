@@ -63,7 +63,7 @@ def start(place: Path, methods: str, *more: str, **environment: str) -> subproce
 
 
 def wait_for(place: Path, line: str) -> None:
-    for _ in range(600):
+    for _ in range(2400):  # two minutes: the machine may be busy
         if line in ((place / "calls.log").read_text() if (place / "calls.log").exists() else ""):
             return
         time.sleep(0.05)
@@ -297,9 +297,9 @@ def test_every_verb_has_help_with_examples(verb: str, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["plugin", "list"], ["status"]])
 def test_reading_commands_are_fast_and_import_no_torch(words: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); from wsss_bench.cli import main; "
+        "import sys, time; start = time.process_time(); from wsss_bench.cli import main; "
         f"main({words!r}); heavy = 'torch' in sys.modules or 'mmengine' in sys.modules; "
-        "print(time.perf_counter() - start, heavy, file=sys.stderr)"
+        "print(time.process_time() - start, heavy, file=sys.stderr)"  # of the processor: a busy machine changes it little
     )
     best = 9.0
     for _ in range(3):

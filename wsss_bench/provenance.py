@@ -144,12 +144,15 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 class Meter:
-    """Measures wall time and peak memory of a block: ``seconds``, ``peak_mb`` (resident, sampled), ``peak_gpu_mb``."""
+    """Measures wall time and peak memory of a block: ``seconds``, ``peak_mb`` (resident, sampled), ``peak_gpu_mb``.
+
+    ``facts`` holds them once the block has ended; :attr:`peak_mb` is the resident peak seen so far, in MiB, and may be read inside.
+    """
 
     def __init__(self, device: str = "cpu", interval: float = 0.2) -> None:
         self._device, self._interval = device, interval
         self._stop = threading.Event()
-        self._peak = 0.0
+        self.peak_mb = 0.0
         self.facts: dict[str, float] = {}
 
     def __enter__(self) -> Meter:
@@ -162,12 +165,12 @@ class Meter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
-        self._peak = max(self._peak, resident_mb())
-        self.facts = {"seconds": round(time.monotonic() - self._start, 3), "peak_mb": round(self._peak, 1), **self._gpu()}
+        self.peak_mb = max(self.peak_mb, resident_mb())
+        self.facts = {"seconds": round(time.monotonic() - self._start, 3), "peak_mb": round(self.peak_mb, 1), **self._gpu()}
 
     def _sample(self) -> None:
         while not self._stop.wait(self._interval):
-            self._peak = max(self._peak, resident_mb())
+            self.peak_mb = max(self.peak_mb, resident_mb())
 
     def _reset_gpu(self) -> None:
         if self._device.startswith("cuda") and "torch" in sys.modules:
