@@ -96,6 +96,35 @@ def test_the_same_command_again_computes_nothing_and_writes_the_same_bytes(place
     assert {path: path.read_bytes() for path in boards.rglob("*") if path.is_file()} == before
 
 
+def test_a_recipe_may_end_at_seeds_or_labels(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_plugin(place, "alpha")
+    write_plugin(place, "beta")
+    assert main(arguments(place, "alpha/-/-,alpha/beta/-,alpha")) == 0
+    found = {record.recipe: record for record in load_records(place / "work" / "leaderboards")}
+    assert {recipe: set(record.counts) for recipe, record in found.items()} == {
+        "alpha/-/-": {"seeds_best", "seeds_fixed"},
+        "alpha/beta/-": {"seeds_best", "seeds_fixed", "labels"},
+        "alpha": {"seeds_best", "seeds_fixed", "labels", "val", "val_crf"},
+    }
+    assert found["alpha/-/-"].picks == {"localize": "alpha", "refine": None, "segment": None}
+    for recipe in ("alpha/-/-", "alpha/beta/-"):
+        columns = found[recipe].columns
+        assert (columns["segmentor"], columns["crf"], columns["multi_scale"]) == ("-", "-", "-"), recipe
+    # What a longer recipe shares is not computed again, and scores the same.
+    assert calls(place).count("alpha localize") == 1
+    assert not [call for call in calls(place) if call.startswith("beta segment")]
+    whole = found["alpha"].load_counts("seeds_fixed")
+    seeds = found["alpha/-/-"].load_counts("seeds_fixed")
+    assert whole is not None
+    assert seeds is not None
+    assert seeds.miou() == whole.miou()
+    # Rows without a score on val stand below those that have one.
+    board = capsys.readouterr().out
+    assert 0 < board.index("| alpha |") < board.index("| alpha/-/- |")
+    assert main(["status", "--work-dir", str(place / "work")]) == 0
+    assert main(["export", "voc-test", found["alpha/-/-"].run_id, "--work-dir", str(place / "work")]) != 0
+
+
 def test_a_failed_cell_does_not_stop_the_others(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,19 +64,19 @@ class Resolved:
         recipe, owner: as in `wsss_bench.recipe.Picks`.
         methods: the loaded method of each stage that is not left out.
         params: its parameters.
-        retrain: method and parameters of the refine stage of rounds 2 and later.
+        retrain: method and parameters of the refine stage of rounds 2 and later; None where no segmentor is trained.
     """
 
     recipe: Recipe
     owner: str
     methods: dict[str, LoadedMethod]
     params: dict[str, StageParams]
-    retrain: tuple[LoadedMethod, StageParams]
+    retrain: tuple[LoadedMethod, StageParams] | None
 
     @property
     def rounds(self) -> int:
-        """How often ``segment`` runs."""
-        return int(self.params["segment"].resolved["rounds"])
+        """How often ``refine``, and ``segment`` where it is not left out, run."""
+        return int(self.params["segment"].resolved["rounds"]) if "segment" in self.params else 1
 
 
 def parse_options(pairs: Sequence[str]) -> list[Option]:
@@ -164,13 +164,15 @@ def resolve(
     passed = _bind(picks, base)
     options = list(options)
     params = {stage: _override(base[stage], passed[stage], options, weights, stage, methods[stage]) for stage in methods}
-    rounds = params["segment"].resolved["rounds"]
-    if rounds < 1:
-        raise RecipeError(f"recipe {str(recipe)!r}: segment.rounds must be at least 1, not {rounds}.")
-    owner = methods["segment"]
-    retrain = (methods["refine"], params["refine"])
-    if "refine" in owner.card.stages and owner is not methods["refine"]:
-        retrain = (owner, _override(with_profiles(owner, "refine", [profile]), {}, options, weights, "refine", owner))
+    retrain = None
+    if "segment" in methods:
+        rounds = params["segment"].resolved["rounds"]
+        if rounds < 1:
+            raise RecipeError(f"recipe {str(recipe)!r}: segment.rounds must be at least 1, not {rounds}.")
+        owner = methods["segment"]
+        retrain = (methods["refine"], params["refine"])
+        if "refine" in owner.card.stages and owner is not methods["refine"]:
+            retrain = (owner, _override(with_profiles(owner, "refine", [profile]), {}, options, weights, "refine", owner))
     return Resolved(recipe, picks.owner, methods, params, retrain)
 
 

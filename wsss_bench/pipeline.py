@@ -240,7 +240,8 @@ class CellRunner:
         if segmentor.test.get("crf", True):
             out_crf = LabelWriter(folder.out / CRF, view, "predict with CRF", _facts(step), tags=False)
         # The network may be the plugin's own code; to predict it needs no mask, whatever it was trained on.
-        with self._shut(folder, f"{_owner(self.cell.last('segment'))}: prediction", ()):
+        owner = self.cell.resolved.methods["segment"].who
+        with self._shut(folder, f"{owner}: prediction", ()):
             predict_images(segmentor, view, out, out_crf, self._context(step, folder))
         out.close()
         if out_crf is not None:

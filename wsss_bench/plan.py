@@ -83,9 +83,9 @@ class Cell:
         """The step of that name, or None where the cell has none."""
         return next((step for step in self.steps if step.name == name), None)
 
-    def last(self, stage: str) -> Step:
-        """The last step of a stage (its last round)."""
-        return [step for step in self.steps if step.stage == stage][-1]
+    def last(self, stage: str) -> Step | None:
+        """The last step of a stage (its last round), or None where the cell has none."""
+        return next((step for step in reversed(self.steps) if step.stage == stage), None)
 
 
 class Source:
@@ -199,7 +199,7 @@ class _Planner:
         self.steps: dict[str, Step] = {}
 
     def add_methods(self) -> None:
-        """The plugins' stages: localize (unless left out), then refine and segment once per round."""
+        """The plugins' stages, as far as they are not left out: localize, then refine and segment once per round."""
         resolved = self.resolved
         seeds = {}
         if "localize" in resolved.methods:
@@ -208,22 +208,32 @@ class _Planner:
         previous: dict[str, str] = {}
         for number in range(1, resolved.rounds + 1):
             suffix = "" if number == 1 else f".{number}"
-            refiner = (resolved.methods["refine"], resolved.params["refine"]) if number == 1 else resolved.retrain
+            if "refine" not in resolved.methods:
+                return
+            refiner = (
+                resolved.retrain if number > 1 and resolved.retrain else (resolved.methods["refine"], resolved.params["refine"])
+            )
             self._method("refine", f"refine{suffix}", {**seeds, **previous}, *refiner, number)
+            if "segment" not in resolved.methods:
+                return
             inputs = {"labels": f"refine{suffix}", **seeds, **previous}
             self._method("segment", f"segment{suffix}", inputs, resolved.methods["segment"], resolved.params["segment"], number)
             previous = {"previous": f"segment{suffix}"}
 
     def add_scores(self) -> None:
         """What the harness does itself: score every stage, predict."""
-        labels = next(name for name in reversed(self.steps) if name.startswith("refine"))
-        segmentor = next(name for name in reversed(self.steps) if name.startswith("segment"))
+        labels, segmentor = (self._last(stage) for stage in ("refine", "segment"))
         if "localize" in self.steps:
             fixed = fixed_threshold(self.resolved)
             self._own("score_seeds", {"seeds": "localize"}, {"truth": self.source.scored_fingerprint, "threshold": fixed})
-        self._own("score_labels", {"labels": labels}, {"truth": self.source.scored_fingerprint})
-        self._own("predict", {"segmentor": segmentor}, {"data": self.source.val.fingerprint})
-        self._own("score_val", {"predictions": "predict"}, {"truth": self.source.val_fingerprint})
+        if labels:
+            self._own("score_labels", {"labels": labels}, {"truth": self.source.scored_fingerprint})
+        if segmentor:
+            self._own("predict", {"segmentor": segmentor}, {"data": self.source.val.fingerprint})
+            self._own("score_val", {"predictions": "predict"}, {"truth": self.source.val_fingerprint})
+
+    def _last(self, stage: str) -> str | None:
+        return next((name for name in reversed(self.steps) if name.partition(".")[0] == stage), None)
 
     def _method(
         self, stage: str, name: str, inputs: dict[str, str], method: LoadedMethod, params: StageParams, number: int

@@ -5,8 +5,8 @@ Grammar::
     methods = recipe *("," recipe)             recipe = slot | slot "/" slot "/" slot
     slot    = name ["[" param *("," param) "]"]   param = key "=" value, key = [stage "."] name *("." name)
 
-A bare name stands for the recipe on its method card. ``_`` is the method's own stage or the default, ``-`` leaves the
-localize stage out. Values are Python literals; what is none is a string.
+A bare name stands for the recipe on its method card. ``_`` is the method's own stage or the default, ``-`` leaves a stage
+out: ``-/a/b`` needs no seeds, ``a/b/-`` ends at pseudo-labels, ``a/-/-`` at seeds. Values are Python literals; what is none is a string.
 """
 
 from __future__ import annotations
@@ -133,8 +133,10 @@ def parse_recipe(text: str) -> Recipe:
     names = [slot.name for slot in recipe.slots]
     if all(name in (OWN, NONE) for name in names):
         raise RecipeError(f"recipe {text!r} names no method.")
-    if NONE in names[1:]:
-        raise RecipeError(f"recipe {text!r}: only the localize stage can be left out ('-' in the first slot).")
+    if len(names) > 1 and names[1] == NONE != names[2]:
+        raise RecipeError(
+            f"recipe {text!r}: a segment stage needs the labels of a refine stage. Write '_' for the default one, or '-' in both slots."
+        )
     return recipe
 
 

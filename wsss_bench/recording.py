@@ -137,7 +137,21 @@ def _columns(finished: Finished) -> dict[str, Any]:
     cell = finished.cell
     cards = [method.card for method in cell.resolved.methods.values()]
     used = {kind for card in cards for kind in card.supervision}
+    return {
+        "supervision": " + ".join(kind for kind in SUPERVISION if kind in used),
+        "extra_data": _unique(card.extra_data for card in cards),
+        **_network_columns(finished),
+        "rounds": cell.resolved.rounds,
+    }
+
+
+def _network_columns(finished: Finished) -> dict[str, str]:
+    cell, seeds = finished.cell, _seeds_backbone(finished)
     last = cell.last("segment")
+    if last is None:
+        weights = {str(p.resolved["weights"]): None for p in cell.resolved.params.values() if p.resolved.get("weights")}
+        pretraining = " + ".join(str(portable(name)) for name in weights) or "none"
+        return {"backbone": seeds or "-", "segmentor": "-", "pretraining": pretraining, "crf": "-", "multi_scale": "-"}
     segmentor: Segmentor = load_result(last, finished.folders[last.name])
     facts = segmentor.facts
     params = cell.resolved.params["segment"].resolved
@@ -145,17 +159,12 @@ def _columns(finished: Finished) -> dict[str, Any]:
     backbone = str(facts.get("backbone") or params.get("backbone") or network)
     if backbone == "network's own":
         backbone = network
-    seeds = _seeds_backbone(finished)
-    pretraining = str(portable(str(facts.get("weights") or params.get("weights") or "none")))
     return {
-        "supervision": " + ".join(kind for kind in SUPERVISION if kind in used),
-        "extra_data": _unique(card.extra_data for card in cards),
         "backbone": backbone if seeds in ("", backbone) else f"{backbone} (seeds: {seeds})",
         "segmentor": network,
-        "pretraining": pretraining,
+        "pretraining": str(portable(str(facts.get("weights") or params.get("weights") or "none"))),
         "crf": str(segmentor.test.get("crf") or "no"),
         "multi_scale": _scales(segmentor),
-        "rounds": cell.resolved.rounds,
     }
 
 
@@ -185,13 +194,17 @@ def write_gallery(finished: Finished, source: Source, folder: Path) -> None:
     Training images have seeds and labels, validation images a prediction (with CRF where there is one).
     """
     results = {name: load_result(finished.cell.step(name), stage) for name, stage in finished.folders.items()}  # type: ignore[arg-type]
-    labels: LabelSet = results[finished.cell.last("refine").name]
+    refined = finished.cell.last("refine")
     threshold = _gallery_threshold(finished)
     for image_id in _spread(source.scored):
-        maps = {"truth": source.seeds_masks[image_id], "labels": labels[image_id]}
+        maps = {"truth": source.seeds_masks[image_id]}
+        if refined is not None:
+            maps["labels"] = results[refined.name][image_id]
         if "localize" in results:
             maps["seeds"] = _seed_map(results["localize"], image_id, threshold)
         _write_maps(folder, image_id, source.train.by_id(image_id).path, maps)
+    if "predict" not in results:
+        return
     predictions = results["predict"]
     shown: LabelSet = predictions.get("crf", predictions["raw"])
     for image_id in _spread(shown.ids):

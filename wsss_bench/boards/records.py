@@ -41,7 +41,7 @@ class RunRecord:
         cards: per stage, the method's card: ``name``, ``version``, ``paper``, ``supervision`` (list), ``extra_data``,
             ``notes``, ``distribution``.
         columns: what decides fairness: ``supervision``, ``extra_data``, ``backbone``, ``segmentor``, ``pretraining``,
-            ``crf``, ``multi_scale`` (text) and ``rounds`` (int).
+            ``crf``, ``multi_scale`` (text; ``-`` where no segmentor is trained) and ``rounds`` (int).
         params: per stage, every parameter in force; passed: per stage, those the user typed.
         thresholds: ``fixed``, the background threshold the recipe declares.
         counts: which of `COUNTS` were scored, and the file beside the record that holds them.
