@@ -76,9 +76,9 @@ segment = {
         warmup=20,
         crop=192,
         jitter=0.3,
-        # The backbone saw whole objects at 224 pixels; enlarged photographs are predicted worse than reduced ones.
+        # The backbone saw whole objects at 224 pixels: training enlarges photographs little.
         resize=(0.5, 1.1),
-        test_scales=(0.5, 0.75, 1.0),
+        test_scales=(0.5, 0.75, 1.0, 1.25, 1.5),
         test_flip=True,
         # The loss is taken on a quarter of the resolution: full-size logits would double the time of a step on a CPU.
         label_stride=4,
@@ -92,7 +92,7 @@ segment = {
         label_stride=8,
         relabel_scales=(1.0,),
         relabel_warp=224,
-        test_scales=(0.5, 0.75, 1.0),
+        test_scales=(0.5, 0.75, 1.0, 1.25, 1.5),
         retrain_iterations=400,
         retrain_batch=16,
         retrain_lr=3e-4,
