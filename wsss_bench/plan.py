@@ -205,17 +205,16 @@ class _Planner:
         if "localize" in resolved.methods:
             self._method("localize", "localize", {}, resolved.methods["localize"], resolved.params["localize"], 1)
             seeds = {"seeds": "localize"}
+        if "refine" not in resolved.methods:
+            return
+        refiner: tuple[LoadedMethod, StageParams] = (resolved.methods["refine"], resolved.params["refine"])
         previous: dict[str, str] = {}
         for number in range(1, resolved.rounds + 1):
             suffix = "" if number == 1 else f".{number}"
-            if "refine" not in resolved.methods:
-                return
-            refiner = (
-                resolved.retrain if number > 1 and resolved.retrain else (resolved.methods["refine"], resolved.params["refine"])
-            )
             self._method("refine", f"refine{suffix}", {**seeds, **previous}, *refiner, number)
-            if "segment" not in resolved.methods:
+            if resolved.retrain is None:
                 return
+            refiner = resolved.retrain
             inputs = {"labels": f"refine{suffix}", **seeds, **previous}
             self._method("segment", f"segment{suffix}", inputs, resolved.methods["segment"], resolved.params["segment"], number)
             previous = {"previous": f"segment{suffix}"}
