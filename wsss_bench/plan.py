@@ -221,7 +221,7 @@ class _Planner:
 
     def add_scores(self) -> None:
         """What the harness does itself: score every stage, predict."""
-        labels, segmentor = (self._last(stage) for stage in ("refine", "segment"))
+        labels, segmentor = self._last("refine"), self._last("segment")
         if "localize" in self.steps:
             fixed = fixed_threshold(self.resolved)
             self._own("score_seeds", {"seeds": "localize"}, {"truth": self.source.scored_fingerprint, "threshold": fixed})
@@ -232,7 +232,7 @@ class _Planner:
             self._own("score_val", {"predictions": "predict"}, {"truth": self.source.val_fingerprint})
 
     def _last(self, stage: str) -> str | None:
-        return next((name for name in reversed(self.steps) if name.partition(".")[0] == stage), None)
+        return next((name for name, step in reversed(self.steps.items()) if step.stage == stage), None)
 
     def _method(
         self, stage: str, name: str, inputs: dict[str, str], method: LoadedMethod, params: StageParams, number: int

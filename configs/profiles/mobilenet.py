@@ -92,7 +92,6 @@ segment = {
         label_stride=8,
         relabel_scales=(1.0,),
         relabel_warp=224,
-        test_scales=(0.5, 0.75, 1.0, 1.25, 1.5),
         retrain_iterations=400,
         retrain_batch=16,
         retrain_lr=3e-4,
