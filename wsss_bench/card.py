@@ -24,7 +24,7 @@ class MethodCard:
         supervision: what training looks at beyond images, drawn from `SUPERVISION`.
         extra_data: anything used beyond the dataset and an ImageNet classifier ("-" when nothing).
         recipe: the three picks that the bare name stands for; ``_`` is the method itself where it implements the stage
-            and the harness's default where it does not, ``-`` leaves the stage out.
+            and the harness's default where it does not, ``-`` in the first place leaves localization out.
         defaults: per stage, a mapping of parameters, or the path of an mmengine config that holds one mapping per stage.
         notes: one line for the board's footnote.
         contract: the hook contract the plugin was written for.
