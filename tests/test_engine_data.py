@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsss_bench.engine.data import Augment, ScheduleSampler, TrainingSet, nearest
+from wsss_bench.errors import RecipeError
 from wsss_bench.rng import generator
 from wsss_bench.toolbox.sec import to_image_size
 
@@ -116,6 +117,47 @@ def test_an_items_augmentation_depends_on_seed_epoch_and_id_alone(tmp_path: Path
     assert torch.equal(one[1 * 4 + 2]["inputs"], other[1 * 3 + 1]["inputs"])
     assert not torch.equal(one[2]["inputs"], one[4 + 2]["inputs"])
     assert not torch.equal(one[2]["inputs"], TrainingSet(view, augment, 8)[2]["inputs"])
+
+
+def test_cutmix_pastes_a_square_of_another_image_with_its_labels_and_tags(tmp_path: Path) -> None:
+    view = make_view(tmp_path, 2, tags=lambda n: (1 + n,))
+    shade = {"im0": 1, "im1": 2}
+    augment = Augment("warp", 24, flip=False)
+    labels = lambda name: np.full((32, 40), shade[name], np.uint8)  # noqa: E731
+    plain = [TrainingSet(view, augment, 3, labels)[n] for n in (0, 1)]
+    mixed = TrainingSet(view, augment, 3, labels, cutmix=1.0)
+    areas = set()
+    for position in range(40):
+        item, own = mixed[position], position % 2
+        pasted = item["labels"] == 2 - own
+        if not pasted.any():  # the image drew itself
+            assert torch.equal(item["inputs"], plain[own]["inputs"])
+            continue
+        rows, columns = (pasted.any(axis).nonzero()[:, 0] for axis in (1, 0))
+        side = int(rows[-1] - rows[0]) + 1
+        assert pasted[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        assert pasted.sum() == side**2
+        assert 0.25 - 0.05 <= side**2 / 24**2 <= 0.5 + 0.05
+        assert torch.equal(item["inputs"][:, pasted], plain[1 - own]["inputs"][:, pasted])
+        assert torch.equal(item["inputs"][:, ~pasted], plain[own]["inputs"][:, ~pasted])
+        assert item["tags"].tolist() == [1, 1, 1]
+        areas.add((side, int(rows[0]), int(columns[0])))
+    assert len(areas) > 5
+    again = TrainingSet(view, augment, 3, labels, cutmix=1.0)
+    assert torch.equal(again[7]["inputs"], mixed[7]["inputs"])
+
+
+def test_cutmix_leaves_some_alone_and_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    view = make_view(tmp_path, 4)
+    augment = Augment("warp", 24)
+    plain = TrainingSet(view, augment, 0, make_labels(view))
+    half = TrainingSet(view, augment, 0, make_labels(view), cutmix=0.5)
+    same = sum(torch.equal(plain[n]["inputs"], half[n]["inputs"]) for n in range(200))
+    assert 90 <= same <= 160  # half are left alone; a quarter of the others draw themselves, augmented anew
+    with pytest.raises(RecipeError, match="from 0 to 1"):
+        TrainingSet(view, augment, 0, make_labels(view), cutmix=1.5)
+    with pytest.raises(RecipeError, match="image-level labels only"):
+        TrainingSet(view, augment, 0, cutmix=0.5)
 
 
 def test_items_have_the_promised_types(tmp_path: Path) -> None:

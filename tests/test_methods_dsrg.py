@@ -221,7 +221,7 @@ REFINE = {"grid": 8, "foreground": 0.2, "background_fraction": 0.1, "background_
 SEGMENT = {
     **SMALL_SEGMENTOR, **OWN, "boundary": True, "grow": "both", "grow_on": "crf", "crf_factor": 4.0, "iterations": 2,
     "relabel_scales": (0.75, 1.0), "relabel_warp": 32, "retrain_iterations": 2, "retrain_batch": 2, "retrain_lr": 0.01,
-    "retrain_crop": 32, "retrain_resize": (0.75, 1.25),
+    "retrain_crop": 32, "retrain_resize": (0.75, 1.25), "retrain_cutmix": 0.5,
 }  # fmt: skip
 
 

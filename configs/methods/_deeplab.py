@@ -33,6 +33,8 @@ segment = dict(
     resize=(0.5, 1.5),
     crop=321,
     jitter=0.0,
+    # Probability that a square of the crop shows another training image with its labels (CutMix); 0 in the literature.
+    cutmix=0.0,
     amp="",
     # Precision of inference: "" is float32; bf16 is up to three times as fast where the processor has it.
     test_amp="",

@@ -45,4 +45,5 @@ segment = dict(
     retrain_lr=1e-3,
     retrain_crop=321,
     retrain_resize=(1.0, 1.0),
+    retrain_cutmix=0.0,
 )

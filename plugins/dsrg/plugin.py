@@ -56,7 +56,7 @@ class Dsrg:
         p = dict(ctx.params)
         p.update(
             iterations=p["retrain_iterations"], batch=p["retrain_batch"], lr=p["retrain_lr"], crop=p["retrain_crop"],
-            resize=p["retrain_resize"], schedule="poly", augment="scale", loss="ce",
+            resize=p["retrain_resize"], cutmix=p["retrain_cutmix"], schedule="poly", augment="scale", loss="ce",
         )  # fmt: skip
         return train_segmentor(view, labels, ctx, params=p, start=previous, name="retrain")
 

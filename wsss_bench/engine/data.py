@@ -1,11 +1,12 @@
 """Training data: deterministic augmentation per (seed, epoch, image), a sampler that resumes anywhere.
 
-An item's augmentation depends on nothing but (run seed, epoch, image id), so neither the number of workers nor an
-interruption changes what the network sees.
+An item's augmentation depends on nothing but (run seed, epoch, image id) and, where images are mixed, the list of images, so
+neither the number of workers nor an interruption changes what the network sees.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from wsss_bench.engine.backbones import NORMALIZATION
+from wsss_bench.errors import RecipeError
 from wsss_bench.rng import generator
 from wsss_bench.view import IGNORE, WeakView
 
@@ -138,6 +140,10 @@ class TrainingSet(Dataset[dict[str, Any]]):
 
     Items: ``inputs float32 [3, h, w]`` (0..255, RGB), ``tags float32 [C + 1]`` (background first, always 1), and with
     `labels`: ``labels uint8 [h, w]``.
+
+    With probability `cutmix` a square of a quarter to half of the crop's area shows another image of the set, augmented in its
+    own way, with that image's labels; the tags are then those of both (CutMix, Yun et al., ICCV 2019; for segmentation French
+    et al., BMVC 2020). It needs `labels`: tags alone do not say what is left of a class under the square.
     """
 
     def __init__(
@@ -148,8 +154,13 @@ class TrainingSet(Dataset[dict[str, Any]]):
         labels: Callable[[str], NDArray[np.uint8]] | Mapping[str, NDArray[np.uint8]] | None = None,
         label_size: tuple[int, int] | None = None,
         cache_mb: int = 0,
+        cutmix: float = 0.0,
     ) -> None:
-        self.view, self.augment, self.seed = view, augment, seed
+        if not 0 <= cutmix <= 1:
+            raise RecipeError(f"cutmix is {cutmix}, but it is a probability: give a number from 0 to 1.")
+        if cutmix and labels is None:
+            raise RecipeError("cutmix pastes labelled pixels, and this training has image-level labels only: set cutmix=0.")
+        self.view, self.augment, self.seed, self.cutmix = view, augment, seed, cutmix
         self._labels, self._label_size = labels, label_size
         self._cache: dict[str, NDArray[np.uint8]] = {}
         self._room = cache_mb * 2**20
@@ -166,19 +177,41 @@ class TrainingSet(Dataset[dict[str, Any]]):
                 self._room -= pixels.nbytes
         return pixels
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        epoch, index = divmod(position, len(self.view))
+    def _sample(
+        self, index: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, NDArray[np.float32]]:
+        """One augmented image: pixels, labels, tags."""
         image = self.view[index]
         label = None
         if self._labels is not None:
             label = self._labels(image.id) if callable(self._labels) else self._labels[image.id]
-        rng = generator(self.seed, "augment", epoch, image.id)
         pixels, label = self.augment(self._pixels(image), label, rng)
         tags = np.zeros(self.view.num_classes, np.float32)
         tags[[0, *image.present]] = 1
+        return pixels, label, tags
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        epoch, index = divmod(position, len(self.view))
+        name = self.view[index].id
+        pixels, label, tags = self._sample(index, generator(self.seed, "augment", epoch, name))
+        if self.cutmix and label is not None:
+            rng = generator(self.seed, "cutmix", epoch, name)
+            if rng.random() < self.cutmix:
+                other, other_label, other_tags = self._sample(int(rng.integers(len(self.view))), rng)
+                square = _square(self.augment.crop, rng)
+                pixels[square] = other[square]
+                label[square] = other_label[square]  # type: ignore[index]
+                tags = np.maximum(tags, other_tags)
         item = {"inputs": torch.from_numpy(pixels).permute(2, 0, 1), "tags": torch.from_numpy(tags)}
         if label is not None:
             if self._label_size is not None:
                 label = nearest(label, self._label_size)
             item["labels"] = torch.from_numpy(np.ascontiguousarray(label))
         return item
+
+
+def _square(side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """A square of a quarter to half of the area of a `side` × `side` crop, anywhere inside it."""
+    length = round(side * math.sqrt(rng.uniform(0.25, 0.5)))
+    top, left = rng.integers(0, side - length + 1, 2)
+    return slice(top, top + length), slice(left, left + length)
