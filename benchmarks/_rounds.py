@@ -25,7 +25,9 @@ class Variant:
     """Too slow to repeat: timed in the first round only."""
 
 
-def compare(title: str, variants: Sequence[Variant], rounds: int, per: float = 1.0) -> None:
+def compare(
+    title: str, variants: Sequence[Variant], rounds: int, per: float = 1.0
+) -> None:
     """Print one table. The first variant is the reference; times are divided by `per`; ratio > 1 means faster than it."""
     results = {v.name: v.run() for v in variants}  # first calls compile and fill caches
     peaks = {v.name: _peak(v.run) for v in variants if not v.once}
@@ -41,15 +43,24 @@ def compare(title: str, variants: Sequence[Variant], rounds: int, per: float = 1
             times[variant.name].append(1e3 * (time.perf_counter() - began) / per)
     gc.enable()
     first = variants[0].name
-    lines = [f"\n{title}", f"{'variant':44} {'ms':>9} {'(min-max)':>19} {'ratio':>8} {'peak MB':>8}  result"]
+    lines = [
+        f"\n{title}",
+        f"{'variant':44} {'ms':>9} {'(min-max)':>19} {'ratio':>8} {'peak MB':>8}  result",
+    ]
     for variant in variants:
         mine = times[variant.name]
-        ratio = statistics.median(a / b for a, b in zip(times[first], mine, strict=True))
+        ratio = statistics.median(
+            a / b for a, b in zip(times[first], mine, strict=True)
+        )
         spread = f"({min(mine):.4g}-{max(mine):.4g})"
-        peak = f"{peaks[variant.name]:.1f}" if peaks.get(variant.name) is not None else "-"
+        peak = (
+            f"{peaks[variant.name]:.1f}" if peaks.get(variant.name) is not None else "-"
+        )
         words = variant.check(results[first], results[variant.name])
         shown = variant.name + (" [once]" if variant.once else "")
-        lines.append(f"{shown:44} {statistics.median(mine):9.4g} {spread:>19} {ratio:7.2f}x {peak:>8}  {words}")
+        lines.append(
+            f"{shown:44} {statistics.median(mine):9.4g} {spread:>19} {ratio:7.2f}x {peak:>8}  {words}"
+        )
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
@@ -68,4 +79,8 @@ def _peak(run: Callable[[], object]) -> float | None:
 
 
 def _field(name: str) -> int:
-    return next(int(line.split()[1]) for line in _STATUS.read_text().splitlines() if line.startswith(name + ":"))
+    return next(
+        int(line.split()[1])
+        for line in _STATUS.read_text().splitlines()
+        if line.startswith(name + ":")
+    )

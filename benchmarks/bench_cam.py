@@ -21,24 +21,43 @@ from torch import Tensor
 from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import MultiLabelClassifier
 from wsss_bench.engine.precision import autocast
-from wsss_bench.toolbox.classifier import build_classifier, linear_cam, multi_scale, normalized, pixels_of
+from wsss_bench.toolbox.classifier import (
+    build_classifier,
+    linear_cam,
+    multi_scale,
+    normalized,
+    pixels_of,
+)
 
 SIZE, CLASSES, PRESENT = (375, 500), 20, [4, 11]
 
 
-def peer(model: MultiLabelClassifier, image: np.ndarray, scales: tuple[float, ...]) -> Tensor:
+def peer(
+    model: MultiLabelClassifier, image: np.ndarray, scales: tuple[float, ...]
+) -> Tensor:
     grid = (-(-SIZE[0] // 4), -(-SIZE[1] // 4))
     total, everything = torch.zeros(CLASSES, *SIZE), list(range(CLASSES))
     low = torch.zeros(CLASSES, *grid)
     for scale in scales:
-        pixels = pixels_of(image, (round(SIZE[0] * scale), round(SIZE[1] * scale)), "cpu")
-        maps = linear_cam(model, pixels, everything) + linear_cam(model, pixels.flip(3), everything).flip(2)
-        total += F.interpolate(maps[None], SIZE, mode="bilinear", align_corners=False)[0]
+        pixels = pixels_of(
+            image, (round(SIZE[0] * scale), round(SIZE[1] * scale)), "cpu"
+        )
+        maps = linear_cam(model, pixels, everything) + linear_cam(
+            model, pixels.flip(3), everything
+        ).flip(2)
+        total += F.interpolate(maps[None], SIZE, mode="bilinear", align_corners=False)[
+            0
+        ]
         low += F.interpolate(maps[None], grid, mode="bilinear", align_corners=False)[0]
     return normalized(low[PRESENT])
 
 
-def ours(model: MultiLabelClassifier, image: np.ndarray, scales: tuple[float, ...], precision: str = "") -> Tensor:
+def ours(
+    model: MultiLabelClassifier,
+    image: np.ndarray,
+    scales: tuple[float, ...],
+    precision: str = "",
+) -> Tensor:
     with autocast(precision, "precision", "cpu"):
         return multi_scale(model, image, PRESENT, scales, "cpu")
 
@@ -50,22 +69,43 @@ def check(reference: object, result: object) -> str:
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0])
     parser.add_argument("--backbone", default="resnet50")
     options = parser.parse_args()
     torch.manual_seed(0)
-    model = build_classifier({"backbone": options.backbone, "weights": None, "normalize": "imagenet"}, CLASSES).eval()
+    model = build_classifier(
+        {"backbone": options.backbone, "weights": None, "normalize": "imagenet"},
+        CLASSES,
+    ).eval()
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     scales, fast = tuple(options.scales), folded(model)
     rows = [
-        Variant("as trained, all classes enlarged", lambda: peer(model, image, scales), check),
+        Variant(
+            "as trained, all classes enlarged",
+            lambda: peer(model, image, scales),
+            check,
+        ),
         Variant("present classes only", lambda: ours(model, image, scales), check),
-        Variant("+ folded norms, channels last (default)", lambda: ours(fast, image, scales), check),
-        Variant("+ bfloat16 (test_amp=bf16)", lambda: ours(fast, image, scales, "bf16"), check),
+        Variant(
+            "+ folded norms, channels last (default)",
+            lambda: ours(fast, image, scales),
+            check,
+        ),
+        Variant(
+            "+ bfloat16 (test_amp=bf16)",
+            lambda: ours(fast, image, scales, "bf16"),
+            check,
+        ),
     ]
-    compare(f"CAM, {options.backbone}, scales {scales} with mirror, 500x375, ms per image", rows, options.rounds)
+    compare(
+        f"CAM, {options.backbone}, scales {scales} with mirror, 500x375, ms per image",
+        rows,
+        options.rounds,
+    )
 
 
 if __name__ == "__main__":

@@ -33,9 +33,18 @@ def masks(number: int) -> list[np.ndarray]:
         from PIL import Image
 
         folder = Path(root) / "voc-pack" / "VOCdevkit" / "VOC2012"
-        ids = (folder / "ImageSets" / "Segmentation" / "val.txt").read_text().split()[:number]
+        ids = (
+            (folder / "ImageSets" / "Segmentation" / "val.txt")
+            .read_text()
+            .split()[:number]
+        )
         paths = [folder / "SegmentationClassAug" / f"{i}.png" for i in ids]
-        return [np.asarray(Image.open(p).resize(SIZE[::-1], Image.Resampling.NEAREST)).astype(np.uint8) for p in paths]
+        return [
+            np.asarray(
+                Image.open(p).resize(SIZE[::-1], Image.Resampling.NEAREST)
+            ).astype(np.uint8)
+            for p in paths
+        ]
     return [ellipses(np.random.default_rng(k)) for k in range(number)]
 
 
@@ -43,7 +52,12 @@ def ellipses(rng: np.random.Generator) -> np.ndarray:
     mask = np.zeros(SIZE, np.uint8)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     for klass in rng.choice(np.arange(1, 21), size=rng.integers(1, 4), replace=False):
-        cy, cx, a, b = rng.integers(40, 330), rng.integers(40, 460), rng.integers(20, 120), rng.integers(20, 120)
+        cy, cx, a, b = (
+            rng.integers(40, 330),
+            rng.integers(40, 460),
+            rng.integers(20, 120),
+            rng.integers(20, 120),
+        )
         distance = ((y - cy) / a) ** 2 + ((x - cx) / b) ** 2
         mask[distance < 1.05] = 255
         mask[distance < 1] = klass
@@ -52,7 +66,10 @@ def ellipses(rng: np.random.Generator) -> np.ndarray:
 
 def predictions(truths: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Truth shifted by a few pixels, the ignored border given to the background: mostly right, wrong at the edges."""
-    return [np.roll(np.where(t == 255, 0, t), (5, 9), (0, 1)).astype(np.uint8) for t in truths]
+    return [
+        np.roll(np.where(t == 255, 0, t), (5, 9), (0, 1)).astype(np.uint8)
+        for t in truths
+    ]
 
 
 def seeds(truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -63,13 +80,24 @@ def seeds(truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         rng = np.random.default_rng(k)
         ids = np.asarray([c for c in np.unique(truth) if 0 < c < 255] or [1], np.int64)
         noise = rng.random((len(ids), 24, 32)).astype(np.float32)
-        planes = [cv2.GaussianBlur((truth == c).astype(np.float32), (0, 0), 15) for c in ids]
-        scores = [0.7 * p + 0.3 * cv2.resize(n, SIZE[::-1]) for p, n in zip(planes, noise, strict=True)]
+        planes = [
+            cv2.GaussianBlur((truth == c).astype(np.float32), (0, 0), 15) for c in ids
+        ]
+        scores = [
+            0.7 * p + 0.3 * cv2.resize(n, SIZE[::-1])
+            for p, n in zip(planes, noise, strict=True)
+        ]
         out.append((ids, np.clip(np.stack(scores), 0, 1).astype(np.float32)))
     return out
 
 
-def race(title: str, variants: Sequence[Variant], per: int, rounds: int, unit: str = "ms/image") -> None:
+def race(
+    title: str,
+    variants: Sequence[Variant],
+    per: int,
+    rounds: int,
+    unit: str = "ms/image",
+) -> None:
     """Print a table; the first variant is the reference."""
     times: dict[str, list[float]] = {name: [] for name, _ in variants}
     for _, run in variants:
@@ -82,10 +110,14 @@ def race(title: str, variants: Sequence[Variant], per: int, rounds: int, unit: s
             times[name].append((time.perf_counter() - start) / per * 1e3)
     gc.enable()
     reference = times[variants[0][0]]
-    print(f"\n## {title}\n\n| variant | {unit}: median (min-max) | ratio |\n| --- | ---: | ---: |")
+    print(
+        f"\n## {title}\n\n| variant | {unit}: median (min-max) | ratio |\n| --- | ---: | ---: |"
+    )
     for name, own in times.items():
         ratio = statistics.median(r / o for r, o in zip(reference, own, strict=True))
-        print(f"| {name} | {statistics.median(own):.3g} ({min(own):.3g}-{max(own):.3g}) | {ratio:.3g}x |")
+        print(
+            f"| {name} | {statistics.median(own):.3g} ({min(own):.3g}-{max(own):.3g}) | {ratio:.3g}x |"
+        )
 
 
 def bench_counts(truths: Sequence[np.ndarray], rounds: int) -> None:
@@ -101,16 +133,27 @@ def bench_counts(truths: Sequence[np.ndarray], rounds: int) -> None:
             builder.add(str(k), p, t)
         return builder.result().confusion
 
-    peer = mmseg_areas(len(CLASSES), [p.astype(np.int64) for p in predicted], [t.astype(np.int64) for t in truths])
+    peer = mmseg_areas(
+        len(CLASSES),
+        [p.astype(np.int64) for p in predicted],
+        [t.astype(np.int64) for t in truths],
+    )
     confusion = ours()
     areas = peer()
-    assert np.array_equal(np.diagonal(confusion), areas[0]), "intersection differs from mmseg"
-    assert np.array_equal(confusion.sum(0)[:-1] + confusion.sum(1) - np.diagonal(confusion), areas[1]), "union differs"
+    assert np.array_equal(np.diagonal(confusion), areas[0]), (
+        "intersection differs from mmseg"
+    )
+    assert np.array_equal(
+        confusion.sum(0)[:-1] + confusion.sum(1) - np.diagonal(confusion), areas[1]
+    ), "union differs"
     plain = numpy_confusion(len(CLASSES), predicted, truths)
     assert np.array_equal(plain(), confusion[:, :-1]), "confusion differs from numpy"
-    variants = [("mmseg IoUMetric", peer), ("numpy bincount", plain), ("wsss-bench", ours)]
-    race("Counts of one image (500x375, 21 classes)", variants,
-         len(truths), rounds)  # fmt: skip
+    variants = [
+        ("mmseg IoUMetric", peer),
+        ("numpy bincount", plain),
+        ("wsss-bench", ours),
+    ]
+    race("Counts of one image (500x375, 21 classes)", variants, len(truths), rounds)
 
 
 def bench_memory(truths: Sequence[np.ndarray]) -> None:
@@ -150,10 +193,15 @@ def bench_curve(truths: Sequence[np.ndarray], rounds: int) -> None:
         return builder.result().confusion
 
     thresholds = (np.arange(101) / 100).astype(np.float32)
-    peer, one = passes(scored, truths, thresholds), passes(scored, truths, thresholds[20:21])
+    peer, one = (
+        passes(scored, truths, thresholds),
+        passes(scored, truths, thresholds[20:21]),
+    )
     single = numpy_sweep(scored, truths, thresholds)
     assert np.array_equal(peer(), ours()), "the curve differs from 101 evaluations"
-    assert np.array_equal(single(), ours()), "the curve differs from the one pass in numpy"
+    assert np.array_equal(single(), ours()), (
+        "the curve differs from the one pass in numpy"
+    )
     variants = [
         ("101 evaluations (numpy)", peer),
         ("one evaluation", one),
@@ -173,18 +221,39 @@ def bench_bootstrap(rounds: int) -> None:
     truth = rng.integers(0, 9000, (1449, 21)) * (rng.random((1449, 21)) < 0.12)
     for _ in range(2):
         hit = (truth * rng.uniform(0.4, 0.9, truth.shape)).astype(np.int64)
-        systems.append(np.stack([hit, hit + rng.integers(0, 900, truth.shape), truth], 2))
+        systems.append(
+            np.stack([hit, hit + rng.integers(0, 900, truth.shape), truth], 2)
+        )
     few = Resamples(1449, 200, seed=1)
-    assert np.array_equal(few.miou(systems), bootstrap_loop(few, systems)()), "the bootstrap differs from the loop"
+    assert np.array_equal(few.miou(systems), bootstrap_loop(few, systems)()), (
+        "the bootstrap differs from the loop"
+    )
     loop = bootstrap_loop(few, systems)
     full = Resamples(1449, 10_000, seed=1)
-    variants = [("loop over resamples (200)", loop), ("wsss-bench (200)", lambda: few.miou(systems))]
-    race("Paired bootstrap, two systems, 1,449 images, 21 classes", variants, 200, rounds, "ms/resample")
-    race("The same, 10,000 resamples", [("wsss-bench (10,000)", lambda: full.miou(systems))], 1, rounds, "ms")
+    variants = [
+        ("loop over resamples (200)", loop),
+        ("wsss-bench (200)", lambda: few.miou(systems)),
+    ]
+    race(
+        "Paired bootstrap, two systems, 1,449 images, 21 classes",
+        variants,
+        200,
+        rounds,
+        "ms/resample",
+    )
+    race(
+        "The same, 10,000 resamples",
+        [("wsss-bench (10,000)", lambda: full.miou(systems))],
+        1,
+        rounds,
+        "ms",
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()

@@ -14,19 +14,27 @@ def mmseg_areas(
     import torch
     from mmseg.evaluation.metrics import IoUMetric
 
-    pairs = [(torch.from_numpy(p), torch.from_numpy(t)) for p, t in zip(predictions, truths, strict=True)]
+    pairs = [
+        (torch.from_numpy(p), torch.from_numpy(t))
+        for p, t in zip(predictions, truths, strict=True)
+    ]
 
     def run() -> list[np.ndarray]:
         total: list[np.ndarray] = [np.zeros(n_classes, np.int64) for _ in range(4)]
         for prediction, truth in pairs:
             areas = IoUMetric.intersect_and_union(prediction, truth, n_classes, 255)
-            total = [a + b.numpy().astype(np.int64) for a, b in zip(total, areas, strict=True)]
+            total = [
+                a + b.numpy().astype(np.int64)
+                for a, b in zip(total, areas, strict=True)
+            ]
         return total
 
     return run
 
 
-def numpy_confusion(n_classes: int, predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
+def numpy_confusion(
+    n_classes: int, predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]
+) -> Callable[[], np.ndarray]:
     """Confusion matrix by `numpy.bincount` over the pixels whose truth is not 255."""
 
     def run() -> np.ndarray:
@@ -34,7 +42,9 @@ def numpy_confusion(n_classes: int, predictions: Sequence[np.ndarray], truths: S
         for p, t in zip(predictions, truths, strict=True):
             there = t < n_classes
             keys = n_classes * t[there].astype(np.int64) + p[there]
-            total += np.bincount(keys, minlength=n_classes**2).reshape(n_classes, n_classes)
+            total += np.bincount(keys, minlength=n_classes**2).reshape(
+                n_classes, n_classes
+            )
         return total
 
     return run
@@ -43,7 +53,9 @@ def numpy_confusion(n_classes: int, predictions: Sequence[np.ndarray], truths: S
 Scored = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
-def passes(scored: Scored, truths: Sequence[np.ndarray], thresholds: np.ndarray, n: int = 21) -> Callable[[], np.ndarray]:
+def passes(
+    scored: Scored, truths: Sequence[np.ndarray], thresholds: np.ndarray, n: int = 21
+) -> Callable[[], np.ndarray]:
     """One full evaluation per threshold: background plane of constant score, argmax, confusion matrix."""
 
     def run() -> np.ndarray:
@@ -51,7 +63,9 @@ def passes(scored: Scored, truths: Sequence[np.ndarray], thresholds: np.ndarray,
         for (ids, scores), truth in zip(scored, truths, strict=True):
             keys = np.concatenate([[0], ids])
             for k, threshold in enumerate(thresholds):
-                padded = np.pad(scores, ((1, 0), (0, 0), (0, 0)), constant_values=threshold)
+                padded = np.pad(
+                    scores, ((1, 0), (0, 0), (0, 0)), constant_values=threshold
+                )
                 label = keys[padded.argmax(0)]
                 there = truth != 255
                 pairs = n * truth[there].astype(np.int64) + label[there]
@@ -61,7 +75,9 @@ def passes(scored: Scored, truths: Sequence[np.ndarray], thresholds: np.ndarray,
     return run
 
 
-def numpy_sweep(scored: Scored, truths: Sequence[np.ndarray], thresholds: np.ndarray, n: int = 21) -> Callable[[], np.ndarray]:
+def numpy_sweep(
+    scored: Scored, truths: Sequence[np.ndarray], thresholds: np.ndarray, n: int = 21
+) -> Callable[[], np.ndarray]:
     """All thresholds at once with `searchsorted`, `bincount` and a cumulative sum."""
 
     def run() -> np.ndarray:
@@ -73,14 +89,18 @@ def numpy_sweep(scored: Scored, truths: Sequence[np.ndarray], thresholds: np.nda
             place = np.searchsorted(thresholds, best, side="left")
             keys = (truth[there].astype(np.int64) * n + label) * bins + place
             table += np.bincount(keys, minlength=n * n * bins).reshape(n, n, bins)
-        above = table[:, :, ::-1].cumsum(2)[:, :, ::-1][:, :, 1:].transpose(2, 0, 1).copy()
+        above = (
+            table[:, :, ::-1].cumsum(2)[:, :, ::-1][:, :, 1:].transpose(2, 0, 1).copy()
+        )
         above[:, :, 0] = table.sum((1, 2)) - above[:, :, 1:].sum(2)
         return above
 
     return run
 
 
-def bootstrap_loop(resamples: object, systems: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
+def bootstrap_loop(
+    resamples: object, systems: Sequence[np.ndarray]
+) -> Callable[[], np.ndarray]:
     """mIoU of every resample, one resample and one class at a time, from the same draws."""
 
     def run() -> np.ndarray:

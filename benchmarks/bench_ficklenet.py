@@ -26,12 +26,16 @@ def window_loop(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
     out = x.new_empty(weight.shape[0], h, w)
     for i in range(h):
         for j in range(w):
-            out[:, i, j] = flat @ (padded[:, i : i + S, j : j + S] * mask[0, :, i, j].view(S, S)).reshape(-1)
+            out[:, i, j] = flat @ (
+                padded[:, i : i + S, j : j + S] * mask[0, :, i, j].view(S, S)
+            ).reshape(-1)
     return out[None]
 
 
 def unfolded(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
-    windows = F.unfold(x, S, padding=S // 2).view(x.shape[1], S * S, -1) * mask.view(1, S * S, -1)
+    windows = F.unfold(x, S, padding=S // 2).view(x.shape[1], S * S, -1) * mask.view(
+        1, S * S, -1
+    )
     return (weight.flatten(1) @ windows.flatten(0, 1)).view(1, -1, *x.shape[2:])
 
 
@@ -46,7 +50,12 @@ def expanded_pool(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
     return maths.expanded_scores(x, weight, mask).mean(dim=(2, 3))
 
 
-def train_step(pool: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
+def train_step(
+    pool: Callable[[Tensor, Tensor, Tensor], Tensor],
+    x: Tensor,
+    weight: Tensor,
+    mask: Tensor,
+) -> Tensor:
     leaf_x, leaf_w = x.detach().requires_grad_(), weight.detach().requires_grad_()
     scores = pool(leaf_x, leaf_w, mask)
     F.multilabel_soft_margin_loss(scores, torch.ones_like(scores)).backward()
@@ -55,7 +64,9 @@ def train_step(pool: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, weig
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=41)
     parser.add_argument("--channels", type=int, default=512)
@@ -74,27 +85,59 @@ def main() -> None:
         compare(
             f"one draw, score map, {k}x{n}x{n}",
             [
-                Variant("window by window", lambda: window_loop(x, weight, mask), error),
-                Variant("expanded map, stride-9 convolution (paper)", lambda: maths.expanded_scores(x, weight, mask), error),
-                Variant("unfold and matrix product", lambda: unfolded(x, weight, mask), error),
-                Variant("project, then masked shifts", lambda: maths.stochastic_scores(maths.project(x, weight), mask), error),
-                Variant("  each further draw", lambda: maths.stochastic_scores(y, mask), error),
+                Variant(
+                    "window by window", lambda: window_loop(x, weight, mask), error
+                ),
+                Variant(
+                    "expanded map, stride-9 convolution (paper)",
+                    lambda: maths.expanded_scores(x, weight, mask),
+                    error,
+                ),
+                Variant(
+                    "unfold and matrix product",
+                    lambda: unfolded(x, weight, mask),
+                    error,
+                ),
+                Variant(
+                    "project, then masked shifts",
+                    lambda: maths.stochastic_scores(maths.project(x, weight), mask),
+                    error,
+                ),
+                Variant(
+                    "  each further draw",
+                    lambda: maths.stochastic_scores(y, mask),
+                    error,
+                ),
             ],
             options.rounds,
         )
         compare(
             "localisation maps of one image with two classes",
             [
-                Variant("one draw, window by window", lambda: window_loop(x, weight[:2], mask)),
-                Variant("200 draws (draw_maps)", lambda: maths.draw_maps(two, generator, 200, RATE)),
+                Variant(
+                    "one draw, window by window",
+                    lambda: window_loop(x, weight[:2], mask),
+                ),
+                Variant(
+                    "200 draws (draw_maps)",
+                    lambda: maths.draw_maps(two, generator, 200, RATE),
+                ),
             ],
             options.rounds,
         )
     compare(
         "training: pooled scores of one image and their gradients",
         [
-            Variant("expanded map (paper)", lambda: train_step(expanded_pool, x, weight, mask), error),
-            Variant("pooled_scores", lambda: train_step(maths.pooled_scores, x, weight, mask), error),
+            Variant(
+                "expanded map (paper)",
+                lambda: train_step(expanded_pool, x, weight, mask),
+                error,
+            ),
+            Variant(
+                "pooled_scores",
+                lambda: train_step(maths.pooled_scores, x, weight, mask),
+                error,
+            ),
         ],
         options.rounds,
     )

@@ -13,27 +13,44 @@ import argparse
 import numpy as np
 from _rounds import Variant, compare
 
-from wsss_bench.toolbox.random_walk import affinity_from_boundary, propagate, propagate_reference, transition_matrix
+from wsss_bench.toolbox.random_walk import (
+    affinity_from_boundary,
+    propagate,
+    propagate_reference,
+    transition_matrix,
+)
 
 
 def scene(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
     import cv2
 
     rng = np.random.default_rng(0)
-    boundary = np.clip(cv2.resize(rng.random((11, 13)).astype(np.float32), (w, h)) ** 3, 0, 1)
-    scores = np.stack([cv2.resize(rng.random((7, 9)).astype(np.float32), (w, h)) for _ in range(2)])
+    boundary = np.clip(
+        cv2.resize(rng.random((11, 13)).astype(np.float32), (w, h)) ** 3, 0, 1
+    )
+    scores = np.stack(
+        [cv2.resize(rng.random((7, 9)).astype(np.float32), (w, h)) for _ in range(2)]
+    )
     return boundary, scores
 
 
 def squaring(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    matrix = transition_matrix(affinity_from_boundary(boundary), 10.0).toarray().astype(np.float32)
+    matrix = (
+        transition_matrix(affinity_from_boundary(boundary), 10.0)
+        .toarray()
+        .astype(np.float32)
+    )
     for _ in range(8):
         matrix = matrix @ matrix
     return (scores.reshape(2, -1) @ matrix).reshape(scores.shape)
 
 
 def dense_products(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    matrix = transition_matrix(affinity_from_boundary(boundary), 10.0).toarray().astype(np.float32)
+    matrix = (
+        transition_matrix(affinity_from_boundary(boundary), 10.0)
+        .toarray()
+        .astype(np.float32)
+    )
     rows = scores.reshape(2, -1)
     for _ in range(256):
         rows = rows @ matrix
@@ -41,7 +58,11 @@ def dense_products(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def sparse_products(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    matrix = transition_matrix(affinity_from_boundary(boundary), 10.0).T.tocsr().astype(np.float32)
+    matrix = (
+        transition_matrix(affinity_from_boundary(boundary), 10.0)
+        .T.tocsr()
+        .astype(np.float32)
+    )
     columns = np.ascontiguousarray(scores.reshape(2, -1).T)
     for _ in range(256):
         columns = matrix @ columns
@@ -54,11 +75,15 @@ def ours(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def decide(scores: np.ndarray) -> np.ndarray:
     """IRN's labels: scores over the global maximum, background at 0.25."""
-    return np.concatenate([np.full((1, *scores.shape[1:]), 0.25), scores / scores.max()]).argmax(axis=0)
+    return np.concatenate(
+        [np.full((1, *scores.shape[1:]), 0.25), scores / scores.max()]
+    ).argmax(axis=0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     for h, w in ((47, 63), (94, 125)):
@@ -72,17 +97,40 @@ def main() -> None:
             return f"error {error:.1e} of max, {wrong} of {exact[0].size} labels differ (float64)"
 
         variants = [
-            Variant("scipy CSR, 256 products", lambda b=boundary, s=scores: sparse_products(b, s), check),
-            Variant("stencil (propagate)", lambda b=boundary, s=scores: ours(b, s), check),
+            Variant(
+                "scipy CSR, 256 products",
+                lambda b=boundary, s=scores: sparse_products(b, s),
+                check,
+            ),
+            Variant(
+                "stencil (propagate)", lambda b=boundary, s=scores: ours(b, s), check
+            ),
         ]
         if h == 47:
             dense = [
-                Variant("dense, 8 squarings (official)", lambda b=boundary, s=scores: squaring(b, s), check),
-                Variant("dense, 256 products", lambda b=boundary, s=scores: dense_products(b, s), check, once=True),
+                Variant(
+                    "dense, 8 squarings (official)",
+                    lambda b=boundary, s=scores: squaring(b, s),
+                    check,
+                ),
+                Variant(
+                    "dense, 256 products",
+                    lambda b=boundary, s=scores: dense_products(b, s),
+                    check,
+                    once=True,
+                ),
             ]
             variants = dense + variants
-        variants.append(Variant("  of which affinities", lambda b=boundary: affinity_from_boundary(b)))
-        compare(f"random walk, {h}x{w} cells, radius 5, ms per image, affinities included", variants, rounds)
+        variants.append(
+            Variant(
+                "  of which affinities", lambda b=boundary: affinity_from_boundary(b)
+            )
+        )
+        compare(
+            f"random walk, {h}x{w} cells, radius 5, ms per image, affinities included",
+            variants,
+            rounds,
+        )
 
 
 if __name__ == "__main__":

@@ -23,12 +23,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wsss_bench.artifacts import LabelWriter, Seed, SeedSet
-from wsss_bench.data.voc import VocDataset
-from wsss_bench.toolbox.crf import PRESETS, dense_crf, unary_from_labels
+from wsss_bench.contract.artifacts import LabelWriter, Seed, SeedSet
+from wsss_bench.contract.view import WeakView
+from wsss_bench.data.voc.dataset import VocDataset
+from wsss_bench.io.images import read_image
+from wsss_bench.toolbox.crf import dense_crf, unary_from_labels
+from wsss_bench.toolbox.crf_presets import PRESETS
 from wsss_bench.toolbox.parallel import per_image
 from wsss_bench.toolbox.random_walk import affinity_from_boundary, transition_matrix
-from wsss_bench.view import WeakView, read_image
 from wsss_plugins.irn.maths import walked_labels
 
 WALK = {"walk_radius": 5, "beta": 10.0, "steps": 256, "background": 0.25}
@@ -49,15 +51,26 @@ def crf_all(job: tuple[Path, Seed]) -> np.ndarray:
 
 def crf_with(job: tuple[Path, Seed], backend: str, labels: int) -> np.ndarray:
     path, seed = job
-    winners = np.concatenate([np.full((1, *seed.size), np.float32(0.15)), seed.upsampled()]).argmax(0)
+    winners = np.concatenate(
+        [np.full((1, *seed.size), np.float32(0.15)), seed.upsampled()]
+    ).argmax(0)
     unary = unary_from_labels(winners, labels, 0.7)
-    return dense_crf(read_image(path), unary, PRESETS["irn"], backend).argmax(0).astype(np.uint8)  # type: ignore[arg-type]
+    return (
+        dense_crf(read_image(path), unary, PRESETS["irn"], backend)
+        .argmax(0)
+        .astype(np.uint8)
+    )  # type: ignore[arg-type]
 
 
 def boundary(path: Path) -> np.ndarray:
     image = read_image(path)
-    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (-(-image.shape[1] // 4), -(-image.shape[0] // 4)))
-    edges = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    grey = cv2.resize(
+        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
+        (-(-image.shape[1] // 4), -(-image.shape[0] // 4)),
+    )
+    edges = np.hypot(
+        cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    )
     return (edges / edges.max()).clip(0, 1).astype(np.float32)
 
 
@@ -71,31 +84,55 @@ def walk_dense(job: tuple[Path, Seed]) -> np.ndarray:
     edge = boundary(path)
     h, w = edge.shape
     cams = np.stack([cv2.resize(cam, (w, h)) for cam in seed.scores]) * (1 - edge)
-    matrix = transition_matrix(affinity_from_boundary(edge, 5), 10.0).toarray().astype(np.float32)
+    matrix = (
+        transition_matrix(affinity_from_boundary(edge, 5), 10.0)
+        .toarray()
+        .astype(np.float32)
+    )
     for _ in range(8):
         matrix = matrix @ matrix
     walked = (cams.reshape(len(cams), -1) @ matrix).reshape(cams.shape)
     height, width = seed.size
     full = np.stack([cv2.resize(m, (4 * w, 4 * h))[:height, :width] for m in walked])
-    return np.where(full.max(0) > 0.25 * full.max(), seed.class_ids[full.argmax(0)], 0).astype(np.uint8)
+    return np.where(
+        full.max(0) > 0.25 * full.max(), seed.class_ids[full.argmax(0)], 0
+    ).astype(np.uint8)
 
 
-def stage(fn: Callable[[Any], np.ndarray], view: WeakView, seeds: SeedSet, workers: int) -> float:
+def stage(
+    fn: Callable[[Any], np.ndarray], view: WeakView, seeds: SeedSet, workers: int
+) -> float:
     """Seconds of a whole stage, processes started and labels written."""
     ctx: Any = SimpleNamespace(workers=workers, progress=lambda what, done, total: None)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        per_image(partial(labelled, fn=fn), view, LabelWriter(Path(folder), view, "bench"), ctx, lambda i: (i.path, seeds[i.id]))
+        per_image(
+            partial(labelled, fn=fn),
+            view,
+            LabelWriter(Path(folder), view, "bench"),
+            ctx,
+            lambda i: (i.path, seeds[i.id]),
+        )
         return time.perf_counter() - began
 
 
 def labelled(job: tuple[Path, Seed], fn: Callable[[Any], np.ndarray]) -> np.ndarray:
     """What `fn` gives, as class ids of the image (the CRFs give positions)."""
     found = fn(job)
-    return found if fn is walk_ours else np.concatenate([[0], job[1].class_ids]).astype(np.uint8)[found]
+    return (
+        found
+        if fn is walk_ours
+        else np.concatenate([[0], job[1].class_ids]).astype(np.uint8)[found]
+    )
 
 
-def table(title: str, rows: list[tuple[str, Callable[[Any], np.ndarray]]], jobs: list[Any], total: int, whole: float) -> None:
+def table(
+    title: str,
+    rows: list[tuple[str, Callable[[Any], np.ndarray]]],
+    jobs: list[Any],
+    total: int,
+    whole: float,
+) -> None:
     """Time every row on every job in turn; the first row is ours, whose whole stage took `whole` seconds."""
     for _, fn in rows:
         fn(jobs[0])  # compile
@@ -113,7 +150,9 @@ def table(title: str, rows: list[tuple[str, Callable[[Any], np.ndarray]]], jobs:
         f"\n{title}\n{'variant':44} {'ms/image':>9} {'(min-max)':>15} {'ratio':>8} {'whole set':>11}  labels that differ from ours"
     )
     mine = times[rows[0][0]]
-    print(f"{rows[0][0] + ', the stage as run':44} {1e3 * whole / total:9.4g} {'':15} {'':>8} {whole:9.1f} s")
+    print(
+        f"{rows[0][0] + ', the stage as run':44} {1e3 * whole / total:9.4g} {'':15} {'':>8} {whole:9.1f} s"
+    )
     for name, _ in rows:
         t = times[name]
         ratio = statistics.median(a / b for a, b in zip(t, mine, strict=True))
@@ -126,7 +165,9 @@ def table(title: str, rows: list[tuple[str, Callable[[Any], np.ndarray]]], jobs:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("seeds", type=Path)
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--labels", type=Path)
@@ -143,12 +184,30 @@ def main() -> None:
     def every(number: int) -> list[Any]:
         return jobs[:: max(1, len(jobs) // number)][:number]
 
-    crf = [("densecrf, present classes", crf_ours), ("pydensecrf, present classes", crf_present)]
+    crf = [
+        ("densecrf, present classes", crf_ours),
+        ("pydensecrf, present classes", crf_present),
+    ]
     # The same trust spread over 21 labels is another problem, so its labels are others; the row is there for the time.
     crf.append(("pydensecrf, all 21 classes", crf_all))
-    table(f"dense CRF, {len(view)} images", crf, every(o.sample), len(view), stage(crf_ours, view, seeds, o.workers))
-    walk = [("random walk (stencil)", walk_ours), ("dense matrix, 8 squarings", walk_dense)]
-    table(f"random walk, {len(view)} images", walk, every(o.walk_sample), len(view), stage(walk_ours, view, seeds, o.workers))
+    table(
+        f"dense CRF, {len(view)} images",
+        crf,
+        every(o.sample),
+        len(view),
+        stage(crf_ours, view, seeds, o.workers),
+    )
+    walk = [
+        ("random walk (stencil)", walk_ours),
+        ("dense matrix, 8 squarings", walk_dense),
+    ]
+    table(
+        f"random walk, {len(view)} images",
+        walk,
+        every(o.walk_sample),
+        len(view),
+        stage(walk_ours, view, seeds, o.workers),
+    )
 
 
 if __name__ == "__main__":

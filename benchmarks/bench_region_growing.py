@@ -33,7 +33,10 @@ def union_find(cues: np.ndarray, probs: np.ndarray, present: list[int]) -> np.nd
     for c in tagged:
         parent: dict[tuple[int, int], tuple[int, int]] = {}
 
-        def root(cell: tuple[int, int], parent: dict[tuple[int, int], tuple[int, int]] = parent) -> tuple[int, int]:
+        def root(
+            cell: tuple[int, int],
+            parent: dict[tuple[int, int], tuple[int, int]] = parent,
+        ) -> tuple[int, int]:
             while parent[cell] != cell:
                 parent[cell] = parent[parent[cell]]
                 cell = parent[cell]
@@ -59,11 +62,23 @@ def case(rng: np.random.Generator, smooth: bool) -> Case:
 
     side = 6 if smooth else SIDE
     logits = 8 * rng.normal(size=(BATCH, CLASSES, side, side)).astype(np.float32)
-    present = [sorted(rng.choice(np.arange(1, CLASSES), size=rng.integers(1, 4), replace=False).tolist()) for _ in range(BATCH)]
+    present = [
+        sorted(
+            rng.choice(
+                np.arange(1, CLASSES), size=rng.integers(1, 4), replace=False
+            ).tolist()
+        )
+        for _ in range(BATCH)
+    ]
     probs = np.empty((BATCH, CLASSES, SIDE, SIDE), np.float32)
     for i, tags in enumerate(present):
         logits[i, [0, *tags]] += 25
-        planes = np.stack([cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for plane in logits[i]])
+        planes = np.stack(
+            [
+                cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+                for plane in logits[i]
+            ]
+        )
         powers = np.exp(planes - planes.max(axis=0))
         probs[i] = powers / powers.sum(axis=0)
     cues = np.full((BATCH, SIDE, SIDE), 255, np.uint8)
@@ -77,7 +92,9 @@ def case(rng: np.random.Generator, smooth: bool) -> Case:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     for name, smooth in (("smooth maps", True), ("noise", False)):
@@ -89,14 +106,27 @@ def main() -> None:
 
         images = list(zip(cues, probs, present, strict=True))
 
-        def each(rule: Callable[..., np.ndarray], images: list[tuple[np.ndarray, np.ndarray, list[int]]] = images) -> np.ndarray:
+        def each(
+            rule: Callable[..., np.ndarray],
+            images: list[tuple[np.ndarray, np.ndarray, list[int]]] = images,
+        ) -> np.ndarray:
             return np.stack([rule(*image) for image in images])
 
         rows = [
-            Variant("union-find, plain Python", lambda each=each: each(union_find), check),
-            Variant("grow_reference (scipy.ndimage)", lambda each=each: each(grow_reference), check),
+            Variant(
+                "union-find, plain Python", lambda each=each: each(union_find), check
+            ),
+            Variant(
+                "grow_reference (scipy.ndimage)",
+                lambda each=each: each(grow_reference),
+                check,
+            ),
             Variant("grow, image by image", lambda each=each: each(grow), check),
-            Variant("grow_batch", lambda c=cues, p=probs, t=present: grow_batch(c, p, t), check),
+            Variant(
+                "grow_batch",
+                lambda c=cues, p=probs, t=present: grow_batch(c, p, t),
+                check,
+            ),
         ]
         compare(f"region growing, {name}, ms per batch of {BATCH}", rows, rounds)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsss_bench.paths import configs_dir
+from wsss_bench.io.paths import configs_dir
 
 
 def defaults(name: str) -> Path:

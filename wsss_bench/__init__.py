@@ -8,20 +8,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from wsss_bench import _moved
+
 __version__ = "0.1.0"
 
+_moved.install()
+
 _WHERE = {
-    "hookimpl": "hookspecs",
-    "MethodCard": "card",
-    "StageContext": "context",
-    "WeakImage": "view",
-    "WeakView": "view",
-    "Seed": "artifacts",
-    "SeedSet": "artifacts",
-    "SeedWriter": "artifacts",
-    "LabelSet": "artifacts",
-    "LabelWriter": "artifacts",
-    "Segmentor": "artifacts",
+    "hookimpl": "contract.hookspecs",
+    "MethodCard": "contract.card",
+    "StageContext": "contract.context",
+    "WeakImage": "contract.view",
+    "WeakView": "contract.view",
+    "Seed": "contract.artifacts",
+    "SeedSet": "contract.artifacts",
+    "SeedWriter": "contract.artifacts",
+    "ArraySet": "contract.artifacts",
+    "ArrayWriter": "contract.artifacts",
+    "IGNORE": "contract.view",
+    "read_image": "io.images",
+    "LabelSet": "contract.artifacts",
+    "LabelWriter": "contract.artifacts",
+    "Segmentor": "contract.artifacts",
 }
 
 __all__ = ["__version__", *_WHERE]

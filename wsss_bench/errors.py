@@ -50,7 +50,9 @@ def disk_error(error: BaseException, who: str) -> ArtifactError | None:
     if not isinstance(error, OSError) or error.errno not in _DISK:
         return None
     what = f"cannot write {error.filename}" if error.filename else "cannot write"
-    found = ArtifactError(f"{who}: {what}: {error.strerror}. Free some space or choose another --work-dir.")
+    found = ArtifactError(
+        f"{who}: {what}: {error.strerror}. Free some space or choose another --work-dir."
+    )
     found.__cause__ = error
     return found
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def derive(*parts: object) -> int:
     """A 63-bit seed from `parts` (run seed, stage, iteration, image id, …); equal parts give equal seeds on every machine."""
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(
+        "\x1f".join(map(str, parts)).encode(), digest_size=8
+    ).digest()
     return int.from_bytes(digest, "little") >> 1
 
 

@@ -8,7 +8,12 @@ model = dict(
         in_index=-1,
         dropout_ratio=0.5,
         align_corners=False,
-        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, avg_non_ignore=True, loss_weight=1.0),
+        loss_decode=dict(
+            type="CrossEntropyLoss",
+            use_sigmoid=False,
+            avg_non_ignore=True,
+            loss_weight=1.0,
+        ),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode="whole"),

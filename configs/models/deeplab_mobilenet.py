@@ -7,5 +7,12 @@ few, generalises better.
 _base_ = "_encoder_decoder.py"
 model = dict(
     backbone=dict(type="TorchvisionMobileNetV2"),
-    decode_head=dict(type="DeepLabV2Head", in_channels=1280, channels=1, kernel=1, rates=(1,), dropout_ratio=0.5),
+    decode_head=dict(
+        type="DeepLabV2Head",
+        in_channels=1280,
+        channels=1,
+        kernel=1,
+        rates=(1,),
+        dropout_ratio=0.5,
+    ),
 )

@@ -6,7 +6,17 @@ The result is no measurement. A key applies where a method has a parameter of th
 
 _base_ = "shapes.py"
 
-_short = dict(iterations=8, epochs=1, steps=8, max_iters=8, max_epochs=1, batch=8, batch_size=8, crop=64, crop_size=64)
+_short = dict(
+    iterations=8,
+    epochs=1,
+    steps=8,
+    max_iters=8,
+    max_epochs=1,
+    batch=8,
+    batch_size=8,
+    crop=64,
+    crop_size=64,
+)
 
 localize = {
     "*": dict(_short, resize=(64, 80), scales=(1.0,), draws=4),

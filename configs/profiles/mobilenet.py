@@ -21,7 +21,15 @@ _classifier = dict(
     schedule="poly",
     scales=(1.0, 1.5),
 )
-_sec = dict(_classifier, head_channels=0, augment="resize_long", warp=320, saliency_stage=2, scales=(1.0,), step_epochs=0)
+_sec = dict(
+    _classifier,
+    head_channels=0,
+    augment="resize_long",
+    warp=320,
+    saliency_stage=2,
+    scales=(1.0,),
+    step_epochs=0,
+)
 
 localize = {
     "*": {k: v for k, v in _classifier.items()},
@@ -60,7 +68,13 @@ segment = {
     "*": dict(
         network="deeplab_mobilenet",
         backbone="mobilenet_v2",
-        backbone_options=dict(_delete_=True, padding="same", frozen_stages=3, output_stride=16, dilated=True),
+        backbone_options=dict(
+            _delete_=True,
+            padding="same",
+            frozen_stages=3,
+            output_stride=16,
+            dilated=True,
+        ),
         normalize="tf",
         # Eight epochs of 1,346 images, where the literature makes twenty of ten times as many: AdamW, which needs no tuning to
         # the width of the head, learns most in so few. A backbone that moves slowly keeps what ImageNet taught it; dropout,

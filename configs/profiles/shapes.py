@@ -22,7 +22,15 @@ _classifier = dict(
     schedule="poly",
     scales=(1.0, 1.5),
 )
-_sec = dict(_classifier, head_channels=0, augment="resize_long", warp=0, saliency_stage=1, scales=(1.0,), step_epochs=0)
+_sec = dict(
+    _classifier,
+    head_channels=0,
+    augment="resize_long",
+    warp=0,
+    saliency_stage=1,
+    scales=(1.0,),
+    step_epochs=0,
+)
 
 localize = {
     "*": {k: v for k, v in _classifier.items()},

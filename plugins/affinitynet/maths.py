@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.artifacts import Seed
-from wsss_bench.toolbox.crf import PRESETS, dense_crf, unary_from_probabilities
+from wsss_bench.contract.artifacts import Seed
+from wsss_bench.contract.view import IGNORE
+from wsss_bench.io.images import read_image
+from wsss_bench.toolbox.crf import dense_crf, unary_from_probabilities
+from wsss_bench.toolbox.crf_presets import PRESETS
 from wsss_bench.toolbox.random_walk import Affinity, propagate
-from wsss_bench.view import IGNORE, read_image
 
 
 def with_background(scores: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
@@ -32,7 +34,10 @@ def crf_label(job: tuple[Path, Seed], alpha: float, crf: str) -> NDArray[np.uint
     if not len(seed.class_ids):
         return np.zeros(seed.size, np.uint8)
     scores = with_background(seed.upsampled(), alpha)
-    return _winners(seed, dense_crf(read_image(path), unary_from_probabilities(scores), PRESETS[crf]))
+    return _winners(
+        seed,
+        dense_crf(read_image(path), unary_from_probabilities(scores), PRESETS[crf]),
+    )
 
 
 def majority(label: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
@@ -69,7 +74,9 @@ def pair_labels(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.u
     return np.where((high == 0) & (low != IGNORE), 0, merged).astype(np.uint8)
 
 
-def walked_labels(job: tuple[Path, Seed, Affinity, int], params: Mapping[str, Any]) -> NDArray[np.uint8]:
+def walked_labels(
+    job: tuple[Path, Seed, Affinity, int], params: Mapping[str, Any]
+) -> NDArray[np.uint8]:
     """Pseudo-labels: scores and background walk over the affinities; the best wins, after a CRF if wanted.
 
     Args:
@@ -86,11 +93,18 @@ def walked_labels(job: tuple[Path, Seed, Affinity, int], params: Mapping[str, An
     height, width = seed.size
     # Outside the photograph all scores are 0, background's too.
     padded = np.zeros((len(seed.class_ids) + 1, h * cell, w * cell), np.float32)
-    padded[:, :height, :width] = with_background(seed.upsampled(), float(params["alpha_walk"]))
+    padded[:, :height, :width] = with_background(
+        seed.upsampled(), float(params["alpha_walk"])
+    )
     pooled = padded.reshape(len(padded), h, cell, w, cell).mean((2, 4))
     walked = propagate(pooled, affinity, float(params["beta"]), int(params["steps"]))
     size = (w * cell, h * cell)
-    full = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_LINEAR)[:height, :width] for m in walked])
+    full = np.stack(
+        [
+            cv2.resize(m, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+            for m in walked
+        ]
+    )
     if params["crf_after"]:
         crf = replace(PRESETS[params["crf"]], iterations=int(params["crf_after"]))
         full = dense_crf(read_image(path), unary_from_probabilities(full), crf)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones import NORMALIZATION
+from wsss_bench.engine.backbones.staged import NORMALIZATION
 from wsss_bench.toolbox.affinity import feature_affinity_loss
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
 
@@ -35,10 +35,14 @@ class AffinityNet(BaseModel):
         self.pyramid = Pyramid(params)
         self.stride = self.pyramid.strides[2]
         self.convs = nn.ModuleList(
-            nn.Conv2d(c, width, 1, bias=False) for c, width in zip(self.pyramid.channels[2:], WIDTHS, strict=True)
+            nn.Conv2d(c, width, 1, bias=False)
+            for c, width in zip(self.pyramid.channels[2:], WIDTHS, strict=True)
         )
         # Apart from the convolutions: the release lets only those learn faster.
-        norms = (nn.GroupNorm(g, w) if params["group_norm"] else nn.Identity() for g, w in zip(GROUPS, WIDTHS, strict=True))
+        norms = (
+            nn.GroupNorm(g, w) if params["group_norm"] else nn.Identity()
+            for g, w in zip(GROUPS, WIDTHS, strict=True)
+        )
         self.norms = nn.ModuleList(norms)
         self.fuse = nn.Conv2d(sum(WIDTHS), sum(WIDTHS), 1, bias=False)
         for conv in self.convs:
@@ -49,22 +53,42 @@ class AffinityNet(BaseModel):
     def features(self, inputs: Tensor) -> Tensor:
         """``[B, 448, h, w]`` of images ``float [B, 3, H, W]`` in 0..255; `stride` pixels per cell, sizes rounded up."""
         size = (-(-inputs.shape[2] // self.stride), -(-inputs.shape[3] // self.stride))
-        layers = zip(self.convs, self.norms, self.pyramid(inputs)[2:], self.pyramid.strides[2:], strict=True)
-        maps = [F.elu(to_grid(norm(conv(stage)), stride, self.stride, size)) for conv, norm, stage, stride in layers]
+        layers = zip(
+            self.convs,
+            self.norms,
+            self.pyramid(inputs)[2:],
+            self.pyramid.strides[2:],
+            strict=True,
+        )
+        maps = [
+            F.elu(to_grid(norm(conv(stage)), stride, self.stride, size))
+            for conv, norm, stage, stride in layers
+        ]
         return F.elu(self.fuse(torch.cat(maps, 1)))
 
-    def forward(self, inputs: Tensor, tags: Tensor | None = None, labels: Tensor | None = None, mode: str = "tensor") -> Any:
+    def forward(
+        self,
+        inputs: Tensor,
+        tags: Tensor | None = None,
+        labels: Tensor | None = None,
+        mode: str = "tensor",
+    ) -> Any:
         """``mode="loss"``: dict of losses for `labels` ``uint8 [B, h, w]``; ``"tensor"``: `features`."""
         features = self.features(inputs)
         if mode != "loss":
             return features
         assert labels is not None
         total, terms = feature_affinity_loss(features, labels, self.radius, self.border)
-        return {"loss_affinity": total, **dict(zip(("background", "foreground", "apart"), terms, strict=True))}
+        return {
+            "loss_affinity": total,
+            **dict(zip(("background", "foreground", "apart"), terms, strict=True)),
+        }
 
 
 @torch.inference_mode()
-def cell_features(model: AffinityNet, image: NDArray[np.uint8], normalize: str, device: str) -> Tensor:
+def cell_features(
+    model: AffinityNet, image: NDArray[np.uint8], normalize: str, device: str
+) -> Tensor:
     """``float [448, ⌈H/s⌉, ⌈W/s⌉]`` of one photograph, padded to whole cells with what normalises to 0, as the release does."""
     height, width = image.shape[:2]
     h, w = -(-height // model.stride), -(-width // model.stride)

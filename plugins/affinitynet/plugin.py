@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from wsss_bench import LabelSet, LabelWriter, MethodCard, SeedSet, StageContext, WeakView, hookimpl
-from wsss_bench.view import WeakImage
+from wsss_bench import (
+    LabelSet,
+    LabelWriter,
+    MethodCard,
+    SeedSet,
+    StageContext,
+    WeakView,
+    hookimpl,
+)
+from wsss_bench.contract.view import WeakImage
 from wsss_plugins._paths import defaults
 
 
@@ -26,7 +34,9 @@ class Affinity:
         )
 
     @hookimpl
-    def refine(self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext) -> LabelSet:
+    def refine(
+        self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
+    ) -> LabelSet:
         """Labels of the image's tags and background; every pixel is labelled."""
         from functools import partial
 
@@ -41,13 +51,22 @@ class Affinity:
         labels = []
         for side in ("low", "high"):
             writer = LabelWriter(ctx.scratch / side, view, f"affinitynet: alpha_{side}")
-            label = partial(crf_label, alpha=float(p[f"alpha_{side}"]), crf=str(p["crf"]))
-            labels.append(per_image(label, view, writer, ctx, lambda i: (i.path, seeds[i.id])))
+            label = partial(
+                crf_label, alpha=float(p[f"alpha_{side}"]), crf=str(p["crf"])
+            )
+            labels.append(
+                per_image(label, view, writer, ctx, lambda i: (i.path, seeds[i.id]))
+            )
         model = train_network(view, *labels, ctx)
 
         def job(image: WeakImage) -> tuple[Any, ...]:
             features = cell_features(model, image.read(), p["normalize"], ctx.device)
-            return image.path, seeds[image.id], affinity_from_features(features, int(p["radius"]), p["border"]), model.stride
+            return (
+                image.path,
+                seeds[image.id],
+                affinity_from_features(features, int(p["radius"]), p["border"]),
+                model.stride,
+            )
 
         return per_image(partial(walked_labels, params=p), view, out, ctx, job)
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from wsss_bench.artifacts import LabelSet
-from wsss_bench.context import StageContext
-from wsss_bench.engine.data import Augment, TrainingSet
+from wsss_bench.contract.artifacts import LabelSet
+from wsss_bench.contract.context import StageContext
+from wsss_bench.contract.view import WeakView
+from wsss_bench.engine.loading import Augment, TrainingSet
 from wsss_bench.engine.training import seeded
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive, generator
 from wsss_bench.toolbox.affinity import BORDERS
-from wsss_bench.toolbox.crf import PRESETS
+from wsss_bench.toolbox.crf_presets import PRESETS
 from wsss_bench.toolbox.pyramid import fit
-from wsss_bench.view import WeakView
 from wsss_plugins.affinitynet.maths import majority, pair_labels
 from wsss_plugins.affinitynet.network import AffinityNet
 
@@ -25,7 +25,9 @@ def check(params: Mapping[str, Any]) -> None:
     """Raise `RecipeError` for a choice that is not offered, before any work is done."""
     for key, offered in {"crf": tuple(PRESETS), "border": BORDERS}.items():
         if params[key] not in offered:
-            raise RecipeError(f"affinitynet: {key}={params[key]!r} is not known; use {', '.join(offered)}.")
+            raise RecipeError(
+                f"affinitynet: {key}={params[key]!r} is not known; use {', '.join(offered)}."
+            )
     if not 0 < params["alpha_low"] <= params["alpha_high"]:
         raise RecipeError(
             f"affinitynet: 0 < alpha_low <= alpha_high must hold, not {params['alpha_low']} and {params['alpha_high']}."
@@ -38,7 +40,15 @@ class PooledSet(TrainingSet):
     Items are those of `TrainingSet`, labels ``uint8 [⌈crop/cell⌉, ⌈crop/cell⌉]``.
     """
 
-    def __init__(self, view: WeakView, augment: Augment, seed: int, low: LabelSet, high: LabelSet, cell: int) -> None:
+    def __init__(
+        self,
+        view: WeakView,
+        augment: Augment,
+        seed: int,
+        low: LabelSet,
+        high: LabelSet,
+        cell: int,
+    ) -> None:
         super().__init__(view, augment, seed, low, cache_mb=512)
         self._high, self._cell = high, cell
 
@@ -47,16 +57,31 @@ class PooledSet(TrainingSet):
         item = super().__getitem__(position)
         epoch, index = divmod(position, len(self.view))
         image = self.view[index]
-        again = generator(self.seed, "augment", epoch, image.id)  # the draws of the photograph's own crop
+        again = generator(
+            self.seed, "augment", epoch, image.id
+        )  # the draws of the photograph's own crop
         _, high = self.augment(self._pixels(image), self._high[image.id], again)
         assert high is not None
-        pooled = (majority(label, self._cell) for label in (item["labels"].numpy(), high))
+        pooled = (
+            majority(label, self._cell) for label in (item["labels"].numpy(), high)
+        )
         return {**item, "labels": torch.from_numpy(pair_labels(*pooled))}
 
 
-def train_network(view: WeakView, low: LabelSet, high: LabelSet, ctx: StageContext) -> AffinityNet:
+def train_network(
+    view: WeakView, low: LabelSet, high: LabelSet, ctx: StageContext
+) -> AffinityNet:
     """The trained network in eval mode; resumes, and loads a finished training."""
-    model: AffinityNet = seeded(lambda: AffinityNet(ctx.params), ctx.seed, "affinitynet")
-    data = PooledSet(view, Augment.of(ctx.params), derive(ctx.seed, "affinitynet"), low, high, model.stride)
+    model: AffinityNet = seeded(
+        lambda: AffinityNet(ctx.params), ctx.seed, "affinitynet"
+    )
+    data = PooledSet(
+        view,
+        Augment.of(ctx.params),
+        derive(ctx.seed, "affinitynet"),
+        low,
+        high,
+        model.stride,
+    )
     fit(model, data, ctx, new=("convs.", "fuse."), name="affinitynet")
     return model

@@ -24,12 +24,21 @@ class Cam:
     def localize(self, view: WeakView, out: SeedWriter, ctx: StageContext) -> SeedSet:
         """Train the classifier, then write CAMs (or Grad-CAMs with ``maps=gradcam``)."""
         from wsss_bench.errors import RecipeError
-        from wsss_bench.toolbox.classifier import grad_cam, linear_cam, train_classifier, write_seeds
+        from wsss_bench.toolbox.classifier import (
+            grad_cam,
+            linear_cam,
+            train_classifier,
+            write_seeds,
+        )
 
         kinds = {"cam": linear_cam, "gradcam": grad_cam}
         if ctx.params["maps"] not in kinds:
-            raise RecipeError(f"cam: maps={ctx.params['maps']!r} is not known; use {' or '.join(kinds)}.")
-        return write_seeds(train_classifier(view, ctx), view, out, ctx, kinds[ctx.params["maps"]])
+            raise RecipeError(
+                f"cam: maps={ctx.params['maps']!r} is not known; use {' or '.join(kinds)}."
+            )
+        return write_seeds(
+            train_classifier(view, ctx), view, out, ctx, kinds[ctx.params["maps"]]
+        )
 
 
 plugin = Cam()

@@ -6,7 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wsss_bench import LabelSet, LabelWriter, MethodCard, SeedSet, StageContext, WeakView, hookimpl
+from wsss_bench import (
+    LabelSet,
+    LabelWriter,
+    MethodCard,
+    SeedSet,
+    StageContext,
+    WeakView,
+    hookimpl,
+)
 from wsss_plugins._paths import defaults
 
 
@@ -26,24 +34,41 @@ class DenseCrf:
         )
 
     @hookimpl
-    def refine(self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext) -> LabelSet:
+    def refine(
+        self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
+    ) -> LabelSet:
         """Labels of the image's tags and background; every pixel is labelled."""
         from wsss_bench.errors import RecipeError
-        from wsss_bench.toolbox.crf import PRESETS
+        from wsss_bench.toolbox.crf_presets import PRESETS
         from wsss_bench.toolbox.parallel import per_image
 
         if ctx.params["preset"] not in PRESETS:
-            raise RecipeError(f"densecrf: preset={ctx.params['preset']!r} is not known; use {', '.join(PRESETS)}.")
+            raise RecipeError(
+                f"densecrf: preset={ctx.params['preset']!r} is not known; use {', '.join(PRESETS)}."
+            )
         if ctx.params["mode"] not in ("labels", "alpha"):
-            raise RecipeError(f"densecrf: mode={ctx.params['mode']!r} is not known; use labels or alpha.")
-        return per_image(partial(_label, params=dict(ctx.params)), view, out, ctx, lambda i: (i.path, seeds[i.id]))
+            raise RecipeError(
+                f"densecrf: mode={ctx.params['mode']!r} is not known; use labels or alpha."
+            )
+        return per_image(
+            partial(_label, params=dict(ctx.params)),
+            view,
+            out,
+            ctx,
+            lambda i: (i.path, seeds[i.id]),
+        )
 
 
 def _label(job: tuple[Path, Any], params: dict[str, Any]) -> Any:
     import numpy as np
 
-    from wsss_bench.toolbox.crf import PRESETS, dense_crf, unary_from_labels, unary_from_probabilities
-    from wsss_bench.view import read_image
+    from wsss_bench.io.images import read_image
+    from wsss_bench.toolbox.crf import (
+        dense_crf,
+        unary_from_labels,
+        unary_from_probabilities,
+    )
+    from wsss_bench.toolbox.crf_presets import PRESETS
 
     path, seed = job
     ids = np.concatenate([[0], seed.class_ids])
@@ -52,9 +77,15 @@ def _label(job: tuple[Path, Any], params: dict[str, Any]) -> Any:
         return np.zeros(seed.size, np.uint8)
     if params["mode"] == "labels":
         floor = np.full((1, *seed.size), np.float32(params["threshold"]))
-        unary = unary_from_labels(np.concatenate([floor, scores]).argmax(0), len(ids), float(params["gt_prob"]))
+        unary = unary_from_labels(
+            np.concatenate([floor, scores]).argmax(0),
+            len(ids),
+            float(params["gt_prob"]),
+        )
     else:
-        background = (1 - scores.max(0, keepdims=True)).clip(0) ** float(params["alpha"])
+        background = (1 - scores.max(0, keepdims=True)).clip(0) ** float(
+            params["alpha"]
+        )
         unary = unary_from_probabilities(np.concatenate([background, scores]))
     q = dense_crf(read_image(path), unary, PRESETS[params["preset"]])
     return ids[q.argmax(0)].astype(np.uint8)

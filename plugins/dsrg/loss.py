@@ -12,12 +12,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.errors import RecipeError
-from wsss_bench.toolbox.crf import PRESETS, CrfParams, dense_crf
-from wsss_bench.toolbox.losses import balanced_seed_loss, boundary_loss, floored_softmax, one_hot_cues, seed_loss
+from wsss_bench.toolbox.crf import dense_crf
+from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
+from wsss_bench.toolbox.losses import (
+    balanced_seed_loss,
+    boundary_loss,
+    floored_softmax,
+    one_hot_cues,
+    seed_loss,
+)
 from wsss_bench.toolbox.region_growing import grow_batch
 
 NEVER = 2.0  # a threshold no probability exceeds
-CHOICES = {"grow": ("both", "fg", "bg", "none"), "grow_on": ("crf", "softmax"), "crf_unary": ("prob", "logprob")}
+CHOICES = {
+    "grow": ("both", "fg", "bg", "none"),
+    "grow_on": ("crf", "softmax"),
+    "crf_unary": ("prob", "logprob"),
+}
 
 
 class DsrgLoss(nn.Module):
@@ -33,7 +44,9 @@ class DsrgLoss(nn.Module):
         super().__init__()
         for key, allowed in CHOICES.items():
             if params[key] not in allowed:
-                raise RecipeError(f"dsrg: {key}={params[key]!r} is not known; use {', '.join(allowed)}.")
+                raise RecipeError(
+                    f"dsrg: {key}={params[key]!r} is not known; use {', '.join(allowed)}."
+                )
         self.p = dict(params)
         self.crf = PRESETS["dsrg"].scaled(float(params["crf_factor"]))
 
@@ -41,7 +54,9 @@ class DsrgLoss(nn.Module):
         """`logits` ``[B, C + 1, h, w]``; ``batch['labels']`` holds the cues at the same grid (255 = none)."""
         cues = batch["labels"]
         if logits.shape[2:] != cues.shape[1:]:
-            logits = F.interpolate(logits, tuple(cues.shape[1:]), mode="bilinear", align_corners=False)
+            logits = F.interpolate(
+                logits, tuple(cues.shape[1:]), mode="bilinear", align_corners=False
+            )
         probs = floored_softmax(logits.float())
         q = self._crf(probs, batch["inputs"]) if self._needs_crf() else None
         grown = self._grown(probs, q, cues, batch["tags"])
@@ -54,35 +69,57 @@ class DsrgLoss(nn.Module):
         return losses
 
     def _needs_crf(self) -> bool:
-        return bool(self.p["boundary"]) or (self.p["grow"] != "none" and self.p["grow_on"] == "crf")
+        return bool(self.p["boundary"]) or (
+            self.p["grow"] != "none" and self.p["grow_on"] == "crf"
+        )
 
     def _crf(self, probs: Tensor, inputs: Tensor) -> Tensor:
         """Mean-field marginals at the cue grid; no gradient flows through them (SEC's fix of January 2018)."""
         with torch.no_grad():
             energy = -probs if self.p["crf_unary"] == "prob" else -probs.log()
             thumbnails = F.interpolate(
-                inputs.float(), tuple(probs.shape[2:]), mode="bilinear", align_corners=False, antialias=True
+                inputs.float(),
+                tuple(probs.shape[2:]),
+                mode="bilinear",
+                align_corners=False,
+                antialias=True,
             )
             if probs.device.type != "cpu":
                 from wsss_bench.toolbox.crf_exact import meanfield_exact
 
                 return meanfield_exact(thumbnails.permute(0, 2, 3, 1), energy, self.crf)
-            images = thumbnails.clamp(0, 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+            images = (
+                thumbnails.clamp(0, 255)
+                .round()
+                .byte()
+                .permute(0, 2, 3, 1)
+                .contiguous()
+                .numpy()
+            )
             return torch.from_numpy(_crf_batch(images, energy.numpy(), self.crf))
 
-    def _grown(self, probs: Tensor, q: Tensor | None, cues: Tensor, tags: Tensor) -> Tensor:
+    def _grown(
+        self, probs: Tensor, q: Tensor | None, cues: Tensor, tags: Tensor
+    ) -> Tensor:
         kind = self.p["grow"]
         if kind == "none":
             return cues
         source = q if self.p["grow_on"] == "crf" else probs
         assert source is not None
-        present = [[] if kind == "bg" else (np.flatnonzero(row[1:]) + 1).tolist() for row in tags.cpu().numpy()]
+        present = [
+            [] if kind == "bg" else (np.flatnonzero(row[1:]) + 1).tolist()
+            for row in tags.cpu().numpy()
+        ]
         theta_b = NEVER if kind == "fg" else float(self.p["theta_b"])
         if kind == "bg":
             return self._background_only(source, cues, theta_b)
         grown = grow_batch(
-            cues.cpu().numpy(), source.detach().float().cpu().numpy(), present, float(self.p["theta_f"]), theta_b
-        )  # fmt: skip
+            cues.cpu().numpy(),
+            source.detach().float().cpu().numpy(),
+            present,
+            float(self.p["theta_f"]),
+            theta_b,
+        )
         return torch.from_numpy(grown).to(cues.device)
 
     def _background_only(self, source: Tensor, cues: Tensor, theta_b: float) -> Tensor:
@@ -98,5 +135,12 @@ class DsrgLoss(nn.Module):
         return torch.from_numpy(grown).to(cues.device)
 
 
-def _crf_batch(images: NDArray[np.uint8], energy: NDArray[np.float32], params: CrfParams) -> NDArray[np.float32]:
-    return np.stack([dense_crf(i, np.ascontiguousarray(e), params) for i, e in zip(images, energy, strict=True)])
+def _crf_batch(
+    images: NDArray[np.uint8], energy: NDArray[np.float32], params: CrfParams
+) -> NDArray[np.float32]:
+    return np.stack(
+        [
+            dense_crf(i, np.ascontiguousarray(e), params)
+            for i, e in zip(images, energy, strict=True)
+        ]
+    )

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from wsss_bench import LabelSet, LabelWriter, MethodCard, SeedSet, SeedWriter, Segmentor, StageContext, WeakView, hookimpl
+from wsss_bench import (
+    LabelSet,
+    LabelWriter,
+    MethodCard,
+    SeedSet,
+    SeedWriter,
+    Segmentor,
+    StageContext,
+    WeakView,
+    hookimpl,
+)
 from wsss_plugins._paths import defaults
 
 
@@ -29,13 +39,25 @@ class Dsrg:
         from wsss_bench.toolbox.classifier import train_classifier, write_seeds
         from wsss_bench.toolbox.sec import SecHead, background_of
 
-        model = train_classifier(view, ctx, partial(SecHead, width=int(ctx.params["head_channels"])))
+        model = train_classifier(
+            view, ctx, partial(SecHead, width=int(ctx.params["head_channels"]))
+        )
         external = bool(ctx.params["saliency_dir"])
-        out.facts |= {"external_saliency": external, "extra_data": "saliency maps" if external else "-"}
+        out.facts |= {
+            "external_saliency": external,
+            "extra_data": "saliency maps" if external else "-",
+        }
         return write_seeds(model, view, out, ctx, background=background_of(ctx))
 
     @hookimpl
-    def refine(self, view: WeakView, seeds: SeedSet, previous: Segmentor | None, out: LabelWriter, ctx: StageContext) -> LabelSet:
+    def refine(
+        self,
+        view: WeakView,
+        seeds: SeedSet,
+        previous: Segmentor | None,
+        out: LabelWriter,
+        ctx: StageContext,
+    ) -> LabelSet:
         """Round 1: sparse cues, 255 elsewhere. Later rounds: the previous segmentor's prediction after the CRF."""
         from wsss_bench.toolbox.parallel import per_image
         from wsss_bench.toolbox.sec import cue_function
@@ -43,10 +65,22 @@ class Dsrg:
         if previous is not None:
             return _relabel(view, previous, out, ctx)
         external = bool(seeds.manifest.get("external_saliency", False))
-        return per_image(cue_function(ctx.params, external), view, out, ctx, lambda image: seeds[image.id])
+        return per_image(
+            cue_function(ctx.params, external),
+            view,
+            out,
+            ctx,
+            lambda image: seeds[image.id],
+        )
 
     @hookimpl
-    def segment(self, view: WeakView, labels: LabelSet, previous: Segmentor | None, ctx: StageContext) -> Segmentor:
+    def segment(
+        self,
+        view: WeakView,
+        labels: LabelSet,
+        previous: Segmentor | None,
+        ctx: StageContext,
+    ) -> Segmentor:
         """Round 1: seeded region growing inside the loss. Round 2: plain cross-entropy on the relabelled images."""
         from wsss_bench.toolbox.segmentation import train_segmentor
         from wsss_plugins.dsrg.loss import DsrgLoss
@@ -55,13 +89,24 @@ class Dsrg:
             return train_segmentor(view, labels, ctx, DsrgLoss(ctx.params))
         p = dict(ctx.params)
         p.update(
-            iterations=p["retrain_iterations"], batch=p["retrain_batch"], lr=p["retrain_lr"], crop=p["retrain_crop"],
-            resize=p["retrain_resize"], cutmix=p["retrain_cutmix"], schedule="poly", augment="scale", loss="ce",
-        )  # fmt: skip
-        return train_segmentor(view, labels, ctx, params=p, start=previous, name="retrain")
+            iterations=p["retrain_iterations"],
+            batch=p["retrain_batch"],
+            lr=p["retrain_lr"],
+            crop=p["retrain_crop"],
+            resize=p["retrain_resize"],
+            cutmix=p["retrain_cutmix"],
+            schedule="poly",
+            augment="scale",
+            loss="ce",
+        )
+        return train_segmentor(
+            view, labels, ctx, params=p, start=previous, name="retrain"
+        )
 
 
-def _relabel(view: WeakView, previous: Segmentor, out: LabelWriter, ctx: StageContext) -> LabelSet:
+def _relabel(
+    view: WeakView, previous: Segmentor, out: LabelWriter, ctx: StageContext
+) -> LabelSet:
     """Multi-scale prediction of the training images, restricted to their tags, after the CRF."""
     from dataclasses import replace
 

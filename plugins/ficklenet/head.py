@@ -18,7 +18,7 @@ from wsss_plugins.ficklenet.maths import (
     normalise_draws,
     pooled_scores,
     project,
-)  # fmt: skip
+)
 
 DROPOUTS = ("centre", "general", "deterministic")
 
@@ -31,21 +31,42 @@ class FickleHead(nn.Module):
             dropout, its Table 5), ``"deterministic"`` (none).
     """
 
-    def __init__(self, in_channels: int, num_classes: int, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, in_channels: int, num_classes: int, params: Mapping[str, Any]
+    ) -> None:
         super().__init__()
         if params["dropout"] not in DROPOUTS:
-            raise RecipeError(f"ficklenet: dropout={params['dropout']!r} is not known; use {', '.join(DROPOUTS)}.")
-        self.kernel, self.rate, self.dropout = int(params["kernel"]), float(params["rate"]), str(params["dropout"])
-        self.weight = nn.Parameter(torch.empty(num_classes, in_channels, self.kernel, self.kernel))
+            raise RecipeError(
+                f"ficklenet: dropout={params['dropout']!r} is not known; use {', '.join(DROPOUTS)}."
+            )
+        self.kernel, self.rate, self.dropout = (
+            int(params["kernel"]),
+            float(params["rate"]),
+            str(params["dropout"]),
+        )
+        self.weight = nn.Parameter(
+            torch.empty(num_classes, in_channels, self.kernel, self.kernel)
+        )
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
-    def mask(self, batch: int, height: int, width: int, generator: torch.Generator | None) -> Tensor:
+    def mask(
+        self, batch: int, height: int, width: int, generator: torch.Generator | None
+    ) -> Tensor:
         """A fresh mask, or all ones for the deterministic variant."""
         if self.dropout == "deterministic":
             return deterministic_mask(batch, height, width, self.kernel)
-        return centre_preserving_mask(generator or torch.default_generator, batch, height, width, self.kernel, self.rate)
+        return centre_preserving_mask(
+            generator or torch.default_generator,
+            batch,
+            height,
+            width,
+            self.kernel,
+            self.rate,
+        )
 
-    def scores(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def scores(
+        self, features: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Image-level logits ``[B, C]`` of one draw; in eval mode without a generator every unit is kept.
 
         So what looks at an image from outside (the gradient background cue) does not depend on the process's random state.
@@ -55,13 +76,23 @@ class FickleHead(nn.Module):
             ones = deterministic_mask(batch, height, width, self.kernel).to(features)
             return pooled_scores(features, self.weight, ones)
         if self.dropout == "general":
-            contribution = general_dropout(features, self.weight, generator or torch.default_generator, self.rate)
+            contribution = general_dropout(
+                features, self.weight, generator or torch.default_generator, self.rate
+            )
             return contribution.sum((2, 3))
-        return pooled_scores(features, self.weight, self.mask(batch, height, width, generator).to(features))
+        return pooled_scores(
+            features,
+            self.weight,
+            self.mask(batch, height, width, generator).to(features),
+        )
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Binary cross-entropy of one draw; the harness seeds torch's generator per iteration."""
-        return {"loss_cls": F.binary_cross_entropy_with_logits(self.scores(features).float(), targets)}
+        return {
+            "loss_cls": F.binary_cross_entropy_with_logits(
+                self.scores(features).float(), targets
+            )
+        }
 
     def cam(self, features: Tensor) -> Tensor:
         """Signed contribution maps with every unit kept, ``[B, C, h, w]``."""
@@ -69,7 +100,14 @@ class FickleHead(nn.Module):
         ones = deterministic_mask(batch, height, width, self.kernel).to(features)
         return contributions(project(features, self.weight), ones)
 
-    def draws(self, features: Tensor, classes: list[int], generator: torch.Generator, number: int, chunk: int = 16) -> Tensor:
+    def draws(
+        self,
+        features: Tensor,
+        classes: list[int],
+        generator: torch.Generator,
+        number: int,
+        chunk: int = 16,
+    ) -> Tensor:
         """Element-wise Grad-CAM maps ``[N, K, h, w]`` of one image, each divided by its own maximum.
 
         The features are projected once; every draw is then a masked sum. Ordinary dropout needs the slow path.
@@ -80,11 +118,19 @@ class FickleHead(nn.Module):
             number = 1
         weight = self.weight[classes]
         if self.dropout == "general":
-            maps = [general_dropout(features, weight, generator, self.rate).relu() for _ in range(number)]
+            maps = [
+                general_dropout(features, weight, generator, self.rate).relu()
+                for _ in range(number)
+            ]
             return normalise_draws(torch.cat(maps))
         y = project(features, weight)
         parts = []
         for start in range(0, number, chunk):
-            mask = self.mask(min(chunk, number - start), features.shape[2], features.shape[3], generator).to(y)
+            mask = self.mask(
+                min(chunk, number - start),
+                features.shape[2],
+                features.shape[3],
+                generator,
+            ).to(y)
             parts.append(normalise_draws(contributions(y, mask).relu()))
         return torch.cat(parts)

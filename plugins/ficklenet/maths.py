@@ -44,7 +44,11 @@ def expand(x: Tensor, s: int) -> Tensor:
 def mask_plane(mask: Tensor, s: int) -> Tensor:
     """Lay a mask ``[B, s*s, h, w]`` out on the expanded plane: ``[B, 1, s*h, s*w]``."""
     batch, _, h, w = mask.shape
-    return mask.view(batch, s, s, h, w).permute(0, 3, 1, 4, 2).reshape(batch, 1, h * s, w * s)
+    return (
+        mask.view(batch, s, s, h, w)
+        .permute(0, 3, 1, 4, 2)
+        .reshape(batch, 1, h * s, w * s)
+    )
 
 
 def expanded_scores(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
@@ -62,15 +66,21 @@ def expanded_scores(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
     return F.conv2d(expand(x, s) * mask_plane(mask, s), weight, stride=s)
 
 
-def centre_preserving_mask(generator: torch.Generator, b: int, h: int, w: int, s: int, p: float) -> Tensor:
+def centre_preserving_mask(
+    generator: torch.Generator, b: int, h: int, w: int, s: int, p: float
+) -> Tensor:
     """Draw ``float32 [b, s*s, h, w]``: every cell of a window is dropped (0) with rate `p`, its centre never.
 
     The mask is made on the generator's device; on the CPU it is the same on every machine.
     """
     _check_odd(s)
     if not 0 <= p <= 1:
-        raise ValueError(f"centre_preserving_mask: the dropout rate must lie in [0, 1], not {p}.")
-    kept = (torch.rand((b, s * s, h, w), generator=generator, device=generator.device) >= p).float()
+        raise ValueError(
+            f"centre_preserving_mask: the dropout rate must lie in [0, 1], not {p}."
+        )
+    kept = (
+        torch.rand((b, s * s, h, w), generator=generator, device=generator.device) >= p
+    ).float()
     kept[:, (s * s) // 2] = 1
     return kept
 
@@ -106,7 +116,10 @@ def stochastic_scores(y: Tensor, mask: Tensor) -> Tensor:
     """
     out = y.new_zeros(mask.shape[0], y.shape[1], *y.shape[3:])
     for d, cell, source in _shifts(y.shape[2], y.shape[3], y.shape[4]):
-        out[(..., *cell)] += mask[:, d, None, cell[0], cell[1]] * y[(slice(None), slice(None), d, *source)]
+        out[(..., *cell)] += (
+            mask[:, d, None, cell[0], cell[1]]
+            * y[(slice(None), slice(None), d, *source)]
+        )
     return out
 
 
@@ -124,7 +137,10 @@ def contributions(y: Tensor, mask: Tensor) -> Tensor:
     """
     out = y.new_zeros(mask.shape[0], y.shape[1], *y.shape[3:])
     for d, cell, source in _shifts(y.shape[2], y.shape[3], y.shape[4]):
-        out[(..., *source)] += mask[:, d, None, cell[0], cell[1]] * y[(slice(None), slice(None), d, *source)]
+        out[(..., *source)] += (
+            mask[:, d, None, cell[0], cell[1]]
+            * y[(slice(None), slice(None), d, *source)]
+        )
     return out / (y.shape[3] * y.shape[4])
 
 
@@ -154,7 +170,9 @@ def pooled_scores(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
     return moments.flatten(1) @ weight.flatten(1).T / cells
 
 
-def general_dropout(x: Tensor, weight: Tensor, generator: torch.Generator, p: float) -> Tensor:
+def general_dropout(
+    x: Tensor, weight: Tensor, generator: torch.Generator, p: float
+) -> Tensor:
     """`contributions` under ordinary dropout: every unit of every window is dropped on its own, centres included.
 
     The losing variant of the paper's Table 5. Its mask differs between channels, so the sum over channels cannot be taken
@@ -172,12 +190,22 @@ def general_dropout(x: Tensor, weight: Tensor, generator: torch.Generator, p: fl
     flat = weight.flatten(2)
     out = x.new_zeros(x.shape[0], weight.shape[0], *x.shape[2:])
     for d, _, source in _shifts(flat.shape[2], x.shape[2], x.shape[3]):
-        kept = (torch.rand(x.shape, generator=generator, device=generator.device) >= p).to(x)
-        out[(..., *source)] += F.conv2d((x * kept)[(..., *source)], flat[:, :, d, None, None])
+        kept = (
+            torch.rand(x.shape, generator=generator, device=generator.device) >= p
+        ).to(x)
+        out[(..., *source)] += F.conv2d(
+            (x * kept)[(..., *source)], flat[:, :, d, None, None]
+        )
     return out / (x.shape[2] * x.shape[3])
 
 
-def draw_maps(y: Tensor, generator: torch.Generator, draws: int = 200, p: float = 0.9, chunk: int = 8) -> Tensor:
+def draw_maps(
+    y: Tensor,
+    generator: torch.Generator,
+    draws: int = 200,
+    p: float = 0.9,
+    chunk: int = 8,
+) -> Tensor:
     """Element-wise Grad-CAM maps of `draws` random selections on one image, each map divided by its own maximum.
 
     Args:
@@ -195,7 +223,9 @@ def draw_maps(y: Tensor, generator: torch.Generator, draws: int = 200, p: float 
     maps = []
     with torch.no_grad():
         for start in range(0, draws, chunk):
-            mask = centre_preserving_mask(generator, min(chunk, draws - start), h, w, s, p).to(y)
+            mask = centre_preserving_mask(
+                generator, min(chunk, draws - start), h, w, s, p
+            ).to(y)
             maps.append(normalise_draws(elementwise_gradcam(y, mask)))
     return torch.cat(maps)
 
@@ -205,7 +235,9 @@ def normalise_draws(maps: Tensor, eps: float = 1e-12) -> Tensor:
     return maps / maps.amax(dim=(-2, -1), keepdim=True).clamp_min(eps)
 
 
-def aggregate(maps: Tensor, threshold: float = 0.35, class_ids: Sequence[int] | None = None) -> Aggregate:
+def aggregate(
+    maps: Tensor, threshold: float = 0.35, class_ids: Sequence[int] | None = None
+) -> Aggregate:
     """One class per cell: a class takes part if any draw exceeds `threshold`; of several the one of highest mean wins.
 
     Args:
@@ -217,19 +249,29 @@ def aggregate(maps: Tensor, threshold: float = 0.35, class_ids: Sequence[int] | 
         Labels ``uint8 [h, w]`` (255 where no class fired) and the mean maps ``[C, h, w]``.
     """
     ids = torch.tensor(
-        list(range(1, maps.shape[1] + 1) if class_ids is None else class_ids), dtype=torch.uint8, device=maps.device
+        list(range(1, maps.shape[1] + 1) if class_ids is None else class_ids),
+        dtype=torch.uint8,
+        device=maps.device,
     )
     if len(ids) != maps.shape[1]:
-        raise ValueError(f"aggregate: {len(ids)} class ids for {maps.shape[1]} channels; give one per channel.")
+        raise ValueError(
+            f"aggregate: {len(ids)} class ids for {maps.shape[1]} channels; give one per channel."
+        )
     mean = maps.mean(dim=0)
     if not len(ids):
-        return Aggregate(torch.full(maps.shape[2:], 255, dtype=torch.uint8, device=maps.device), mean)
+        return Aggregate(
+            torch.full(maps.shape[2:], 255, dtype=torch.uint8, device=maps.device), mean
+        )
     fired = (maps > threshold).any(dim=0)
     best = torch.where(fired, mean, -torch.inf).argmax(dim=0)
-    return Aggregate(torch.where(fired.any(dim=0), ids[best], torch.full_like(ids[best], 255)), mean)
+    return Aggregate(
+        torch.where(fired.any(dim=0), ids[best], torch.full_like(ids[best], 255)), mean
+    )
 
 
-def _shifts(area: int, h: int, w: int) -> Iterator[tuple[int, tuple[slice, slice], tuple[slice, slice]]]:
+def _shifts(
+    area: int, h: int, w: int
+) -> Iterator[tuple[int, tuple[slice, slice], tuple[slice, slice]]]:
     """Per window position d: the output cells whose window reaches inside the map, and the cells they read."""
     s = round(area**0.5)
     r = (s - 1) // 2
@@ -237,10 +279,22 @@ def _shifts(area: int, h: int, w: int) -> Iterator[tuple[int, tuple[slice, slice
         dy, dx = d // s - r, d % s - r
         if abs(dy) >= h or abs(dx) >= w:
             continue
-        rows, columns = slice(max(-dy, 0), h - max(dy, 0)), slice(max(-dx, 0), w - max(dx, 0))
-        yield d, (rows, columns), (slice(rows.start + dy, rows.stop + dy), slice(columns.start + dx, columns.stop + dx))
+        rows, columns = (
+            slice(max(-dy, 0), h - max(dy, 0)),
+            slice(max(-dx, 0), w - max(dx, 0)),
+        )
+        yield (
+            d,
+            (rows, columns),
+            (
+                slice(rows.start + dy, rows.stop + dy),
+                slice(columns.start + dx, columns.stop + dx),
+            ),
+        )
 
 
 def _check_odd(s: int) -> None:
     if s < 1 or s % 2 == 0:
-        raise ValueError(f"ficklenet: the window size must be odd, not {s}; an even window has no centre to preserve.")
+        raise ValueError(
+            f"ficklenet: the window size must be odd, not {s}; an even window has no centre to preserve."
+        )

@@ -5,7 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from wsss_bench import LabelSet, LabelWriter, MethodCard, Seed, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
+from wsss_bench import (
+    LabelSet,
+    LabelWriter,
+    MethodCard,
+    Seed,
+    SeedSet,
+    SeedWriter,
+    StageContext,
+    WeakView,
+    hookimpl,
+)
 from wsss_plugins._paths import defaults
 
 
@@ -33,7 +43,10 @@ class FickleNet:
 
         model = train_classifier(view, ctx, partial(FickleHead, params=ctx.params))
         external = bool(ctx.params["saliency_dir"])
-        out.facts |= {"external_saliency": external, "extra_data": "saliency maps" if external else "-"}
+        out.facts |= {
+            "external_saliency": external,
+            "extra_data": "saliency maps" if external else "-",
+        }
         for index, image in enumerate(view):
             if not out.done(image.id):
                 out.write(image.id, _seed(model, image, ctx))
@@ -41,7 +54,9 @@ class FickleNet:
         return out.close()
 
     @hookimpl
-    def refine(self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext) -> LabelSet:
+    def refine(
+        self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
+    ) -> LabelSet:
         """A cell gets the class that fired in any draw (of several the one of highest mean); background from the cue."""
         from wsss_bench.toolbox.parallel import per_image
 
@@ -63,10 +78,18 @@ def _seed(model: Any, image: Any, ctx: StageContext) -> Seed:
     warp = int(ctx.params["warp"])
     ids = np.asarray(image.present, np.int64)
     with torch.no_grad():
-        features = model.features(pixels_of(pixels, (warp, warp) if warp else size, ctx.device))
+        features = model.features(
+            pixels_of(pixels, (warp, warp) if warp else size, ctx.device)
+        )
         # One generator per image: a map does not depend on which images came before.
         generator = torch_generator(ctx.seed, "ficklenet", image.id)
-        maps = model.head.draws(features, (ids - 1).tolist(), generator, int(ctx.params["draws"])).float().cpu()
+        maps = (
+            model.head.draws(
+                features, (ids - 1).tolist(), generator, int(ctx.params["draws"])
+            )
+            .float()
+            .cpu()
+        )
     grid = (maps.shape[2], maps.shape[3])
     background = background_of(ctx)(model, image, pixels, grid)
     # Over many draws the mean of a map is far below its maximum; only its order matters, so it is stored as it is.

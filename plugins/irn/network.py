@@ -23,13 +23,20 @@ STRIDE = 4
 class _Tap(nn.Module):
     """1×1 convolution and group norm of one stage, brought to a common grid, then ReLU."""
 
-    def __init__(self, channels: int, width: int, groups: int, stride: int, wanted: int) -> None:
+    def __init__(
+        self, channels: int, width: int, groups: int, stride: int, wanted: int
+    ) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(channels, width, 1, bias=False), nn.GroupNorm(groups, width)
+        self.conv, self.norm = (
+            nn.Conv2d(channels, width, 1, bias=False),
+            nn.GroupNorm(groups, width),
+        )
         self.stride, self.wanted = stride, wanted
 
     def forward(self, stage: Tensor, size: tuple[int, int]) -> Tensor:
-        return F.relu(to_grid(self.norm(self.conv(stage)), self.stride, self.wanted, size))
+        return F.relu(
+            to_grid(self.norm(self.conv(stage)), self.stride, self.wanted, size)
+        )
 
 
 class BoundaryBranch(nn.Module):
@@ -37,12 +44,22 @@ class BoundaryBranch(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
-        self.taps = nn.ModuleList(_Tap(c, 32, 4, s, STRIDE) for c, s in zip(channels, strides, strict=True))
+        self.taps = nn.ModuleList(
+            _Tap(c, 32, 4, s, STRIDE) for c, s in zip(channels, strides, strict=True)
+        )
         self.fuse = nn.Conv2d(32 * len(channels), 1, 1)
 
     def forward(self, stages: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
         """Logits ``[B, h, w]`` of a class boundary on the grid `size`."""
-        return self.fuse(torch.cat([tap(stage, size) for tap, stage in zip(self.taps, stages, strict=True)], 1))[:, 0]
+        return self.fuse(
+            torch.cat(
+                [
+                    tap(stage, size)
+                    for tap, stage in zip(self.taps, stages, strict=True)
+                ],
+                1,
+            )
+        )[:, 0]
 
 
 class MeanShift(nn.Module):
@@ -68,12 +85,19 @@ class DisplacementBranch(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
-        widths, groups, middle = (64, 128, 256, 256, 256), (8, 16, 16, 16, 16), max(strides[2], STRIDE)
+        widths, groups, middle = (
+            (64, 128, 256, 256, 256),
+            (8, 16, 16, 16, 16),
+            max(strides[2], STRIDE),
+        )
         grids = (STRIDE, STRIDE, middle, middle, middle)
         self.taps = nn.ModuleList(map(_Tap, channels, widths, groups, strides, grids))
         self.deep = _Tap(768, 256, 16, middle, STRIDE)
         self.fuse = nn.Sequential(
-            nn.Conv2d(448, 256, 1, bias=False), nn.GroupNorm(16, 256), nn.ReLU(inplace=True), nn.Conv2d(256, 2, 1, bias=False)
+            nn.Conv2d(448, 256, 1, bias=False),
+            nn.GroupNorm(16, 256),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(256, 2, 1, bias=False),
         )
         self.shift = MeanShift()
 
@@ -81,7 +105,10 @@ class DisplacementBranch(nn.Module):
         """Displacements ``[B, 2, h, w]`` (rows, columns, in cells) on the grid `size`."""
         middle = (stages[2].shape[2], stages[2].shape[3])
         sizes = (size, size, middle, middle, middle)
-        maps = [tap(stage, room) for tap, stage, room in zip(self.taps, stages, sizes, strict=True)]
+        maps = [
+            tap(stage, room)
+            for tap, stage, room in zip(self.taps, stages, sizes, strict=True)
+        ]
         deep = self.deep(torch.cat(maps[2:], 1), size)
         return self.shift(self.fuse(torch.cat([*maps[:2], deep], 1)))
 
@@ -100,10 +127,18 @@ class InterPixelNet(BaseModel):
         self.boundary = BoundaryBranch(self.pyramid.channels, self.pyramid.strides)
         self.displacement: DisplacementBranch | None = None
         if params["displacement"]:
-            self.displacement = DisplacementBranch(self.pyramid.channels, self.pyramid.strides)
+            self.displacement = DisplacementBranch(
+                self.pyramid.channels, self.pyramid.strides
+            )
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, inputs: Tensor, tags: Tensor | None = None, labels: Tensor | None = None, mode: str = "tensor") -> Any:
+    def forward(
+        self,
+        inputs: Tensor,
+        tags: Tensor | None = None,
+        labels: Tensor | None = None,
+        mode: str = "tensor",
+    ) -> Any:
         """``mode="loss"``: dict of losses for `labels` ``uint8 [B, h, w]``; ``"tensor"``: boundary logits ``[B, h, w]``.
 
         The grid has `STRIDE` pixels per cell, sizes rounded up.
@@ -114,21 +149,35 @@ class InterPixelNet(BaseModel):
         if mode != "loss":
             return logits
         assert labels is not None
-        total, terms = boundary_affinity_loss(logits.float().sigmoid(), labels, self.radius, self.border)
-        losses = {"loss_affinity": total, **dict(zip(("background", "foreground", "apart"), terms, strict=True))}
+        total, terms = boundary_affinity_loss(
+            logits.float().sigmoid(), labels, self.radius, self.border
+        )
+        losses = {
+            "loss_affinity": total,
+            **dict(zip(("background", "foreground", "apart"), terms, strict=True)),
+        }
         if self.displacement is not None:
-            losses["loss_displacement"], _ = displacement_loss(self.displacement(stages, size), labels, self.radius, self.border)
+            losses["loss_displacement"], _ = displacement_loss(
+                self.displacement(stages, size), labels, self.radius, self.border
+            )
         return losses
 
     def displacements(self, inputs: Tensor) -> Tensor:
         """Centred displacements ``[B, 2, h, w]`` in cells; only where the branch was trained."""
         assert self.displacement is not None
-        return self.displacement(self.pyramid(inputs), (-(-inputs.shape[2] // STRIDE), -(-inputs.shape[3] // STRIDE)))
+        return self.displacement(
+            self.pyramid(inputs),
+            (-(-inputs.shape[2] // STRIDE), -(-inputs.shape[3] // STRIDE)),
+        )
 
 
 @torch.inference_mode()
 def boundary_map(
-    model: InterPixelNet, image: NDArray[np.uint8], scales: tuple[float, ...], flip: bool, device: str
+    model: InterPixelNet,
+    image: NDArray[np.uint8],
+    scales: tuple[float, ...],
+    flip: bool,
+    device: str,
 ) -> NDArray[np.float32]:
     """Probability of a class boundary per cell of 4×4 pixels, from the mean logit over scales and mirror.
 
@@ -139,11 +188,17 @@ def boundary_map(
     grid = (-(-height // STRIDE), -(-width // STRIDE))
     total = torch.zeros(1, 1, *grid, device=device)
     for scale in scales:
-        pixels = pixels_of(image, (max(16, round(height * scale)), max(16, round(width * scale))), device)
+        pixels = pixels_of(
+            image,
+            (max(16, round(height * scale)), max(16, round(width * scale))),
+            device,
+        )
         pair = torch.cat([pixels, pixels.flip(3)]) if flip else pixels
         logits = model(pair).float()
         merged = (logits[0] + logits[1].flip(1)) / 2 if flip else logits[0]
         if merged.shape != grid:
-            merged = F.interpolate(merged[None, None], grid, mode="bilinear", align_corners=False)[0, 0]
+            merged = F.interpolate(
+                merged[None, None], grid, mode="bilinear", align_corners=False
+            )[0, 0]
         total += merged
     return (total[0, 0] / len(scales)).sigmoid().cpu().numpy()

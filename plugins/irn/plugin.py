@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from wsss_bench import LabelSet, LabelWriter, MethodCard, SeedSet, StageContext, WeakView, hookimpl
+from wsss_bench import (
+    LabelSet,
+    LabelWriter,
+    MethodCard,
+    SeedSet,
+    StageContext,
+    WeakView,
+    hookimpl,
+)
 from wsss_plugins._paths import defaults
 
 
@@ -23,7 +31,9 @@ class Irn:
         )
 
     @hookimpl
-    def refine(self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext) -> LabelSet:
+    def refine(
+        self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
+    ) -> LabelSet:
         """Labels of the image's tags and background; every pixel is labelled."""
         from functools import partial
 
@@ -35,13 +45,25 @@ class Irn:
         params = dict(ctx.params)
         check(params)
         sure = LabelWriter(ctx.scratch / "relations", view, "irn: labels of relations")
-        labels = per_image(partial(relation_labels, params=params), view, sure, ctx, lambda i: (i.path, seeds[i.id]))
+        labels = per_image(
+            partial(relation_labels, params=params),
+            view,
+            sure,
+            ctx,
+            lambda i: (i.path, seeds[i.id]),
+        )
         model = train_network(view, labels, ctx)
         scales, flip = tuple(float(s) for s in params["scales"]), bool(params["flip"])
         return per_image(
-            partial(walked_labels, params=params), view, out, ctx,
-            lambda i: (boundary_map(model, i.read(), scales, flip, ctx.device), seeds[i.id]),
-        )  # fmt: skip
+            partial(walked_labels, params=params),
+            view,
+            out,
+            ctx,
+            lambda i: (
+                boundary_map(model, i.read(), scales, flip, ctx.device),
+                seeds[i.id],
+            ),
+        )
 
 
 plugin = Irn()

@@ -7,29 +7,37 @@ from typing import Any
 
 import torch
 
-from wsss_bench.artifacts import LabelSet
-from wsss_bench.context import StageContext
-from wsss_bench.engine.data import Augment, TrainingSet
+from wsss_bench.contract.artifacts import LabelSet
+from wsss_bench.contract.context import StageContext
+from wsss_bench.contract.view import WeakView
+from wsss_bench.engine.loading import Augment, TrainingSet
 from wsss_bench.engine.training import seeded
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive
 from wsss_bench.toolbox.affinity import BORDERS
 from wsss_bench.toolbox.classifier import pixels_of
-from wsss_bench.toolbox.crf import PRESETS
+from wsss_bench.toolbox.crf_presets import PRESETS
 from wsss_bench.toolbox.pyramid import fit
-from wsss_bench.view import WeakView
 from wsss_plugins.irn.network import STRIDE, InterPixelNet
 
-CHOICES: dict[str, tuple[str, ...]] = {"crf": tuple(PRESETS), "border": BORDERS, "centring": ("running", "pass")}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "crf": tuple(PRESETS),
+    "border": BORDERS,
+    "centring": ("running", "pass"),
+}
 
 
 def check(params: Mapping[str, Any]) -> None:
     """Raise `RecipeError` for a choice that is not offered, before any work is done."""
     for key, offered in CHOICES.items():
         if params[key] not in offered:
-            raise RecipeError(f"irn: {key}={params[key]!r} is not known; use {', '.join(offered)}.")
+            raise RecipeError(
+                f"irn: {key}={params[key]!r} is not known; use {', '.join(offered)}."
+            )
     if not 0 <= params["conf_bg"] <= params["conf_fg"] <= 1:
-        raise RecipeError(f"irn: 0 <= conf_bg <= conf_fg <= 1 must hold, not {params['conf_bg']} and {params['conf_fg']}.")
+        raise RecipeError(
+            f"irn: 0 <= conf_bg <= conf_fg <= 1 must hold, not {params['conf_bg']} and {params['conf_fg']}."
+        )
 
 
 def train_network(view: WeakView, labels: LabelSet, ctx: StageContext) -> InterPixelNet:
@@ -40,7 +48,9 @@ def train_network(view: WeakView, labels: LabelSet, ctx: StageContext) -> InterP
     p = ctx.params
     model: InterPixelNet = seeded(lambda: InterPixelNet(p), ctx.seed, "irn")
     side = -(-int(p["crop"]) // STRIDE)
-    data = TrainingSet(view, Augment.of(p), derive(ctx.seed, "irn"), labels, (side, side), cache_mb=512)
+    data = TrainingSet(
+        view, Augment.of(p), derive(ctx.seed, "irn"), labels, (side, side), cache_mb=512
+    )
     fast = {"displacement.": float(p["displacement_mult"])}
     fit(model, data, ctx, new=("boundary.", "displacement."), fast=fast, name="irn")
     if model.displacement is not None and p["centring"] == "pass":
@@ -57,7 +67,9 @@ def _centre(model: InterPixelNet, view: WeakView, ctx: StageContext) -> None:
     total = torch.zeros_like(shift.mean)
     for number, image in enumerate(view):
         pixels = image.read()
-        found = model.displacements(pixels_of(pixels, (pixels.shape[0], pixels.shape[1]), ctx.device))
+        found = model.displacements(
+            pixels_of(pixels, (pixels.shape[0], pixels.shape[1]), ctx.device)
+        )
         total += found.float().mean((0, 2, 3))
         ctx.progress("centring", number + 1, len(view))
     shift.mean.copy_(total / len(view))

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from wsss_bench import LabelSet, LabelWriter, MethodCard, StageContext, WeakView, hookimpl
+from wsss_bench import (
+    LabelSet,
+    LabelWriter,
+    MethodCard,
+    StageContext,
+    WeakView,
+    hookimpl,
+)
 
 
 class Supervised:

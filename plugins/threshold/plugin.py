@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from wsss_bench import LabelSet, LabelWriter, MethodCard, SeedSet, StageContext, WeakView, hookimpl
+from wsss_bench import (
+    LabelSet,
+    LabelWriter,
+    MethodCard,
+    SeedSet,
+    StageContext,
+    WeakView,
+    hookimpl,
+)
 from wsss_plugins._paths import defaults
 
 
@@ -14,16 +22,29 @@ class Threshold:
     @hookimpl
     def method_card(self) -> MethodCard:
         """A utility's card."""
-        return MethodCard(name="threshold", version="1.0", stages=("refine",), defaults=defaults("threshold"))
+        return MethodCard(
+            name="threshold",
+            version="1.0",
+            stages=("refine",),
+            defaults=defaults("threshold"),
+        )
 
     @hookimpl
-    def refine(self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext) -> LabelSet:
+    def refine(
+        self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
+    ) -> LabelSet:
         """Write ``argmax`` labels; every pixel is labelled."""
         from functools import partial
 
         from wsss_bench.toolbox.parallel import per_image
 
-        return per_image(partial(_label, threshold=float(ctx.params["threshold"])), view, out, ctx, lambda i: seeds[i.id])
+        return per_image(
+            partial(_label, threshold=float(ctx.params["threshold"])),
+            view,
+            out,
+            ctx,
+            lambda i: seeds[i.id],
+        )
 
 
 def _label(seed: Any, threshold: float) -> Any:

@@ -11,9 +11,21 @@ from torch.nn import functional as F
 
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.errors import RecipeError
-from wsss_plugins.vwe.maths import assign_words, fuse_max, hspp, word_cam, word_histogram, word_labels
+from wsss_plugins.vwe.maths import (
+    assign_words,
+    fuse_max,
+    hspp,
+    word_cam,
+    word_histogram,
+    word_labels,
+)
 
-CHOICES = {"pooling": ("hspp", "gap"), "hist": ("sum", "mean"), "word_feat": ("hspp", "gap"), "fuse": ("max", "none")}
+CHOICES = {
+    "pooling": ("hspp", "gap"),
+    "hist": ("sum", "mean"),
+    "word_feat": ("hspp", "gap"),
+    "fuse": ("max", "none"),
+}
 
 
 class VweHead(LinearCamHead):
@@ -27,11 +39,15 @@ class VweHead(LinearCamHead):
         params: ``encoder, words, pooling, gamma, levels, hist, word_feat, fuse``.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, in_channels: int, num_classes: int, params: Mapping[str, Any]
+    ) -> None:
         super().__init__(in_channels, num_classes)
         for key, allowed in CHOICES.items():
             if params[key] not in allowed:
-                raise RecipeError(f"vwe: {key}={params[key]!r} is not known; use {', '.join(allowed)}.")
+                raise RecipeError(
+                    f"vwe: {key}={params[key]!r} is not known; use {', '.join(allowed)}."
+                )
         self.p = dict(params)
         if params["encoder"]:
             words = int(params["words"])
@@ -48,28 +64,42 @@ class VweHead(LinearCamHead):
 
     def scores(self, features: Tensor) -> Tensor:
         """Image-level logits ``[B, C]``."""
-        return F.linear(self.pooled(features, self.p["pooling"]), self.classifier.weight.flatten(1))
+        return F.linear(
+            self.pooled(features, self.p["pooling"]), self.classifier.weight.flatten(1)
+        )
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """The three losses (one with ``encoder=False``)."""
-        losses = {"loss_cls": F.binary_cross_entropy_with_logits(self.scores(features).float(), targets)}
+        losses = {
+            "loss_cls": F.binary_cross_entropy_with_logits(
+                self.scores(features).float(), targets
+            )
+        }
         if not self.p["encoder"]:
             return losses
         assignment = assign_words(features.detach(), self.codebook)
         with torch.no_grad():
             present = word_labels(assignment).float()
         predicted = self.word_classifier(self.pooled(features, self.p["word_feat"]))
-        losses["loss_word"] = F.binary_cross_entropy_with_logits(predicted.float(), present)
+        losses["loss_word"] = F.binary_cross_entropy_with_logits(
+            predicted.float(), present
+        )
         from_words = self.word_to_image(word_histogram(assignment, self.p["hist"]))
-        losses["loss_word_to_image"] = F.binary_cross_entropy_with_logits(from_words.float(), targets)
+        losses["loss_word_to_image"] = F.binary_cross_entropy_with_logits(
+            from_words.float(), targets
+        )
         return losses
 
     def word_maps(self, features: Tensor) -> Tensor:
         """Class maps from words, ``[B, C, h, w]``: assignment times the word-to-image weights."""
-        return word_cam(assign_words(features, self.codebook), self.word_to_image.weight)
+        return word_cam(
+            assign_words(features, self.codebook), self.word_to_image.weight
+        )
 
 
-def fused_cam(model: MultiLabelClassifier, pixels: Tensor, classes: list[int]) -> Tensor:
+def fused_cam(
+    model: MultiLabelClassifier, pixels: Tensor, classes: list[int]
+) -> Tensor:
     """Non-negative maps ``[K, h, w]``: the image CAM, or its maximum with the word CAM after each is divided by its own maximum."""
     head, features = model.head, model.features(pixels)
     image_maps = head.cam(features)[:, classes]

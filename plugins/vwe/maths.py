@@ -24,7 +24,9 @@ def assign_words(features: Tensor, codebook: Tensor) -> Tensor:
     Returns:
         ``[B, k, h, w]``, summing to 1 over words. Because cosines lie in [-1, 1] it is almost flat for many words.
     """
-    similarity = torch.einsum("bdhw,kd->bkhw", F.normalize(features, dim=1), F.normalize(codebook, dim=1))
+    similarity = torch.einsum(
+        "bdhw,kd->bkhw", F.normalize(features, dim=1), F.normalize(codebook, dim=1)
+    )
     return similarity.softmax(dim=1)
 
 
@@ -45,7 +47,10 @@ def word_histogram(assignment: Tensor, mode: Literal["mean", "sum"] = "sum") -> 
 
 
 def hspp(
-    features: Tensor, gamma: float = 2.0, levels: Sequence[int] = (1, 2, 4), mode: Literal["adaptive", "floor"] = "adaptive"
+    features: Tensor,
+    gamma: float = 2.0,
+    levels: Sequence[int] = (1, 2, 4),
+    mode: Literal["adaptive", "floor"] = "adaptive",
 ) -> Tensor:
     """Hybrid spatial pyramid pooling: ``(sum_r mean of the r x r local maxima + gamma * average) / (gamma + len(levels))``.
 
@@ -106,7 +111,9 @@ def fuse_max(image_maps: Tensor, word_maps: Tensor, eps: float = 1e-5) -> Tensor
     Returns:
         ``[B, C, h, w]`` in [0, 1].
     """
-    return torch.maximum(normalise_maps(image_maps, eps), normalise_maps(word_maps, eps))
+    return torch.maximum(
+        normalise_maps(image_maps, eps), normalise_maps(word_maps, eps)
+    )
 
 
 def decorrelation_loss(codebook: Tensor) -> Tensor:
@@ -123,7 +130,9 @@ def decorrelation_loss(codebook: Tensor) -> Tensor:
     return 0.5 * (gram.norm() - gram.diagonal().norm())
 
 
-def update_codebook(codebook: Tensor, features: Tensor, assignment: Tensor, rate: float = 1e-3) -> Tensor:
+def update_codebook(
+    codebook: Tensor, features: Tensor, assignment: Tensor, rate: float = 1e-3
+) -> Tensor:
     """Memory-bank step of VWL-M: ``rate * mean of the cells assigned to a word + (1 - rate) * word``.
 
     A word without cells is left as it is (the released code shrinks it, which cosine similarity cannot see).
@@ -141,6 +150,10 @@ def update_codebook(codebook: Tensor, features: Tensor, assignment: Tensor, rate
         best = assignment.argmax(dim=1).flatten()
         cells = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
         sums = torch.zeros_like(codebook).index_add_(0, best, cells.to(codebook.dtype))
-        counts = torch.bincount(best, minlength=len(codebook)).to(codebook.dtype).unsqueeze(1)
+        counts = (
+            torch.bincount(best, minlength=len(codebook))
+            .to(codebook.dtype)
+            .unsqueeze(1)
+        )
         moved = rate * sums / counts.clamp_min(1) + (1 - rate) * codebook
         return torch.where(counts > 0, moved, codebook)

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wsss_bench.boards.published import FILE, load_published, reported_rows
-from wsss_bench.boards.records import RUNS, RunRecord, load_records
 from wsss_bench.boards.rows import Board, make_board
 from wsss_bench.errors import ArtifactError
+from wsss_bench.results.published import FILE, load_published, reported_rows
+from wsss_bench.results.records import RUNS, RunRecord, load_records
 
 _HINT = "Run: wsss-bench leaderboard build"
 _PROSE = ("README.md",)
@@ -24,12 +24,20 @@ def boards(leaderboard_dir: Path) -> list[Board]:
         by_name.setdefault(str(record.dataset["name"]), []).append(record)
     published = leaderboard_dir / FILE
     reported = load_published(published) if published.is_file() else []
-    return [replace(make_board(name, by_name[name]), reported=tuple(reported_rows(reported, name))) for name in sorted(by_name)]
+    return [
+        replace(
+            make_board(name, by_name[name]),
+            reported=tuple(reported_rows(reported, name)),
+        )
+        for name in sorted(by_name)
+    ]
 
 
 def datasets(leaderboard_dir: Path) -> list[str]:
     """Names of the datasets that have runs."""
-    return sorted({str(record.dataset["name"]) for record in load_records(leaderboard_dir)})
+    return sorted(
+        {str(record.dataset["name"]) for record in load_records(leaderboard_dir)}
+    )
 
 
 def render(leaderboard_dir: Path) -> dict[str, bytes]:
@@ -42,7 +50,10 @@ def render(leaderboard_dir: Path) -> dict[str, bytes]:
 
 def render_board(board: Board) -> dict[str, bytes]:
     """File name to content of one dataset's tables."""
-    from wsss_bench.boards import jsons, latex, markdown, page, table
+    from wsss_bench.boards.page import page
+    from wsss_bench.boards.render import as_json as jsons
+    from wsss_bench.boards.render import columns as table
+    from wsss_bench.boards.render import latex, markdown
 
     header, lines = table.wide(board)
     return {
@@ -67,7 +78,7 @@ def build(leaderboard_dir: Path) -> list[Path]:
     Raises:
         ArtifactError: a record or counts file is unsound, or a table cannot be written.
     """
-    from wsss_bench.artifacts import write_atomic
+    from wsss_bench.io.files import write_atomic
 
     files = render(leaderboard_dir)
     for name, content in files.items():
@@ -89,10 +100,19 @@ def check(leaderboard_dir: Path) -> list[str]:
         if not path.exists():
             found.append(f"{name} is missing. {_HINT}")
         elif path.read_bytes() != content:
-            found.append(f"{name} is not what the committed counts give{_first_difference(path.read_bytes(), content)}. {_HINT}")
+            found.append(
+                f"{name} is not what the committed counts give{_first_difference(path.read_bytes(), content)}. {_HINT}"
+            )
     suffixes = (".csv", ".html", ".json", ".md", ".tex")
-    loose = (p.name for p in sorted(leaderboard_dir.glob("*")) if p.suffix in suffixes and p.name not in (*files, FILE, *_PROSE))
-    return found + [f"{name} belongs to no run under {RUNS}/. Delete it, or restore its runs." for name in loose]
+    loose = (
+        p.name
+        for p in sorted(leaderboard_dir.glob("*"))
+        if p.suffix in suffixes and p.name not in (*files, FILE, *_PROSE)
+    )
+    return found + [
+        f"{name} belongs to no run under {RUNS}/. Delete it, or restore its runs."
+        for name in loose
+    ]
 
 
 def _first_difference(found: bytes, wanted: bytes) -> str:

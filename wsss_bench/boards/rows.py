@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.boards.records import COUNTS, RunRecord
 from wsss_bench.errors import ArtifactError
-from wsss_bench.evaluate.bootstrap import RESAMPLES, Difference, Interval, Resamples, compare, holm, interval, tie_groups
+from wsss_bench.evaluate.bootstrap import (
+    RESAMPLES,
+    Difference,
+    Interval,
+    Resamples,
+    compare,
+    holm,
+    interval,
+    tie_groups,
+)
 from wsss_bench.evaluate.counts import Counts
 from wsss_bench.evaluate.protocol import mean_iou
+from wsss_bench.results.records import COUNTS, RunRecord
 
 RANKING = ("val", "val_crf", "labels", "seeds_fixed", "seeds_best")
 """A board is ranked by the first of these that any of its rows has."""
@@ -53,7 +62,9 @@ class Row:
     scores: Mapping[str, Score]
     ties: str = ""
     superseded: int = 0
-    samples: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
+    samples: Mapping[str, NDArray[np.float64]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def first(self) -> RunRecord:
@@ -68,7 +79,12 @@ class Row:
     def minutes(self, stage: str | None = None) -> float | None:
         """Mean minutes per seed of one stage (all its rounds), or of everything; None where no cost was recorded."""
         found = [
-            sum(float(cost.get("seconds", 0.0)) for name, cost in record.cost.items() if _is(name, stage)) / 60
+            sum(
+                float(cost.get("seconds", 0.0))
+                for name, cost in record.cost.items()
+                if _is(name, stage)
+            )
+            / 60
             for record in self.records
             if any(_is(name, stage) for name in record.cost)
         ]
@@ -76,7 +92,12 @@ class Row:
 
     def peak_mb(self, what: str = "peak_mb") -> float | None:
         """Largest ``peak_mb`` or ``peak_gpu_mb`` of any stage of any seed, in MB; None where it was not recorded."""
-        found = [float(c[what]) for record in self.records for c in record.cost.values() if c.get(what) is not None]
+        found = [
+            float(c[what])
+            for record in self.records
+            for c in record.cost.values()
+            if c.get(what) is not None
+        ]
         return max(found) if found else None
 
 
@@ -122,44 +143,99 @@ def make_board(name: str, records: Sequence[RunRecord], n: int = RESAMPLES) -> B
             f"board {name}: runs {records[0].run_id!r} and {other.run_id!r} have different classes; give one another name."
         )
     gathered = groups(records)
-    counts = [{what: [r.load_counts(what) for r in group] for what in COUNTS} for _, group, _ in gathered]
+    counts = [
+        {what: [r.load_counts(what) for r in group] for what in COUNTS}
+        for _, group, _ in gathered
+    ]
     samples = _resample(name, [label for label, _, _ in gathered], counts, n)
     rows = []
-    for (label, group, superseded), found, drawn in zip(gathered, counts, samples, strict=True):
-        scores = {what: _score(group, what, found[what], drawn[what]) for what in COUNTS if any(found[what])}
-        rows.append(Row(label, group[0].origin, group, scores, superseded=superseded, samples=drawn))
-    metric = next((m for m in RANKING if any(m in row.scores for row in rows)), RANKING[0])
-    order = sorted(rows, key=lambda row: (-row.scores[metric].miou.value if metric in row.scores else 1.0, row.method))
-    ids = {row.method: _ids(found[metric]) for row, found in zip(rows, counts, strict=True)}
+    for (label, group, superseded), found, drawn in zip(
+        gathered, counts, samples, strict=True
+    ):
+        scores = {
+            what: _score(group, what, found[what], drawn[what])
+            for what in COUNTS
+            if any(found[what])
+        }
+        rows.append(
+            Row(
+                label,
+                group[0].origin,
+                group,
+                scores,
+                superseded=superseded,
+                samples=drawn,
+            )
+        )
+    metric = next(
+        (m for m in RANKING if any(m in row.scores for row in rows)), RANKING[0]
+    )
+    order = sorted(
+        rows,
+        key=lambda row: (
+            -row.scores[metric].miou.value if metric in row.scores else 1.0,
+            row.method,
+        ),
+    )
+    ids = {
+        row.method: _ids(found[metric]) for row, found in zip(rows, counts, strict=True)
+    }
     pairs = _pairs(order, metric, ids)
-    return Board(name, records[0].dataset, classes, metric, tuple(_with_ties(order, metric, pairs)), tuple(pairs), n)
+    return Board(
+        name,
+        records[0].dataset,
+        classes,
+        metric,
+        tuple(_with_ties(order, metric, pairs)),
+        tuple(pairs),
+        n,
+    )
 
 
 _Key = tuple[str, str, str, str, str]
 
 
-def groups(records: Sequence[RunRecord]) -> list[tuple[str, tuple[RunRecord, ...], int]]:
+def groups(
+    records: Sequence[RunRecord],
+) -> list[tuple[str, tuple[RunRecord, ...], int]]:
     """Records of one recipe with the same settings on the same data, a label that is unique, and how many were replaced.
 
     A row never mixes versions of a method's code: of several the one that ran last stands, and of each seed the newest run.
     """
     gathered: dict[_Key, list[RunRecord]] = {}
     for record in sorted(records, key=lambda r: (r.finished, r.run_id)):
-        settings = json.dumps([record.params, record.columns], sort_keys=True, default=str)
-        key = (record.recipe, record.origin, record.profile, str(record.dataset["fingerprint"]), settings)
+        settings = json.dumps(
+            [record.params, record.columns], sort_keys=True, default=str
+        )
+        key = (
+            record.recipe,
+            record.origin,
+            record.profile,
+            str(record.dataset["fingerprint"]),
+            settings,
+        )
         gathered.setdefault(key, []).append(record)
     out = []
     for key in sorted(gathered):
         code = _code(gathered[key][-1])
-        newest = {record.seed: record for record in gathered[key] if _code(record) == code}
+        newest = {
+            record.seed: record for record in gathered[key] if _code(record) == code
+        }
         group = tuple(newest[seed] for seed in sorted(newest))
-        out.append((_label(key, sorted(gathered)), group, len(gathered[key]) - len(group)))
+        out.append(
+            (_label(key, sorted(gathered)), group, len(gathered[key]) - len(group))
+        )
     return out
 
 
 def _code(record: RunRecord) -> str:
     """What identifies the code of the picked methods: version and digest of each."""
-    return json.dumps([[stage, card.get("version"), card.get("code")] for stage, card in sorted(record.cards.items())])
+    return json.dumps(
+        [
+            [stage, card.get("version"), card.get("code")]
+            for stage, card in sorted(record.cards.items())
+        ]
+    )
 
 
 def _label(key: _Key, keys: Sequence[_Key]) -> str:
@@ -177,7 +253,10 @@ def _ids(counts: Sequence[Counts | None]) -> tuple[str, ...] | None:
 
 
 def _resample(
-    board: str, labels: Sequence[str], counts: Sequence[Mapping[str, Sequence[Counts | None]]], n: int
+    board: str,
+    labels: Sequence[str],
+    counts: Sequence[Mapping[str, Sequence[Counts | None]]],
+    n: int,
 ) -> list[dict[str, NDArray[np.float64]]]:
     """Resampled mIoU ``[n]`` of every row and kind of score; rows on the same images share the draws."""
     out: list[dict[str, NDArray[np.float64]]] = [{} for _ in counts]
@@ -199,7 +278,9 @@ def _resample(
     return out
 
 
-def _same_truth(board: str, what: str, labels: Sequence[str], systems: Sequence[NDArray[np.int64]]) -> None:
+def _same_truth(
+    board: str, what: str, labels: Sequence[str], systems: Sequence[NDArray[np.int64]]
+) -> None:
     for label, rows in zip(labels, systems, strict=True):
         if not np.array_equal(rows[..., 2], systems[0][..., 2]):
             raise ArtifactError(
@@ -209,9 +290,16 @@ def _same_truth(board: str, what: str, labels: Sequence[str], systems: Sequence[
 
 
 def _score(
-    group: Sequence[RunRecord], what: str, counts: Sequence[Counts | None], drawn: NDArray[np.float64] | None = None
+    group: Sequence[RunRecord],
+    what: str,
+    counts: Sequence[Counts | None],
+    drawn: NDArray[np.float64] | None = None,
 ) -> Score:
-    there = [(record, found) for record, found in zip(group, counts, strict=True) if found is not None]
+    there = [
+        (record, found)
+        for record, found in zip(group, counts, strict=True)
+        if found is not None
+    ]
     values = [found.miou() for _, found in there]
     mean = float(np.mean(values))
     thresholds: list[float] = []
@@ -222,7 +310,9 @@ def _score(
         elif what == "seeds_fixed" and "fixed" in record.thresholds:
             thresholds.append(float(record.thresholds["fixed"]))
     return Score(
-        miou=interval(mean, drawn) if drawn is not None else Interval(mean, float("nan"), float("nan")),
+        miou=interval(mean, drawn)
+        if drawn is not None
+        else Interval(mean, float("nan"), float("nan")),
         per_class=mean_iou(np.stack([found.per_class_iou() for _, found in there], -1)),
         per_seed=tuple(None if found is None else found.miou() for found in counts),
         coverage=float(np.mean([found.coverage() for _, found in there])),
@@ -231,20 +321,37 @@ def _score(
     )
 
 
-def _pairs(rows: Sequence[Row], metric: str, ids: Mapping[str, tuple[str, ...] | None]) -> list[Pair]:
+def _pairs(
+    rows: Sequence[Row], metric: str, ids: Mapping[str, tuple[str, ...] | None]
+) -> list[Pair]:
     """Every two rows that were scored on the same images, higher rank first, adjusted together."""
     found = []
     for i, first in enumerate(rows):
         for j in range(i + 1, len(rows)):
             second = rows[j]
-            if metric in first.samples and metric in second.samples and ids[first.method] == ids[second.method]:
-                value = second.scores[metric].miou.value - first.scores[metric].miou.value
-                found.append(Pair(i, j, compare(value, first.samples[metric], second.samples[metric]), 1.0))
+            if (
+                metric in first.samples
+                and metric in second.samples
+                and ids[first.method] == ids[second.method]
+            ):
+                value = (
+                    second.scores[metric].miou.value - first.scores[metric].miou.value
+                )
+                found.append(
+                    Pair(
+                        i,
+                        j,
+                        compare(value, first.samples[metric], second.samples[metric]),
+                        1.0,
+                    )
+                )
     adjusted = holm([pair.difference.p for pair in found])
     return [replace(pair, adjusted=p) for pair, p in zip(found, adjusted, strict=True)]
 
 
-def _with_ties(rows: Sequence[Row], metric: str, pairs: Sequence[Pair], level: float = 0.05) -> list[Row]:
+def _with_ties(
+    rows: Sequence[Row], metric: str, pairs: Sequence[Pair], level: float = 0.05
+) -> list[Row]:
     scored = [i for i, row in enumerate(rows) if metric in row.samples]
     place = {row: k for k, row in enumerate(scored)}
     different = {(place[p.first], place[p.second]) for p in pairs if p.adjusted < level}

@@ -61,7 +61,10 @@ def _dispatch(arguments: list[str]) -> int:
     if not verb.startswith("-"):
         from wsss_bench.errors import did_you_mean
 
-        print(f"wsss-bench: there is no verb {verb!r}.{did_you_mean(verb, VERBS)}", file=sys.stderr)
+        print(
+            f"wsss-bench: there is no verb {verb!r}.{did_you_mean(verb, VERBS)}",
+            file=sys.stderr,
+        )
         return 2
     _main_parser().parse_args(arguments or ["--help"])
     return 2
@@ -79,7 +82,9 @@ def _main_parser() -> argparse.ArgumentParser:
         epilog=_MAIN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"wsss-bench {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"wsss-bench {__version__}"
+    )
     return parser
 
 

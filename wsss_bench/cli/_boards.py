@@ -25,5 +25,9 @@ def leaderboard_dir(args: argparse.Namespace) -> Path:
     """
     if args.leaderboard_dir is not None:
         return Path(args.leaderboard_dir)
-    places = [args.work_dir / "leaderboards", *_PLACES] if getattr(args, "work_dir", None) else [*_PLACES]
+    places = (
+        [args.work_dir / "leaderboards", *_PLACES]
+        if getattr(args, "work_dir", None)
+        else [*_PLACES]
+    )
     return next((place for place in places if (place / "runs").is_dir()), places[0])

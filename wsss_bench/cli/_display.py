@@ -7,16 +7,22 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from wsss_bench.plan import Cell, Step
-from wsss_bench.progress import Clock, Observer, duration
-from wsss_bench.store import DONE, UNFINISHED, Store
+from wsss_bench.runs.plan import Cell, Step
+from wsss_bench.runs.progress import Clock, Observer, duration
+from wsss_bench.runs.store.folders import DONE, UNFINISHED, Store
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
-CACHED, RUNNING, WAITING, FAILED, TODO = "cached", "running", "waiting", "failed", "to do"
+CACHED, RUNNING, WAITING, FAILED, TODO = (
+    "cached",
+    "running",
+    "waiting",
+    "failed",
+    "to do",
+)
 _PLAN_WORDS = {DONE: "cached", UNFINISHED: "resume"}
 _QUIET_SECONDS = 10.0
 
@@ -70,19 +76,24 @@ class PlainDisplay(Observer):
         """Say so."""
         self._line(f"[{cell.label}] {step.name}: another process computes it, waiting")
 
-    def step_progress(self, cell: Cell, step: Step, what: str, done: int, total: int) -> None:
+    def step_progress(
+        self, cell: Cell, step: Step, what: str, done: int, total: int
+    ) -> None:
         """Say so, every ten seconds."""
         left = self._clock.left(what, done, total)
         if time.monotonic() - self._last < _QUIET_SECONDS:
             return
         self._last = time.monotonic()
         self._line(
-            f"[{cell.label}] {step.name}: {what} {done}/{total}" + (f", {duration(left)} left" if left is not None else "")
+            f"[{cell.label}] {step.name}: {what} {done}/{total}"
+            + (f", {duration(left)} left" if left is not None else "")
         )
 
     def step_done(self, cell: Cell, step: Step, seconds: float, cached: bool) -> None:
         """Say so."""
-        self._line(f"[{cell.label}] {step.name}: {'cached' if cached else f'done in {duration(seconds)}'}")
+        self._line(
+            f"[{cell.label}] {step.name}: {'cached' if cached else f'done in {duration(seconds)}'}"
+        )
 
     def cell_done(self, cell: Cell) -> None:
         """Say so."""
@@ -104,11 +115,17 @@ class LiveDisplay(Observer):
         from rich.live import Live
 
         self._cells = list(cells)
-        self._names = list(dict.fromkeys(step.name for cell in cells for step in cell.steps))
-        self._state = {(cell.id, step.name): TODO for cell in cells for step in cell.steps}
+        self._names = list(
+            dict.fromkeys(step.name for cell in cells for step in cell.steps)
+        )
+        self._state = {
+            (cell.id, step.name): TODO for cell in cells for step in cell.steps
+        }
         self._now, self._clock = "", Clock()
         # Drawn four times a second, not at every image: a report of progress costs nothing.
-        self._live: Live = Live(get_renderable=self._render, refresh_per_second=4, console=console)
+        self._live: Live = Live(
+            get_renderable=self._render, refresh_per_second=4, console=console
+        )
         self._live.start()
 
     def _render(self) -> Any:
@@ -121,11 +138,23 @@ class LiveDisplay(Observer):
         from rich.table import Table
         from rich.text import Text
 
-        styles = {CACHED: "blue", RUNNING: "bold yellow", WAITING: "yellow", FAILED: "bold red", TODO: "dim"}
+        styles = {
+            CACHED: "blue",
+            RUNNING: "bold yellow",
+            WAITING: "yellow",
+            FAILED: "bold red",
+            TODO: "dim",
+        }
         table = Table("cell", *self._names, title=self._cells[0].dataset)
         for cell in self._cells:
             row = [self._state.get((cell.id, name), "-") for name in self._names]
-            table.add_row(Text(cell.label), *(Text(word, style=styles.get(word.split(" ")[0], "green")) for word in row))
+            table.add_row(
+                Text(cell.label),
+                *(
+                    Text(word, style=styles.get(word.split(" ")[0], "green"))
+                    for word in row
+                ),
+            )
         return table
 
     def _set(self, cell: Cell, step: Step, word: str) -> None:
@@ -142,10 +171,14 @@ class LiveDisplay(Observer):
         self._now = f"{cell.label}: {step.name} is computed by another process"
         self._set(cell, step, WAITING)
 
-    def step_progress(self, cell: Cell, step: Step, what: str, done: int, total: int) -> None:
+    def step_progress(
+        self, cell: Cell, step: Step, what: str, done: int, total: int
+    ) -> None:
         """Show percentage, count and time left."""
         left = self._clock.left(what, done, total)
-        self._now = f"{cell.label}: {step.name}: {what} {done}/{total}" + (f", {duration(left)} left" if left is not None else "")
+        self._now = f"{cell.label}: {step.name}: {what} {done}/{total}" + (
+            f", {duration(left)} left" if left is not None else ""
+        )
         self._set(cell, step, f"{RUNNING} {100 * done // max(1, total)} %")
 
     def step_done(self, cell: Cell, step: Step, seconds: float, cached: bool) -> None:
@@ -159,7 +192,11 @@ class LiveDisplay(Observer):
 
         if step is not None:
             self._set(cell, step, FAILED)
-        self._live.console.print(Text(f"{cell.label}: {step.name if step else 'record'}: {error}", style="red"))
+        self._live.console.print(
+            Text(
+                f"{cell.label}: {step.name if step else 'record'}: {error}", style="red"
+            )
+        )
 
     def note(self, text: str) -> None:
         """Print the line above the table."""

@@ -25,21 +25,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("second", help="recipe or run id to compare to")
     parser.add_argument("--dataset", help="dataset name, where both ran on several")
     parser.add_argument(
-        "--on", choices=("seeds_best", "seeds_fixed", "labels", "val", "val_crf"), help="which score (default: val)"
+        "--on",
+        choices=("seeds_best", "seeds_fixed", "labels", "val", "val_crf"),
+        help="which score (default: val)",
     )
-    parser.add_argument("--top", type=int, default=10, help="images to name in each direction (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=10_000, help="bootstrap resamples (default: %(default)s)")
+    parser.add_argument(
+        "--top",
+        type=int,
+        default=10,
+        help="images to name in each direction (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=10_000,
+        help="bootstrap resamples (default: %(default)s)",
+    )
     add_leaderboard_dir(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, schema in docs/protocol.md"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison; 0 whatever it says."""
     from wsss_bench.boards.comparison import as_json, compare_runs
 
-    found = compare_runs(leaderboard_dir(args), args.first, args.second, args.dataset, args.on, args.resamples, args.top)
+    found = compare_runs(
+        leaderboard_dir(args),
+        args.first,
+        args.second,
+        args.dataset,
+        args.on,
+        args.resamples,
+        args.top,
+    )
     if args.json:
-        from wsss_bench.boards.jsons import dumps
+        from wsss_bench.boards.render.as_json import dumps
 
         print(dumps(as_json(found)), end="")
     else:
@@ -67,13 +89,20 @@ def _lines(found: Comparison) -> list[str]:
             f"[{100 * d.low:+6.2f}, {100 * d.high:+6.2f}]  {c.adjusted:8.4f}{' *' if c.adjusted < 0.05 else ''}"
         )
     if found.images:
-        lines += ["", f"  {'images that moved most (mean IoU within the image)':<52} first  second    diff"]
         lines += [
-            f"  {i.id:<50} {100 * i.first:7.2f} {100 * i.second:7.2f} {100 * (i.second - i.first):+7.2f}" for i in found.images
+            "",
+            f"  {'images that moved most (mean IoU within the image)':<52} first  second    diff",
+        ]
+        lines += [
+            f"  {i.id:<50} {100 * i.first:7.2f} {100 * i.second:7.2f} {100 * (i.second - i.first):+7.2f}"
+            for i in found.images
         ]
     if found.settings:
         lines += ["", "  set differently"]
-        lines += [f"  {name:<30} {pair[0]}  →  {pair[1]}" for name, pair in found.settings.items()]
+        lines += [
+            f"  {name:<30} {pair[0]}  →  {pair[1]}"
+            for name, pair in found.settings.items()
+        ]
     return lines
 
 

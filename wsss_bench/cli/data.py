@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.cli._dataset import add_dataset_arguments, dataset_from_args
+from wsss_bench.cli._flags import add_dataset_arguments, dataset_from_args
 from wsss_bench.errors import WsssError
 
 if TYPE_CHECKING:
@@ -39,11 +39,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in VERBS.items():
         verb = verbs.add_parser(name, help=text, description=text.capitalize() + ".")
         add_dataset_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="print JSON instead of text")
+        verb.add_argument(
+            "--json", action="store_true", help="print JSON instead of text"
+        )
         if name == "verify":
-            verb.add_argument("--write-skip", type=Path, metavar="FILE", help="list the ids of unusable images, for --skip FILE")
+            verb.add_argument(
+                "--write-skip",
+                type=Path,
+                metavar="FILE",
+                help="list the ids of unusable images, for --skip FILE",
+            )
         if name == "prepare":
-            verb.add_argument("--download", action="store_true", help="fetch and unpack the archives into the data root first")
+            verb.add_argument(
+                "--download",
+                action="store_true",
+                help="fetch and unpack the archives into the data root first",
+            )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,8 +67,12 @@ def run(args: argparse.Namespace) -> int:
     if args.data_verb == "verify" and args.write_skip is not None:
         from wsss_bench.data.skipping import write_skip_list
 
-        print(write_skip_list(dataset, args.write_skip, _ProgressLine()), file=sys.stderr)
-    return {"info": _info, "verify": _verify, "prepare": _prepare}[args.data_verb](dataset, args.json)
+        print(
+            write_skip_list(dataset, args.write_skip, _ProgressLine()), file=sys.stderr
+        )
+    return {"info": _info, "verify": _verify, "prepare": _prepare}[args.data_verb](
+        dataset, args.json
+    )
 
 
 class _ProgressLine:
@@ -73,7 +88,12 @@ class _ProgressLine:
             return
         self._last = step
         end = "\n" if not live or done >= total else ""
-        print(f"\r{what}: {done:,}/{total:,}" if live else f"{what}: {done:,}/{total:,}", end=end, file=sys.stderr, flush=True)
+        print(
+            f"\r{what}: {done:,}/{total:,}" if live else f"{what}: {done:,}/{total:,}",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
@@ -83,11 +103,18 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         try:
             view = dataset.weak_view(split)
             tags = Counter(label for image in view for label in image.present)
-            entry["images_by_class"] = {name: tags[k] for k, name in enumerate(dataset.classes) if k}
+            entry["images_by_class"] = {
+                name: tags[k] for k, name in enumerate(dataset.classes) if k
+            }
         except WsssError as error:
             entry["labels"] = str(error)
         splits[split] = entry
-    return {**dataset.facts(), "root": str(dataset.root), "class_names": list(dataset.classes), "images": splits}
+    return {
+        **dataset.facts(),
+        "root": str(dataset.root),
+        "class_names": list(dataset.classes),
+        "images": splits,
+    }
 
 
 def _info(dataset: Dataset, as_json: bool) -> int:
@@ -95,14 +122,19 @@ def _info(dataset: Dataset, as_json: bool) -> int:
     if as_json:
         print(json.dumps(facts, indent=1))
         return 0
-    roles = {split: [role for role, of in facts["splits"].items() if of == split] for split in facts["images"]}
+    roles = {
+        split: [role for role, of in facts["splits"].items() if of == split]
+        for split in facts["images"]
+    }
     print(f"{facts['name']} ({facts['kind']}) at {facts['root']}")
     print(f"labels: {facts['labels_source']}")
     for split, entry in facts["images"].items():
         print(f"  {split:<12} {entry['images']:>7,} images  {', '.join(roles[split])}")
     trained = facts["images"].get(facts["splits"]["train"], {})
     if "images_by_class" in trained:
-        counts = ", ".join(f"{name} {count:,}" for name, count in trained["images_by_class"].items())
+        counts = ", ".join(
+            f"{name} {count:,}" for name, count in trained["images_by_class"].items()
+        )
         print(f"classes in {facts['splits']['train']}: {counts}")
     elif "labels" in trained:
         print(f"no labels for {facts['splits']['train']}: {trained['labels']}")
@@ -113,22 +145,36 @@ def _verify(dataset: Dataset, as_json: bool) -> int:
     findings = dataset.verify(_ProgressLine())
     tally = Counter(finding.level for finding in findings)
     if as_json:
-        facts = {"name": dataset.name, "root": str(dataset.root), "errors": tally["error"], "warnings": tally["warning"]}
-        print(json.dumps({**facts, "findings": [asdict(f) for f in findings]}, indent=1))
+        facts = {
+            "name": dataset.name,
+            "root": str(dataset.root),
+            "errors": tally["error"],
+            "warnings": tally["warning"],
+        }
+        print(
+            json.dumps({**facts, "findings": [asdict(f) for f in findings]}, indent=1)
+        )
     else:
         _print_findings(findings)
         verdict = "broken" if tally["error"] else "usable"
-        print(f"{dataset.name} at {dataset.root}: {verdict} ({tally['error']} errors, {tally['warning']} warnings)")
+        print(
+            f"{dataset.name} at {dataset.root}: {verdict} ({tally['error']} errors, {tally['warning']} warnings)"
+        )
     return 1 if tally["error"] else 0
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
-        print(f"{finding.level:<8} {finding.where}: {finding.what}" + (f" {finding.fix}" if finding.fix else ""))
+        print(
+            f"{finding.level:<8} {finding.where}: {finding.what}"
+            + (f" {finding.fix}" if finding.fix else "")
+        )
 
 
 def _prepare(dataset: Dataset, as_json: bool) -> int:
     dataset.prepare(_ProgressLine())
     facts = {"name": dataset.name, "root": str(dataset.root)}
-    print(json.dumps(facts) if as_json else f"{dataset.name} is ready at {dataset.root}")
+    print(
+        json.dumps(facts) if as_json else f"{dataset.name} is ready at {dataset.root}"
+    )
     return 0

@@ -19,22 +19,48 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``doctor``."""
     add = parser.add_argument
-    add("--data-root", type=Path, metavar="FOLDER", help="where the data lie (default: $WSSS_BENCH_DATA_ROOT)")
-    add("--work-dir", type=Path, default=Path("work_dirs"), help="where runs will be kept (default: work_dirs)")
-    add("--plugin", action="append", default=[], type=Path, metavar="FILE", help="also load a local .py file (runs its code)")
-    add("--imports", action="store_true", help="also import every heavy package (takes seconds)")
+    add(
+        "--data-root",
+        type=Path,
+        metavar="FOLDER",
+        help="where the data lie (default: $WSSS_BENCH_DATA_ROOT)",
+    )
+    add(
+        "--work-dir",
+        type=Path,
+        default=Path("work_dirs"),
+        help="where runs will be kept (default: work_dirs)",
+    )
+    add(
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="also load a local .py file (runs its code)",
+    )
+    add(
+        "--imports",
+        action="store_true",
+        help="also import every heavy package (takes seconds)",
+    )
     add("--json", action="store_true", help="print every check as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 1 where something fails."""
-    from wsss_bench.doctor import FAIL, OK, WARN, examine
+    from wsss_bench.doctor.examine import examine
+    from wsss_bench.doctor.findings import FAIL, OK, WARN
 
-    checks = list(examine(args.data_root, args.work_dir, args.plugin, imports=args.imports))
+    checks = list(
+        examine(args.data_root, args.work_dir, args.plugin, imports=args.imports)
+    )
     tally = Counter(check.level for check in checks)
     if args.json:
         rows = [asdict(check) for check in checks]
-        print(json.dumps({"schema": 1, "ok": not tally[FAIL], "checks": rows}, indent=1))
+        print(
+            json.dumps({"schema": 1, "ok": not tally[FAIL], "checks": rows}, indent=1)
+        )
         return int(bool(tally[FAIL]))
     for check in checks:
         print(f"{check.level:<5} {check.part + ':':<10} {check.what}")

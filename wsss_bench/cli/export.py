@@ -17,41 +17,80 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this verb."""
-    from wsss_bench.cli._dataset import add_dataset_arguments
+    from wsss_bench.cli._flags import add_dataset_arguments
 
-    parser.add_argument("target", choices=("voc-test",), help="voc-test: the PASCAL VOC server, segmentation, comp6")
-    parser.add_argument("run", help="run id (its segmentor predicts the split), or a folder of masks, one palette PNG per image")
     parser.add_argument(
-        "--out", type=Path, default=Path("results_voc2012_test.tgz"), help="archive to write (default: %(default)s)"
+        "target",
+        choices=("voc-test",),
+        help="voc-test: the PASCAL VOC server, segmentation, comp6",
     )
     parser.add_argument(
-        "--ids", type=Path, metavar="FILE", help="folder: list of image ids that must all be there (the official test.txt)"
+        "run",
+        help="run id (its segmentor predicts the split), or a folder of masks, one palette PNG per image",
     )
-    parser.add_argument("--split", default="test", help="run id: split to predict (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results_voc2012_test.tgz"),
+        help="archive to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ids",
+        type=Path,
+        metavar="FILE",
+        help="folder: list of image ids that must all be there (the official test.txt)",
+    )
+    parser.add_argument(
+        "--split",
+        default="test",
+        help="run id: split to predict (default: %(default)s)",
+    )
     add_dataset_arguments(parser)
     add_leaderboard_dir(parser)
     parser.add_argument(
-        "--work-dir", type=Path, default=Path("work_dirs"), help="run id: store of its stages (default: %(default)s)"
+        "--work-dir",
+        type=Path,
+        default=Path("work_dirs"),
+        help="run id: store of its stages (default: %(default)s)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes for the CRF (default: all cores)")
-    parser.add_argument("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="processes for the CRF (default: all cores)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, schema in docs/protocol.md"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict if need be, check every mask, write the archive, and say what is in it."""
-    from wsss_bench.evaluate.export import export_voc
+    from wsss_bench.exchange.archives import export_voc
 
     folder = Path(args.run)
     if not folder.is_dir():
-        from wsss_bench.cli._predict_run import predict_run
+        from wsss_bench.runs.predicting import predict_run
 
         folder = predict_run(args, leaderboard_dir(args))
     done = export_voc(folder, args.out, args.ids)
     if args.json:
-        from wsss_bench.boards.jsons import dumps
+        from wsss_bench.boards.render.as_json import dumps
 
-        print(dumps({"schema": 1, "archive": str(done.archive), "images": done.images, "sha256": done.sha256}), end="")
+        print(
+            dumps(
+                {
+                    "schema": 1,
+                    "archive": str(done.archive),
+                    "images": done.images,
+                    "sha256": done.sha256,
+                }
+            ),
+            end="",
+        )
     else:
         print(f"{done.archive}: {done.images} masks, sha256 {done.sha256}")
         print("Upload it as: VOC2012, segmentation (competition comp6).")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wsss_bench.errors import PluginError, RecipeError
 
 if TYPE_CHECKING:
-    from wsss_bench.catalog import Catalog
+    from wsss_bench.methods.catalog import Catalog
 
 HELP = "List the installed methods, describe one, start the project of a new one, or check one against the contract."
 EXAMPLES = """\
@@ -27,26 +27,56 @@ Environment variable WSSS_BENCH_PLUGINS (names of methods or distributions, comm
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-verbs of ``plugin``."""
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|info|new|check")
+    verbs = parser.add_subparsers(
+        dest="action", required=True, metavar="list|info|new|check"
+    )
     listing = verbs.add_parser("list", help="names, distributions and versions")
-    listing.add_argument("--load", action="store_true", help="import and check every plugin")
+    listing.add_argument(
+        "--load", action="store_true", help="import and check every plugin"
+    )
     info = verbs.add_parser("info", help="card and parameters of one method")
     info.add_argument("name", nargs="?")
-    info.add_argument("--markdown", action="store_true", help="a Markdown page; of all methods where no name is given")
-    new = verbs.add_parser("new", help="write a project that works as it is: a localizer, a refiner or a segmentor")
+    info.add_argument(
+        "--markdown",
+        action="store_true",
+        help="a Markdown page; of all methods where no name is given",
+    )
+    new = verbs.add_parser(
+        "new",
+        help="write a project that works as it is: a localizer, a refiner or a segmentor",
+    )
     new.add_argument("name", help="the method's name")
-    new.add_argument("--kind", required=True, choices=("localizer", "refiner", "segmentor"))
-    new.add_argument("--dir", type=Path, metavar="FOLDER", help="where to (default: ./wsss-NAME)")
+    new.add_argument(
+        "--kind", required=True, choices=("localizer", "refiner", "segmentor")
+    )
+    new.add_argument(
+        "--dir", type=Path, metavar="FOLDER", help="where to (default: ./wsss-NAME)"
+    )
     new.add_argument("--json", action="store_true")
-    check = verbs.add_parser("check", help="run the conformance kit on one method (under a minute on an idle CPU)")
+    check = verbs.add_parser(
+        "check",
+        help="run the conformance kit on one method (under a minute on an idle CPU)",
+    )
     check.add_argument("name", help="a method's name, or a .py file")
     check.add_argument(
-        "--full", action="store_true", help="also at the usual size, where it must beat a trivial answer (minutes)"
+        "--full",
+        action="store_true",
+        help="also at the usual size, where it must beat a trivial answer (minutes)",
     )
-    check.add_argument("--keep", type=Path, metavar="FOLDER", help="leave everything the check made in this new folder")
+    check.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="leave everything the check made in this new folder",
+    )
     for sub in (listing, info, check):
         sub.add_argument(
-            "--plugin", action="append", default=[], type=Path, metavar="FILE", help="a local .py file (runs its code)"
+            "--plugin",
+            action="append",
+            default=[],
+            type=Path,
+            metavar="FILE",
+            help="a local .py file (runs its code)",
         )
         sub.add_argument("--json", action="store_true")
 
@@ -57,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         return _new(args)
     if args.action == "check":
         return _check(args)
-    from wsss_bench.catalog import Catalog
+    from wsss_bench.methods.catalog import Catalog
 
     catalog = Catalog(local=args.plugin)
     if args.action == "list":
@@ -70,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _new(args: argparse.Namespace) -> int:
-    from wsss_bench.testing.template import write_project
+    from wsss_bench.testing.template.project import write_project
 
     folder = args.dir or Path(f"wsss-{args.name}")
     files = write_project(args.name, args.kind, folder)
@@ -95,7 +125,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _markdown(catalog: Catalog, args: argparse.Namespace) -> int:
-    from wsss_bench.docs_cards import methods_page
+    from wsss_bench.boards.methods_page import methods_page
 
     print(methods_page(catalog, [args.name] if args.name else None), end="")
     return 0
@@ -132,7 +162,7 @@ def _row(catalog: Catalog, name: str, load: bool) -> dict[str, Any]:
 
 
 def _info(catalog: Catalog, args: argparse.Namespace) -> int:
-    from wsss_bench.params import defaults
+    from wsss_bench.methods.profiles import defaults
 
     method = catalog.load(args.name)
     card = method.card

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
 
 if TYPE_CHECKING:
-    from wsss_bench.boards.records import RunRecord
-    from wsss_bench.plan import Cell, Source
-    from wsss_bench.reproduce import Compared, Given
+    from wsss_bench.results.records import RunRecord
+    from wsss_bench.runs.plan import Cell
+    from wsss_bench.runs.reproduce import Compared, Given
+    from wsss_bench.runs.source import Source
 
 HELP = "Run a recorded run again from its provenance record and compare every per-image count."
 EXAMPLES = """\
@@ -31,29 +32,79 @@ file that the run used is not here.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``reproduce``."""
     add = parser.add_argument
-    add("run_id", metavar="RUN", help="a run's id in the leaderboard folder, or its folder")
+    add(
+        "run_id",
+        metavar="RUN",
+        help="a run's id in the leaderboard folder, or its folder",
+    )
     add_leaderboard_dir(parser)
-    add("--work-dir", type=Path, help="where to compute (default: a fresh work_dirs/reproduce/DATASET/RUN)")
-    add("--tolerance", type=float, default=0.0, metavar="POINTS", help="mIoU points that a score may move (default: 0, exact)")
-    add("--data-root", type=Path, metavar="FOLDER", help="where the data lie (default: $WSSS_BENCH_DATA_ROOT)")
-    add("--labels", metavar="FILE", help="the label table the run was given, if it was given one")
-    add("--plugin", action="append", default=[], type=Path, metavar="FILE", help="the local plugin of the run (runs its code)")
+    add(
+        "--work-dir",
+        type=Path,
+        help="where to compute (default: a fresh work_dirs/reproduce/DATASET/RUN)",
+    )
+    add(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="POINTS",
+        help="mIoU points that a score may move (default: 0, exact)",
+    )
+    add(
+        "--data-root",
+        type=Path,
+        metavar="FOLDER",
+        help="where the data lie (default: $WSSS_BENCH_DATA_ROOT)",
+    )
+    add(
+        "--labels",
+        metavar="FILE",
+        help="the label table the run was given, if it was given one",
+    )
+    add(
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="the local plugin of the run (runs its code)",
+    )
     add("--profile", help="the profile's .py file, where the run was given one")
-    add("--weights", metavar="FILE", help="the initial weights, where the run was given some")
-    add("--cfg-options", nargs="+", default=[], metavar="STAGE.KEY=VALUE", help="other files the run was given")
+    add(
+        "--weights",
+        metavar="FILE",
+        help="the initial weights, where the run was given some",
+    )
+    add(
+        "--cfg-options",
+        nargs="+",
+        default=[],
+        metavar="STAGE.KEY=VALUE",
+        help="other files the run was given",
+    )
     add("--device", help="auto, cpu, cuda or cuda:N (default: the kind of the record)")
     add("--workers", type=int, help="processes for per-image work (default: all cores)")
-    add("--dry-run", action="store_true", help="print the command and what differs, and stop")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print the command and what differs, and stop",
+    )
     add("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Rebuild the command, run it, compare; 0 where everything is the same (or within the tolerance)."""
-    from wsss_bench.boards.records import RECORD, RUNS, load_record
     from wsss_bench.cli.run import device
     from wsss_bench.cli.run import run as run_verb
     from wsss_bench.errors import DataError
-    from wsss_bench.reproduce import as_json, compare, environment, find_measured, prepare_work_dir
+    from wsss_bench.results.records import RECORD, RUNS, load_record
+    from wsss_bench.runs.reproduce import (
+        as_json,
+        compare,
+        environment,
+        find_measured,
+        prepare_work_dir,
+    )
 
     if not args.tolerance >= 0:
         raise DataError(f"--tolerance {args.tolerance}: give mIoU points from 0.")
@@ -61,7 +112,10 @@ def run(args: argparse.Namespace) -> int:
     record = find_measured(args.run_id, leaderboard_dir(place))
     given = _given(args, record)
     words, again, cell, source, strange = _plan(record, given, args.dry_run)
-    differs = [*environment(record, cell, source, device(again.device)), *(f"parameters: {line}" for line in strange)]
+    differs = [
+        *environment(record, cell, source, device(again.device)),
+        *(f"parameters: {line}" for line in strange),
+    ]
     if args.dry_run or not args.json:
         _announce(args, record, words, differs)
     if args.dry_run:
@@ -75,26 +129,55 @@ def run(args: argparse.Namespace) -> int:
     found = compare(record, load_record(path))
     ok = bool(found) and all(row.within(args.tolerance) for row in found)
     if args.json:
-        print(json.dumps({**as_json(record, words, differs, found), "tolerance": args.tolerance, "reproduced": ok}, indent=1))
+        print(
+            json.dumps(
+                {
+                    **as_json(record, words, differs, found),
+                    "tolerance": args.tolerance,
+                    "reproduced": ok,
+                },
+                indent=1,
+            )
+        )
     else:
         _show(found, differs, args.tolerance, ok)
     return int(not ok)
 
 
 def _given(args: argparse.Namespace, record: RunRecord) -> Given:
-    from wsss_bench.reproduce import Given
+    from wsss_bench.runs.reproduce import Given
 
-    work_dir = args.work_dir or Path("work_dirs") / "reproduce" / str(record.dataset["name"]) / record.run_id
-    return Given(work_dir, args.data_root, args.labels, args.plugin, args.profile, args.weights, args.cfg_options, args.device,
-                 args.workers)  # fmt: skip
+    work_dir = (
+        args.work_dir
+        or Path("work_dirs") / "reproduce" / str(record.dataset["name"]) / record.run_id
+    )
+    return Given(
+        work_dir,
+        args.data_root,
+        args.labels,
+        args.plugin,
+        args.profile,
+        args.weights,
+        args.cfg_options,
+        args.device,
+        args.workers,
+    )
 
 
-def _plan(record: RunRecord, given: Given, dry: bool) -> tuple[list[str], argparse.Namespace, Cell, Source, list[str]]:
+def _plan(
+    record: RunRecord, given: Given, dry: bool
+) -> tuple[list[str], argparse.Namespace, Cell, Source, list[str]]:
     """The command's words, its parsed arguments, its one cell, the dataset, and parameters that came or went since."""
-    from wsss_bench.artifacts import write_atomic
-    from wsss_bench.catalog import Catalog
-    from wsss_bench.cli._cells import make_cells
-    from wsss_bench.reproduce import arguments, check_files, check_methods, forced_options, write_skip
+    from wsss_bench.io.files import write_atomic
+    from wsss_bench.methods.catalog import Catalog
+    from wsss_bench.runs.reproduce import (
+        arguments,
+        check_files,
+        check_methods,
+        forced_options,
+        write_skip,
+    )
+    from wsss_bench.runs.request import make_cells
 
     check_methods(record, Catalog(local=given.plugins))
     check_files(record, given)
@@ -118,12 +201,24 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     return found
 
 
-def _announce(args: argparse.Namespace, record: RunRecord, words: Sequence[str], differs: Sequence[str]) -> None:
+def _announce(
+    args: argparse.Namespace,
+    record: RunRecord,
+    words: Sequence[str],
+    differs: Sequence[str],
+) -> None:
     if args.json:
-        facts: dict[str, Any] = {"schema": 1, "run": record.run_id, "command": ["wsss-bench", *words], "differs": list(differs)}
+        facts: dict[str, Any] = {
+            "schema": 1,
+            "run": record.run_id,
+            "command": ["wsss-bench", *words],
+            "differs": list(differs),
+        }
         print(json.dumps(facts, indent=1))
         return
-    print(f"{record.run_id} on {record.dataset['name']}, recorded {record.finished or 'at no known time'} on {record.device}")
+    print(
+        f"{record.run_id} on {record.dataset['name']}, recorded {record.finished or 'at no known time'} on {record.device}"
+    )
     print(f"again: {shlex.join(['wsss-bench', *words])}")
     print("what differs from then:" + ("" if differs else " nothing"))
     for line in differs:
@@ -131,7 +226,9 @@ def _announce(args: argparse.Namespace, record: RunRecord, words: Sequence[str],
     print(flush=True)
 
 
-def _show(found: Sequence[Compared], differs: Sequence[str], tolerance: float, ok: bool) -> None:
+def _show(
+    found: Sequence[Compared], differs: Sequence[str], tolerance: float, ok: bool
+) -> None:
     names = {
         "seeds_best": "seeds (oracle)",
         "seeds_fixed": "seeds (fixed)",
@@ -141,7 +238,10 @@ def _show(found: Sequence[Compared], differs: Sequence[str], tolerance: float, o
     }
     print(f"\n{'mIoU':<16}{'then':>8}{'now':>8}{'moved':>9}  images that differ")
     for row in found:
-        cells = "".join(f"{'–' if value is None else f'{value:.2f}':>8}" for value in (row.then, row.now))
+        cells = "".join(
+            f"{'–' if value is None else f'{value:.2f}':>8}"
+            for value in (row.then, row.now)
+        )
         moved = "–" if row.delta is None else f"{row.delta:+.3f}"
         print(f"{names[row.what]:<16}{cells}{moved:>9}  {row.images or 'none: equal'}")
     if all(row.images == 0 for row in found) and ok:

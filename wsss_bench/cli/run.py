@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from wsss_bench.errors import ArtifactError, RecipeError, did_you_mean, disk_error
 
 if TYPE_CHECKING:
-    from wsss_bench.plan import Cell, Source
-    from wsss_bench.progress import Observer
-    from wsss_bench.store import Store
+    from wsss_bench.runs.plan import Cell
+    from wsss_bench.runs.progress import Observer
+    from wsss_bench.runs.source import Source
+    from wsss_bench.runs.store.folders import Store
 
 HELP = "Run recipes on a dataset: localize, refine, segment, predict, score; then build the leaderboard."
 EXAMPLES = """\
@@ -37,7 +38,7 @@ LOG = {"local": "", "tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "m
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
-    from wsss_bench.cli._dataset import add_dataset_arguments
+    from wsss_bench.cli._flags import add_dataset_arguments
 
     add = parser.add_argument
     add(
@@ -47,10 +48,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recipes: name, name[key=value], localize/refine/segment with '_' and '-'",
     )
     add_dataset_arguments(parser)
-    add("--seeds", default="0", metavar="0,1", help="seeds; every recipe runs once with each (default: 0)")
-    add("--profile", help="set of parameter defaults: a name in configs/profiles or a .py file (default: by dataset)")
-    add("--cfg-options", nargs="+", default=[], metavar="STAGE.KEY=VALUE", help="parameters for every recipe that has them")
-    add("--weights", metavar="FILE", help="initial weights, wherever a stage has the parameter 'weights'")
+    add(
+        "--seeds",
+        default="0",
+        metavar="0,1",
+        help="seeds; every recipe runs once with each (default: 0)",
+    )
+    add(
+        "--profile",
+        help="set of parameter defaults: a name in configs/profiles or a .py file (default: by dataset)",
+    )
+    add(
+        "--cfg-options",
+        nargs="+",
+        default=[],
+        metavar="STAGE.KEY=VALUE",
+        help="parameters for every recipe that has them",
+    )
+    add(
+        "--weights",
+        metavar="FILE",
+        help="initial weights, wherever a stage has the parameter 'weights'",
+    )
     add(
         "--plugin",
         action="append",
@@ -59,20 +78,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="load a method from a local .py file (runs its code)",
     )
-    add("--work-dir", type=Path, default=Path("work_dirs"), help="store of finished and unfinished stages (default: work_dirs)")
-    add("--leaderboard-dir", type=Path, help="run records and tables (default: WORK_DIR/leaderboards)")
+    add(
+        "--work-dir",
+        type=Path,
+        default=Path("work_dirs"),
+        help="store of finished and unfinished stages (default: work_dirs)",
+    )
+    add(
+        "--leaderboard-dir",
+        type=Path,
+        help="run records and tables (default: WORK_DIR/leaderboards)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes for per-image work (default: all cores)")
-    add("--log", default="local", metavar="A,B", help="where trainings log to: local, tensorboard, … (default: local)")
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes for per-image work (default: all cores)",
+    )
+    add(
+        "--log",
+        default="local",
+        metavar="A,B",
+        help="where trainings log to: local, tensorboard, … (default: local)",
+    )
     add("--dry-run", action="store_true", help="print the plan and stop")
-    add("--json", action="store_true", help="print the plan (with --dry-run) or the result as JSON")
+    add(
+        "--json",
+        action="store_true",
+        help="print the plan (with --dry-run) or the result as JSON",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Plan, run every cell, build the leaderboard; 1 if a cell failed, 130 if interrupted."""
-    from wsss_bench.cli._cells import make_cells
     from wsss_bench.cli._display import print_plan
-    from wsss_bench.store import Store
+    from wsss_bench.runs.request import make_cells
+    from wsss_bench.runs.store.folders import Store
 
     if args.workers < 1:
         raise RecipeError(f"--workers must be at least 1, not {args.workers}.")
@@ -92,20 +134,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
-    from wsss_bench.plan import states
+    from wsss_bench.runs.plan import states
 
     keys = {step.name: step.spec.key for step in cell.steps}
     params = {stage: params.resolved for stage, params in cell.resolved.params.items()}
     picks = {stage: method.name for stage, method in cell.resolved.methods.items()}
-    return {"cell": cell.id, "recipe": str(cell.resolved.recipe), "picks": picks, "dataset": cell.dataset, "seed": cell.seed,
-            "profile": cell.profile, "params": params, "keys": keys, "states": states(cell, store)}  # fmt: skip
+    return {
+        "cell": cell.id,
+        "recipe": str(cell.resolved.recipe),
+        "picks": picks,
+        "dataset": cell.dataset,
+        "seed": cell.seed,
+        "profile": cell.profile,
+        "params": params,
+        "keys": keys,
+        "states": states(cell, store),
+    }
 
 
-def _run_cells(args: argparse.Namespace, cells: list[Cell], source: Source, store: Store) -> int:
-    from wsss_bench.artifacts import drop_leftovers
+def _run_cells(
+    args: argparse.Namespace, cells: list[Cell], source: Source, store: Store
+) -> int:
     from wsss_bench.boards import build
     from wsss_bench.cli._display import make_display
-    from wsss_bench.locking import locked
+    from wsss_bench.io.files import drop_leftovers
+    from wsss_bench.io.locking import locked
 
     boards = leaderboard_dir(args)
     args.device = device(args.device)
@@ -113,7 +166,10 @@ def _run_cells(args: argparse.Namespace, cells: list[Cell], source: Source, stor
         with closing(make_display(cells, quiet=args.json)) as display, _signals():
             failed = _work_through(args, cells, source, store, display)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. Finished stages are kept; the same command resumes:\n  {_resume(args)}", file=sys.stderr)
+        print(
+            f"\nInterrupted. Finished stages are kept; the same command resumes:\n  {_resume(args)}",
+            file=sys.stderr,
+        )
         return 130
     if len(failed) < len(cells):
         with locked(boards):
@@ -123,10 +179,16 @@ def _run_cells(args: argparse.Namespace, cells: list[Cell], source: Source, stor
     return 1 if failed else 0
 
 
-def _work_through(args: argparse.Namespace, cells: list[Cell], source: Source, store: Store, display: Observer) -> dict[str, str]:
+def _work_through(
+    args: argparse.Namespace,
+    cells: list[Cell],
+    source: Source,
+    store: Store,
+    display: Observer,
+) -> dict[str, str]:
     """Run every cell and return what made some fail, by cell id; a cell that another process is at work on comes later."""
-    from wsss_bench.executors.local import LocalExecutor
-    from wsss_bench.pipeline import StageBusy
+    from wsss_bench.runs.executors.local import LocalExecutor
+    from wsss_bench.runs.pipeline import StageBusy
 
     failed: dict[str, str] = {}
     broken: dict[str, Exception] = {}
@@ -135,7 +197,11 @@ def _work_through(args: argparse.Namespace, cells: list[Cell], source: Source, s
         cell = queue.popleft()
         # Wait only where others are at work on all that are left.
         patient = busy > len(queue)
-        error = LocalExecutor().submit(_run_cell, args, cell, source, store, display, broken, patient).exception()
+        error = (
+            LocalExecutor()
+            .submit(_run_cell, args, cell, source, store, display, broken, patient)
+            .exception()
+        )
         if isinstance(error, StageBusy):
             queue.append(cell)
             busy += 1
@@ -159,10 +225,10 @@ def _run_cell(
 
     Raises `StageBusy` where another process is at work on it, unless `patient`.
     """
-    from wsss_bench.cells import note_failure, note_finished, note_start
-    from wsss_bench.locking import locked
-    from wsss_bench.pipeline import CellFailed, CellRunner, Settings, StageBusy
-    from wsss_bench.recording import record_run
+    from wsss_bench.io.locking import locked
+    from wsss_bench.runs.ledger import note_failure, note_finished, note_start
+    from wsss_bench.runs.pipeline import CellFailed, CellRunner, Settings, StageBusy
+    from wsss_bench.runs.recording import record_run
 
     boards = leaderboard_dir(args)
     note_start(args.work_dir, cell, args.command_line)
@@ -171,9 +237,13 @@ def _run_cell(
     with _log_file(args.work_dir / "logs" / f"{cell.id}.log") as log:
         settings = Settings(args.device, args.workers, tuple(args.log.split(",")), log)
         try:
-            finished = CellRunner(cell, source, store, settings, display, broken, patient=patient).run()
+            finished = CellRunner(
+                cell, source, store, settings, display, broken, patient=patient
+            ).run()
             with locked(boards):
-                path = record_run(finished, source, boards, args.command_line, settings.device)
+                path = record_run(
+                    finished, source, boards, args.command_line, settings.device
+                )
         except StageBusy:
             raise
         except Exception as error:
@@ -182,7 +252,9 @@ def _run_cell(
                 step, cause = error.step, error.__cause__
             else:
                 log.exception("recording failed")
-            with suppress(ArtifactError):  # on a full disk this fails too, and must not hide the reason
+            with suppress(
+                ArtifactError
+            ):  # on a full disk this fails too, and must not hide the reason
                 note_failure(args.work_dir, cell, step, cause)
             display.cell_failed(cell, step, cause)
             raise cause from None
@@ -202,7 +274,9 @@ def check_log(names: str) -> None:
             raise RecipeError(f"--log {name!r} is not known.{did_you_mean(name, LOG)}")
         if LOG[name] and importlib.util.find_spec(LOG[name]) is None:
             extra = "'wsss-bench[tensorboard]'" if name == "tensorboard" else LOG[name]
-            raise RecipeError(f"--log {name} needs a package that is not installed. Install it: pip install {extra}")
+            raise RecipeError(
+                f"--log {name} needs a package that is not installed. Install it: pip install {extra}"
+            )
 
 
 def device(name: str) -> str:
@@ -214,9 +288,16 @@ def device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not name.startswith("cuda"):
-        raise RecipeError(f"--device {name!r} is not known; use auto, cpu, cuda or cuda:N.")
-    if not torch.cuda.is_available() or int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
-        raise RecipeError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices. Use --device cpu.")
+        raise RecipeError(
+            f"--device {name!r} is not known; use auto, cpu, cuda or cuda:N."
+        )
+    if (
+        not torch.cuda.is_available()
+        or int(name.partition(":")[2] or 0) >= torch.cuda.device_count()
+    ):
+        raise RecipeError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices. Use --device cpu."
+        )
     return name
 
 
@@ -252,7 +333,9 @@ def _log_file(path: Path) -> Iterator[logging.Logger]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror}. Choose another --work-dir.") from error
+        raise ArtifactError(
+            f"cannot write {path}: {error.strerror}. Choose another --work-dir."
+        ) from error
     log = logging.getLogger("wsss_bench")
     handler = _LogFile(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -272,11 +355,23 @@ def _resume(args: argparse.Namespace) -> str:
     return shlex.join(["wsss-bench", *args.command_line])
 
 
-def _report(args: argparse.Namespace, cells: list[Cell], failed: dict[str, str], boards: Path) -> None:
+def _report(
+    args: argparse.Namespace, cells: list[Cell], failed: dict[str, str], boards: Path
+) -> None:
     dataset = cells[0].dataset
     if args.json:
         runs = {cell.id: cell.run_id for cell in cells if cell.id not in failed}
-        print(json.dumps({"dataset": dataset, "runs": runs, "failed": failed, "leaderboard": str(boards)}, indent=1))
+        print(
+            json.dumps(
+                {
+                    "dataset": dataset,
+                    "runs": runs,
+                    "failed": failed,
+                    "leaderboard": str(boards),
+                },
+                indent=1,
+            )
+        )
         return
     page = boards / f"{dataset}.md"
     if len(failed) < len(cells) and page.exists():
@@ -285,4 +380,7 @@ def _report(args: argparse.Namespace, cells: list[Cell], failed: dict[str, str],
     for cell in cells:
         if cell.id in failed:
             log = args.work_dir / "logs" / f"{cell.id}.log"
-            print(f"failed: {cell.label}: {failed[cell.id]}\n        log: {log}", file=sys.stderr)
+            print(
+                f"failed: {cell.label}: {failed[cell.id]}\n        log: {log}",
+                file=sys.stderr,
+            )

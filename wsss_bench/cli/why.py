@@ -19,27 +19,31 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``why``."""
-    parser.add_argument("cell", metavar="CELL", help="a cell as `wsss-bench status` names it")
+    parser.add_argument(
+        "cell", metavar="CELL", help="a cell as `wsss-bench status` names it"
+    )
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs"))
     parser.add_argument("--json", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the explanation of one cell."""
-    from wsss_bench.cells import read_cells
+    from wsss_bench.runs.ledger import read_cells
 
     return why(args.cell, read_cells(args.work_dir), args)
 
 
 def why(name: str, cells: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> int:
     """Print state and key differences of every stage of the cell `name`; raises `RecipeError` where there is none of that name."""
-    from wsss_bench.explain import explain
-    from wsss_bench.store import Store
+    from wsss_bench.runs.store.explain import explain
+    from wsss_bench.runs.store.folders import Store
 
     cell = next((entry for entry in cells if entry["cell"] == name), None)
     if cell is None:
         known = [entry["cell"] for entry in cells]
-        raise RecipeError(f"there is no cell {name!r} in {args.work_dir}.{did_you_mean(name, known)}")
+        raise RecipeError(
+            f"there is no cell {name!r} in {args.work_dir}.{did_you_mean(name, known)}"
+        )
     found = explain(cell["steps"], Store(args.work_dir / "store"))
     if args.json:
         print(json.dumps(found, indent=1))

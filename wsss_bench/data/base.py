@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from wsss_bench.contract.view import WeakImage, WeakView
 from wsss_bench.errors import DataError, LeakError, did_you_mean
-from wsss_bench.view import WeakImage, WeakView
 
 if TYPE_CHECKING:
     from wsss_bench.data.masks import SealedMasks
@@ -100,7 +100,9 @@ class Dataset(ABC):
     def image_view(self, split: str) -> WeakView:
         """Images of any split, labels hidden (None): what is predicted on."""
         split = self._resolve(split)
-        images = [WeakImage(i, self._image_path(split, i), None) for i in self._kept(split)]
+        images = [
+            WeakImage(i, self._image_path(split, i), None) for i in self._kept(split)
+        ]
         return WeakView(self.name, split, self.classes, images)
 
     @abstractmethod
@@ -126,7 +128,11 @@ class Dataset(ABC):
             "classes": len(self.classes),
             "labels_source": self.labels_source,
             **({"skipped": len(self.skipped)} if self.skipped else {}),
-            "splits": {"train": self.splits.train, "seeds": self.splits.seeds, "val": self.splits.val},
+            "splits": {
+                "train": self.splits.train,
+                "seeds": self.splits.seeds,
+                "val": self.splits.val,
+            },
         }
 
     @abstractmethod
@@ -139,13 +145,17 @@ class Dataset(ABC):
     def _image_path(self, split: str, image_id: str) -> Path: ...
 
     @abstractmethod
-    def _labels(self, split: str, ids: tuple[str, ...]) -> Mapping[str, tuple[int, ...]]: ...
+    def _labels(
+        self, split: str, ids: tuple[str, ...]
+    ) -> Mapping[str, tuple[int, ...]]: ...
 
     def _kept(self, split: str) -> tuple[str, ...]:
         """The ids of a split without those the user leaves out; raises `DataError` where none is left."""
         ids = tuple(i for i in self._ids(split) if i not in self.skipped)
         if self.skipped and not ids:
-            raise DataError(f"{self.name}/{split}: the skip list leaves no image. Shorten it, or restore the files it names.")
+            raise DataError(
+                f"{self.name}/{split}: the skip list leaves no image. Shorten it, or restore the files it names."
+            )
         return ids
 
     def _is_train(self, split: str) -> bool:
@@ -156,7 +166,9 @@ class Dataset(ABC):
         """The name under which a split is stored; raises `DataError` for a split that does not exist."""
         if split in self._split_names():
             return split
-        raise DataError(f"{self.name} has no split {split!r}.{did_you_mean(split, self._split_names())}")
+        raise DataError(
+            f"{self.name} has no split {split!r}.{did_you_mean(split, self._split_names())}"
+        )
 
     def _refuse_overlap(self, split: str, ids: tuple[str, ...]) -> None:
         """SBD's own training list holds half of VOC val: such a list would leak the labels that results are scored on."""
@@ -175,7 +187,9 @@ def check_options(kind: str, options: Mapping[str, Any], known: Iterable[str]) -
     names = (*known, "train_split", "seeds_split", "val_split")
     for option in options:
         if option not in names:
-            raise DataError(f"dataset {kind!r} has no option {option!r}.{did_you_mean(option, names)}")
+            raise DataError(
+                f"dataset {kind!r} has no option {option!r}.{did_you_mean(option, names)}"
+            )
 
 
 def choose_splits(default: Splits, options: Mapping[str, Any]) -> Splits:
@@ -187,13 +201,19 @@ def choose_splits(default: Splits, options: Mapping[str, Any]) -> Splits:
     )
 
 
-def integer_option(kind: str, options: Mapping[str, Any], name: str, default: int, low: int, high: int) -> int:
+def integer_option(
+    kind: str, options: Mapping[str, Any], name: str, default: int, low: int, high: int
+) -> int:
     """An integer option in [low, high]; command lines hand strings over. Raises `DataError` otherwise."""
     value = options.get(name, default)
     try:
         number = int(str(value))
     except ValueError:
-        raise DataError(f"dataset {kind!r}: option {name}={value!r} is not an integer.") from None
+        raise DataError(
+            f"dataset {kind!r}: option {name}={value!r} is not an integer."
+        ) from None
     if not low <= number <= high:
-        raise DataError(f"dataset {kind!r}: option {name}={number} must lie in {low}..{high}.")
+        raise DataError(
+            f"dataset {kind!r}: option {name}={number} must lie in {low}..{high}."
+        )
     return number

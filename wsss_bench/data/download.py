@@ -50,14 +50,21 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
         ),
     ),
     "coco2014": (
-        Archive("http://images.cocodataset.org/annotations/annotations_trainval2014.zip"),
+        Archive(
+            "http://images.cocodataset.org/annotations/annotations_trainval2014.zip"
+        ),
         Archive("http://images.cocodataset.org/zips/train2014.zip"),
         Archive("http://images.cocodataset.org/zips/val2014.zip"),
     ),
 }
 
 
-def download(kind: str, root: Path | None, archives: Sequence[Archive] | None = None, progress: Progress | None = None) -> None:
+def download(
+    kind: str,
+    root: Path | None,
+    archives: Sequence[Archive] | None = None,
+    progress: Progress | None = None,
+) -> None:
     """Fetch and unpack what a dataset needs into `root`; what is there already is not fetched again.
 
     For VOC this ends with SBD's masks converted into ``SegmentationClassAug`` and ``train_aug.txt`` written.
@@ -75,7 +82,9 @@ def download(kind: str, root: Path | None, archives: Sequence[Archive] | None = 
         return
     place = root or os.environ.get(ROOT_VARIABLE)
     if not place:
-        raise DataError(f"--download needs to know where to put {kind}: pass --data-root or set {ROOT_VARIABLE}.")
+        raise DataError(
+            f"--download needs to know where to put {kind}: pass --data-root or set {ROOT_VARIABLE}."
+        )
     root = Path(place).expanduser()
     for archive in ARCHIVES[kind] if archives is None else archives:
         done = root / "archives" / f"{archive.name}.unpacked"
@@ -86,7 +95,7 @@ def download(kind: str, root: Path | None, archives: Sequence[Archive] | None = 
         done.touch()
         file.unlink()
     if kind == "voc2012":
-        from wsss_bench.data.sbd import convert_sbd
+        from wsss_bench.data.voc.sbd import convert_sbd
 
         convert_sbd(root, progress)
 
@@ -114,12 +123,16 @@ def fetch(archive: Archive, folder: Path, progress: Progress | None = None) -> P
 def _stream(archive: Archive, partial: Path, progress: Progress | None) -> None:
     """Append to the partial file until it is complete; a server that ignores the range starts it anew."""
     have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"} if have else {})
+    request = urllib.request.Request(
+        archive.url, headers={"Range": f"bytes={have}-"} if have else {}
+    )
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         # "Range not satisfiable" with the whole size: the download had ended just before the rename.
-        if error.code == 416 and error.headers.get("Content-Range", "").endswith(f"/{have}"):
+        if error.code == 416 and error.headers.get("Content-Range", "").endswith(
+            f"/{have}"
+        ):
             return
         raise
     with closing(response):
@@ -155,7 +168,10 @@ def unpack(archive: Path, root: Path, progress: Progress | None = None) -> None:
                 targets = [_target(archive, root, info.filename) for info in infos]
                 _write_all(
                     archive,
-                    ((zipped.open(info), target) for info, target in zip(infos, targets, strict=True)),
+                    (
+                        (zipped.open(info), target)
+                        for info, target in zip(infos, targets, strict=True)
+                    ),
                     len(infos),
                     progress,
                 )
@@ -163,10 +179,15 @@ def unpack(archive: Path, root: Path, progress: Progress | None = None) -> None:
             with tarfile.open(archive) as tar:
                 members = [member for member in tar.getmembers() if not member.isdir()]
                 paths = [_tar_target(archive, root, member) for member in members]
-                streams = ((_open(tar, member), path) for member, path in zip(members, paths, strict=True))
+                streams = (
+                    (_open(tar, member), path)
+                    for member, path in zip(members, paths, strict=True)
+                )
                 _write_all(archive, streams, len(members), progress)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DataError(f"archive {archive} cannot be unpacked ({error}). Delete it and run the command again.") from error
+        raise DataError(
+            f"archive {archive} cannot be unpacked ({error}). Delete it and run the command again."
+        ) from error
 
 
 def _open(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -192,11 +213,18 @@ def _target(archive: Path, root: Path, name: str) -> Path:
         )
     target = root / path
     if not target.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"archive {archive}: {name!r} would land outside {root} through a link there. Remove the link.")
+        raise DataError(
+            f"archive {archive}: {name!r} would land outside {root} through a link there. Remove the link."
+        )
     return target
 
 
-def _write_all(archive: Path, items: Iterator[tuple[IO[bytes], Path]], total: int, progress: Progress | None) -> None:
+def _write_all(
+    archive: Path,
+    items: Iterator[tuple[IO[bytes], Path]],
+    total: int,
+    progress: Progress | None,
+) -> None:
     for number, (stream, target) in enumerate(items, 1):
         target.parent.mkdir(parents=True, exist_ok=True)
         with stream, target.open("wb") as handle:

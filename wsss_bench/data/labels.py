@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import DataError, did_you_mean
-from wsss_bench.view import IGNORE
 
 if TYPE_CHECKING:
     from wsss_bench.data.masks import SealedMasks
@@ -54,7 +54,9 @@ def read_label_table(path: Path, classes: Sequence[str], ids: Sequence[str]) -> 
             columns = _columns(path, next(rows, []), classes)
             table = _rows(path, rows, columns)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"label table {path} cannot be read ({error}). {HOW_TO_LABEL}") from error
+        raise DataError(
+            f"label table {path} cannot be read ({error}). {HOW_TO_LABEL}"
+        ) from error
     missing = [i for i in ids if i not in table]
     if missing:
         raise DataError(
@@ -68,16 +70,26 @@ def _columns(path: Path, header: list[str], classes: Sequence[str]) -> list[int]
     """The mask id of each column after the first."""
     known = {_plain(name): index for index, name in enumerate(classes) if index}
     if not header or _plain(header[0]) != "id":
-        raise DataError(f"label table {path} must begin with the header id,<class names>, not {','.join(header)[:60]!r}.")
+        raise DataError(
+            f"label table {path} must begin with the header id,<class names>, not {','.join(header)[:60]!r}."
+        )
     columns = []
     for name in header[1:]:
         if _plain(name) not in known:
-            raise DataError(f"label table {path}: column {name!r} is no class here.{did_you_mean(name, classes[1:])}")
+            raise DataError(
+                f"label table {path}: column {name!r} is no class here.{did_you_mean(name, classes[1:])}"
+            )
         columns.append(known[_plain(name)])
     absent = sorted(set(known.values()) - set(columns))
     if absent or len(columns) != len(set(columns)):
-        what = f"lacks a column for {classes[absent[0]]!r}" if absent else "has two columns for one class"
-        raise DataError(f"label table {path} {what}. Its header must name each class once.")
+        what = (
+            f"lacks a column for {classes[absent[0]]!r}"
+            if absent
+            else "has two columns for one class"
+        )
+        raise DataError(
+            f"label table {path} {what}. Its header must name each class once."
+        )
     return columns
 
 
@@ -88,10 +100,16 @@ def _rows(path: Path, rows: object, columns: list[int]) -> dict[str, tuple[int, 
             continue
         image_id, cells = row[0].strip(), [cell.strip() for cell in row[1:]]
         if len(cells) != len(columns) or set(cells) - {"0", "1"}:
-            raise DataError(f"label table {path}, line {number}: {len(columns)} cells of 0 or 1 are needed, not {cells!r}.")
+            raise DataError(
+                f"label table {path}, line {number}: {len(columns)} cells of 0 or 1 are needed, not {cells!r}."
+            )
         if image_id in table:
-            raise DataError(f"label table {path}, line {number}: image {image_id!r} has a row already. Remove one of them.")
-        table[image_id] = tuple(sorted(c for c, cell in zip(columns, cells, strict=True) if cell == "1"))
+            raise DataError(
+                f"label table {path}, line {number}: image {image_id!r} has a row already. Remove one of them."
+            )
+        table[image_id] = tuple(
+            sorted(c for c, cell in zip(columns, cells, strict=True) if cell == "1")
+        )
     return table
 
 
@@ -119,25 +137,37 @@ class XmlLabels:
 
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         self.folder = folder
-        self.known = {_plain(name): index for index, name in enumerate(classes) if index}
+        self.known = {
+            _plain(name): index for index, name in enumerate(classes) if index
+        }
 
     def read(self, ids: Sequence[str]) -> Labels:
         """Labels of `ids`; raises `DataError` for a missing or malformed file, or an object of an unknown class."""
         if not self.folder.is_dir():
-            raise DataError(f"there are no image-level labels: neither a label table nor {self.folder} exists. {HOW_TO_LABEL}")
-        return {image_id: self._one(self.folder / f"{image_id}.xml") for image_id in ids}
+            raise DataError(
+                f"there are no image-level labels: neither a label table nor {self.folder} exists. {HOW_TO_LABEL}"
+            )
+        return {
+            image_id: self._one(self.folder / f"{image_id}.xml") for image_id in ids
+        }
 
     def _one(self, path: Path) -> tuple[int, ...]:
         try:
             tree = ElementTree.parse(path)
         except FileNotFoundError:
-            raise DataError(f"annotation {path} does not exist. {HOW_TO_LABEL}") from None
+            raise DataError(
+                f"annotation {path} does not exist. {HOW_TO_LABEL}"
+            ) from None
         except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
-            raise DataError(f"annotation {path} cannot be read ({error}). Restore it from the original archive.") from error
+            raise DataError(
+                f"annotation {path} cannot be read ({error}). Restore it from the original archive."
+            ) from error
         present = set()
         for item in tree.getroot().findall("object"):
             name = (item.findtext("name") or "").strip()
             if _plain(name) not in self.known:
-                raise DataError(f"annotation {path}: object {name!r} is no class here.{did_you_mean(name, self.known)}")
+                raise DataError(
+                    f"annotation {path}: object {name!r} is no class here.{did_you_mean(name, self.known)}"
+                )
             present.add(self.known[_plain(name)])
         return tuple(sorted(present))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import DataError
-from wsss_bench.view import IGNORE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,13 @@ class SealedMasks:
     ``masks[id]`` is ``uint8 [H, W]`` of the photograph's size: 0 background, 1..C classes, 255 ignored.
     """
 
-    def __init__(self, where: str, ids: Sequence[str], files: Mapping[str, tuple[Path, Path]], num_classes: int) -> None:
+    def __init__(
+        self,
+        where: str,
+        ids: Sequence[str],
+        files: Mapping[str, tuple[Path, Path]],
+        num_classes: int,
+    ) -> None:
         self.where, self.ids, self.num_classes = where, tuple(ids), num_classes
         self._files = files
 
@@ -50,7 +56,9 @@ class SealedMasks:
         try:
             return self._files[image_id]
         except KeyError:
-            raise DataError(f"{self.where} has no mask for image {image_id!r}.") from None
+            raise DataError(
+                f"{self.where} has no mask for image {image_id!r}."
+            ) from None
 
     @property
     def fingerprint(self) -> str:
@@ -86,7 +94,7 @@ def read_mask(path: Path, image: Path | None, num_classes: int) -> NDArray[np.ui
     import numpy as np
     from PIL import Image
 
-    from wsss_bench.artifacts import check_png
+    from wsss_bench.io.images import check_png
 
     try:
         with Image.open(path) as handle:
@@ -105,7 +113,8 @@ def read_mask(path: Path, image: Path | None, num_classes: int) -> NDArray[np.ui
     if foreign is not None:
         raise DataError(
             f"mask {path} has a foreign palette: index {foreign[0]} is drawn {foreign[1]}, VOC draws it {foreign[2]}, so its "
-            "indices need not be class ids (an image editor may have re-indexed it). " + RESTORE
+            "indices need not be class ids (an image editor may have re-indexed it). "
+            + RESTORE
         )
     outside = values[(values >= num_classes) & (values != IGNORE)].tolist()
     if outside:
@@ -121,26 +130,31 @@ def _wrong_mode(path: Path, mode: str) -> str:
     if mode in ("RGB", "RGBA"):
         return (
             f"mask {path} is a colour image ({mode}), not a palette or greyscale PNG of class ids. Convert it by looking each "
-            "colour up in VOC's palette (wsss_bench.artifacts.voc_palette), or restore the file from the original archive."
+            "colour up in VOC's palette (wsss_bench.io.images.voc_palette), or restore the file from the original archive."
         )
     return f"mask {path} has pixel format {mode!r}; an 8-bit palette or greyscale PNG is needed. {RESTORE}"
 
 
-def _foreign_colour(handle: Image, values: NDArray[np.int64]) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
+def _foreign_colour(
+    handle: Image, values: NDArray[np.int64]
+) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
     """The first used index whose colour is neither VOC's nor the grey of that index; the border's colour is not checked."""
-    from wsss_bench.artifacts import voc_palette
+    from wsss_bench.io.images import voc_palette
 
     palette = handle.getpalette("RGB") or []
     expected = voc_palette()
     for value in values.tolist():
         got = tuple(palette[3 * value : 3 * value + 3])
-        if value != IGNORE and got not in (tuple(expected[3 * value : 3 * value + 3]), (value,) * 3):
+        if value != IGNORE and got not in (
+            tuple(expected[3 * value : 3 * value + 3]),
+            (value,) * 3,
+        ):
             return value, got, tuple(expected[3 * value : 3 * value + 3])
     return None
 
 
 def _check_size(path: Path, image: Path | None, shape: tuple[int, ...]) -> None:
-    from wsss_bench.artifacts import image_size
+    from wsss_bench.io.images import image_size
 
     if image is None:
         return

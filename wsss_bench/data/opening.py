@@ -11,14 +11,16 @@ from wsss_bench.data.base import ROOT_VARIABLE, Dataset, check_options
 from wsss_bench.errors import DataError, did_you_mean
 
 KINDS: dict[str, str] = {
-    "shapes": "wsss_bench.data.shapes:ShapesDataset",
-    "voc2012": "wsss_bench.data.voc:VocDataset",
-    "coco2014": "wsss_bench.data.coco:CocoDataset",
+    "shapes": "wsss_bench.data.shapes.dataset:ShapesDataset",
+    "voc2012": "wsss_bench.data.voc.dataset:VocDataset",
+    "coco2014": "wsss_bench.data.coco.dataset:CocoDataset",
 }
 """Dataset kinds and the loaders behind them, imported on first use."""
 
 
-def open_dataset(kind: str, root: Path | None = None, name: str | None = None, **options: Any) -> Dataset:
+def open_dataset(
+    kind: str, root: Path | None = None, name: str | None = None, **options: Any
+) -> Dataset:
     """Open a dataset without reading its images.
 
     Args:
@@ -45,10 +47,14 @@ def open_dataset(kind: str, root: Path | None = None, name: str | None = None, *
     return dataset
 
 
-def find_folder(kind: str, root: Path | None, candidates: tuple[str, ...], marker: str, how: str) -> Path:
+def find_folder(
+    kind: str, root: Path | None, candidates: tuple[str, ...], marker: str, how: str
+) -> Path:
     """The first of ``root/candidate`` that holds `marker`; raises `DataError` saying where it looked and how to get the data."""
     if root is None:
-        raise DataError(f"dataset {kind!r} needs a data root: pass --data-root or set {ROOT_VARIABLE}. {how}")
+        raise DataError(
+            f"dataset {kind!r} needs a data root: pass --data-root or set {ROOT_VARIABLE}. {how}"
+        )
     root = Path(root).expanduser()
     for candidate in candidates:
         if (root / candidate / marker).exists():

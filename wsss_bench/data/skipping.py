@@ -33,8 +33,13 @@ def skip(dataset: Dataset, path: Path) -> str:
             "Write one for these data: wsss-bench data verify --write-skip FILE"
         )
     dataset.skipped = frozenset(ids)
-    shares = ", ".join(f"{count} of {split}" for split, count in counted.items() if count) or "none"
-    names = ", ".join(ids[:SHOWN]) + (f", and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
+    shares = (
+        ", ".join(f"{count} of {split}" for split, count in counted.items() if count)
+        or "none"
+    )
+    names = ", ".join(ids[:SHOWN]) + (
+        f", and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    )
     return f"skip: {len(ids)} images are left out as {path} says ({shares}): {names or 'it is empty'}"
 
 
@@ -46,12 +51,18 @@ def read_skip_list(path: Path) -> tuple[str, ...]:
         raise DataError(
             f"skip list {path} cannot be read ({error}). Write one: wsss-bench data verify --write-skip FILE"
         ) from error
-    return tuple(dict.fromkeys(name for line in lines if (name := line.partition("#")[0].strip())))
+    return tuple(
+        dict.fromkeys(
+            name for line in lines if (name := line.partition("#")[0].strip())
+        )
+    )
 
 
-def write_skip_list(dataset: Dataset, path: Path, progress: Progress | None = None) -> str:
+def write_skip_list(
+    dataset: Dataset, path: Path, progress: Progress | None = None
+) -> str:
     """Read every photograph and mask, list the ids of those that cannot be used; returns a sentence that counts them."""
-    from wsss_bench.artifacts import write_atomic
+    from wsss_bench.io.files import write_atomic
 
     found: dict[str, str] = {}
     for split in dataset.available_splits():
@@ -61,7 +72,9 @@ def write_skip_list(dataset: Dataset, path: Path, progress: Progress | None = No
     return f"{path}: {len(found)} images cannot be used."
 
 
-def _unusable(dataset: Dataset, split: str, progress: Progress | None) -> dict[str, str]:
+def _unusable(
+    dataset: Dataset, split: str, progress: Progress | None
+) -> dict[str, str]:
     view, found = dataset.image_view(split), {}
     try:
         masks = dataset.masks(split)

@@ -27,7 +27,11 @@ def folded(model: M) -> M:
         for conv_name, norm_name in _pairs(parent):
             place = _last_conv(parent, conv_name)
             assert place is not None
-            setattr(place[0], place[1], fuse_conv_bn_eval(getattr(*place), getattr(parent, norm_name)))
+            setattr(
+                place[0],
+                place[1],
+                fuse_conv_bn_eval(getattr(*place), getattr(parent, norm_name)),
+            )
             setattr(parent, norm_name, nn.Identity())
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -37,10 +41,18 @@ def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
     if isinstance(parent, nn.Sequential):
         candidates = list(pairwise(names))
     else:
-        candidates = [(f"conv{i}", f"bn{i}") for i in range(1, 4) if f"conv{i}" in names and f"bn{i}" in names]
+        candidates = [
+            (f"conv{i}", f"bn{i}")
+            for i in range(1, 4)
+            if f"conv{i}" in names and f"bn{i}" in names
+        ]
     for conv_name, norm_name in candidates:
         norm = getattr(parent, norm_name)
-        if isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats and _last_conv(parent, conv_name) is not None:
+        if (
+            isinstance(norm, nn.BatchNorm2d)
+            and norm.track_running_stats
+            and _last_conv(parent, conv_name) is not None
+        ):
             yield conv_name, norm_name
 
 

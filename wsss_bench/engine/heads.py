@@ -56,13 +56,21 @@ class DeepLabV2Head(_Summed):
     ``kernel=1, rates=(1,)`` is one classifier per cell: what MobileNetV2's authors leave of the head (their section 6.3).
     """
 
-    def __init__(self, rates: tuple[int, ...] = (6, 12, 18, 24), kernel: int = 3, **kwargs: Any) -> None:
+    def __init__(
+        self, rates: tuple[int, ...] = (6, 12, 18, 24), kernel: int = 3, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("channels", 1)
         super().__init__(init_cfg=None, **kwargs)
         self.branches = nn.ModuleList(
             nn.Sequential(
                 nn.Dropout2d(self.dropout_ratio),
-                nn.Conv2d(self.in_channels, self.num_classes, kernel, padding=kernel // 2 * r, dilation=r),
+                nn.Conv2d(
+                    self.in_channels,
+                    self.num_classes,
+                    kernel,
+                    padding=kernel // 2 * r,
+                    dilation=r,
+                ),
             )
             for r in rates
         )

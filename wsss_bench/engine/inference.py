@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,13 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsss_bench.artifacts import LabelWriter, Segmentor
-from wsss_bench.context import StageContext
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.precision import autocast
-from wsss_bench.engine.segmentor import load_segmentor
-from wsss_bench.toolbox.parallel import imap
-from wsss_bench.view import WeakView, read_image
 
 
 @dataclass(frozen=True)
@@ -65,77 +58,27 @@ def predict_probabilities(
     for scale in settings.scales:
         base = (settings.warp, settings.warp) if settings.warp else (height, width)
         size = (max(8, round(base[0] * scale)), max(8, round(base[1] * scale)))
-        resized = image if size == (height, width) else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(np.ascontiguousarray(resized)).to(device).permute(2, 0, 1)[None].float()
+        resized = (
+            image
+            if size == (height, width)
+            else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+        )
+        pixels = (
+            torch.from_numpy(np.ascontiguousarray(resized))
+            .to(device)
+            .permute(2, 0, 1)[None]
+            .float()
+        )
         for mirrored in (False, True) if settings.flip else (False,):
             with autocast(settings.amp, "test_amp", device):
                 logits = model(pixels.flip(3) if mirrored else pixels).float()
             logits = logits.flip(3) if mirrored else logits
-            logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)[0]
+            logits = F.interpolate(
+                logits, (height, width), mode="bilinear", align_corners=False
+            )[0]
             part = logits if settings.merge == "logits" else logits.softmax(0)
             total = part if total is None else total + part
             passes += 1
     assert total is not None
     merged = total.softmax(0) if settings.merge == "logits" else total / passes
     return merged.cpu().numpy()
-
-
-def predict(
-    segmentor: Segmentor,
-    view: WeakView,
-    out: LabelWriter,
-    out_crf: LabelWriter | None,
-    ctx: StageContext,
-    *,
-    restrict: bool = False,
-    transform: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
-) -> None:
-    """Predict every image that is not done yet, raw into `out` and after the dense CRF into `out_crf`; closes neither.
-
-    Args:
-        restrict: allow only background and the image's tags (training images; `view` must carry labels).
-        transform: applied to the probabilities first.
-    """
-    todo = [i for i in view if not (out.done(i.id) and (out_crf is None or out_crf.done(i.id)))]
-    if not todo:
-        return
-    settings = TestSettings.of(segmentor.test)
-    model = load_segmentor(segmentor, ctx.device)
-
-    def jobs() -> Iterator[tuple[str, Path, NDArray[np.float16] | None]]:
-        for image in todo:
-            probabilities = predict_probabilities(model, image.read(), settings, ctx.device)
-            if restrict:
-                absent = np.ones(view.num_classes, bool)
-                absent[[0, *image.present]] = False
-                probabilities[absent] = 0
-            if transform is not None:
-                probabilities = transform(probabilities)
-            if not out.done(image.id):
-                out.write(image.id, probabilities.argmax(0).astype(np.uint8))
-            yield image.id, image.path, probabilities.astype(np.float32) if out_crf is not None else None
-
-    done = len(view) - len(todo)
-    post = partial(_crf_job, preset=settings.crf, restrict=restrict) if out_crf is not None else _no_crf
-    for image_id, label in imap(post, jobs(), ctx.workers, len(todo)):
-        if out_crf is not None and label is not None:
-            out_crf.write(image_id, label)
-        done += 1
-        ctx.progress("images", done, len(view))
-
-
-def _no_crf(job: tuple[str, Path, Any]) -> tuple[str, None]:
-    return job[0], None
-
-
-def _crf_job(job: tuple[str, Path, NDArray[np.float32]], preset: str, restrict: bool) -> tuple[str, NDArray[np.uint8]]:
-    from wsss_bench.toolbox.crf import PRESETS, crf_labels
-
-    image_id, path, probabilities = job
-    image = read_image(path)
-    if not restrict:
-        return image_id, crf_labels(image, probabilities, PRESETS[preset])
-    # Classes that are ruled out take no part, so the labels are those of the present classes alone.
-    kept = np.flatnonzero(probabilities.any(axis=(1, 2)))
-    labels = crf_labels(image, np.ascontiguousarray(probabilities[kept]), PRESETS[preset])
-    return image_id, kept[labels].astype(np.uint8)

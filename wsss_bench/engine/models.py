@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones import NORMALIZATION
+from wsss_bench.engine.backbones.staged import NORMALIZATION
 
 
 class Normalizer(nn.Module):
@@ -24,12 +24,18 @@ class Normalizer(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
         mean, std = NORMALIZATION[kind]
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor(std).view(1, 3, 1, 1), persistent=False
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise, and lay the batch out channels-last (twice as fast on CPU, and on tensor cores)."""
-        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return ((images - self.mean) / self.std).contiguous(
+            memory_format=torch.channels_last
+        )
 
 
 class LinearCamHead(nn.Module):
@@ -65,7 +71,9 @@ class MultiLabelClassifier(BaseModel):
         normalize: key of `NORMALIZATION`.
     """
 
-    def __init__(self, backbone: dict[str, Any], head: nn.Module, normalize: str = "imagenet") -> None:
+    def __init__(
+        self, backbone: dict[str, Any], head: nn.Module, normalize: str = "imagenet"
+    ) -> None:
         super().__init__()
         self.normalize = Normalizer(normalize)
         self.backbone = MODELS.build(backbone)
@@ -76,7 +84,9 @@ class MultiLabelClassifier(BaseModel):
         """Last feature map ``[B, k, h, w]`` of images ``float [B, 3, H, W]`` in 0..255."""
         return self.backbone(self.normalize(images))[-1]
 
-    def forward(self, inputs: Tensor, tags: Tensor | None = None, mode: str = "tensor") -> Any:
+    def forward(
+        self, inputs: Tensor, tags: Tensor | None = None, mode: str = "tensor"
+    ) -> Any:
         """``mode="loss"``: dict of losses for `tags` ``[B, C + 1]``; ``"tensor"``: image-level logits."""
         features = self.features(inputs)
         if mode == "loss":
@@ -95,14 +105,25 @@ class WeakSegmentor(BaseModel):
         normalize: key of `NORMALIZATION`.
     """
 
-    def __init__(self, net: dict[str, Any], loss: nn.Module | None = None, normalize: str = "imagenet") -> None:
+    def __init__(
+        self,
+        net: dict[str, Any],
+        loss: nn.Module | None = None,
+        normalize: str = "imagenet",
+    ) -> None:
         super().__init__()
         self.normalize = Normalizer(normalize)
         self.net = MODELS.build(net)
         self.criterion = loss
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, inputs: Tensor, tags: Tensor | None = None, labels: Tensor | None = None, mode: str = "tensor") -> Any:
+    def forward(
+        self,
+        inputs: Tensor,
+        tags: Tensor | None = None,
+        labels: Tensor | None = None,
+        mode: str = "tensor",
+    ) -> Any:
         """``mode="loss"``: dict of losses; ``"tensor"``: logits ``[B, C + 1, h, w]`` at the network's stride."""
         images = self.normalize(inputs)
         if mode == "loss" and self.criterion is None:
@@ -111,12 +132,16 @@ class WeakSegmentor(BaseModel):
         logits = self.net._forward(images)
         if mode == "loss":
             assert self.criterion is not None
-            return self.criterion(logits, {"inputs": inputs, "tags": tags, "labels": labels})
+            return self.criterion(
+                logits, {"inputs": inputs, "tags": tags, "labels": labels}
+            )
         return logits
 
 
 def _sample(label: Tensor) -> SegDataSample:
     height, width = label.shape
-    sample = SegDataSample(metainfo={"img_shape": (height, width), "ori_shape": (height, width)})
+    sample = SegDataSample(
+        metainfo={"img_shape": (height, width), "ori_shape": (height, width)}
+    )
     sample.gt_sem_seg = PixelData(data=label.long()[None])
     return sample

@@ -16,4 +16,5 @@ def register() -> None:
     register_all_modules(init_default_scope=True)
     # The registries report every harmless re-import at WARNING; only real trouble should reach the user.
     MMLogger.get_instance("mmengine").setLevel(logging.ERROR)
-    from wsss_bench.engine import backbones, heads, hooks  # noqa: F401
+    from wsss_bench.engine import heads, runner_hooks  # noqa: F401
+    from wsss_bench.engine.backbones import tiny, torchvision  # noqa: F401

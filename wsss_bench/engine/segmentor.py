@@ -8,14 +8,15 @@ from typing import Any
 
 from mmengine.config import Config
 
-from wsss_bench.artifacts import Segmentor, write_atomic, write_segmentor
-from wsss_bench.engine.backbones import CHANNELS, backbone_config
+from wsss_bench.contract.artifacts import Segmentor, write_segmentor
+from wsss_bench.engine.backbones.names import CHANNELS, backbone_config
 from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import load_weights
 from wsss_bench.errors import RecipeError, did_you_mean
-from wsss_bench.paths import configs_dir
+from wsss_bench.io.files import write_atomic
+from wsss_bench.io.paths import configs_dir
 
 
 def segmentor_config(params: Mapping[str, Any], num_classes: int) -> Config:
@@ -32,7 +33,9 @@ def segmentor_config(params: Mapping[str, Any], num_classes: int) -> Config:
     """
     register()
     name = str(params["network"])
-    path = Path(name) if name.endswith(".py") else configs_dir() / "models" / f"{name}.py"
+    path = (
+        Path(name) if name.endswith(".py") else configs_dir() / "models" / f"{name}.py"
+    )
     if not path.is_file():
         known = [p.stem for p in (configs_dir() / "models").glob("[!_]*.py")]
         raise RecipeError(
@@ -42,7 +45,11 @@ def segmentor_config(params: Mapping[str, Any], num_classes: int) -> Config:
     model = source.model
     backbone = params.get("backbone")
     if backbone:
-        options = {"output_stride": 8, "dilated": True} if backbone in ("resnet50", "resnet101", "mobilenet_v2") else {}
+        options = (
+            {"output_stride": 8, "dilated": True}
+            if backbone in ("resnet50", "resnet101", "mobilenet_v2")
+            else {}
+        )
         options.update(params.get("backbone_options") or {})
         model.backbone = backbone_config(backbone, params.get("weights"), **options)
         model.decode_head.in_channels = CHANNELS[backbone]
@@ -63,7 +70,11 @@ def _set_classes(node: Any, num_classes: int) -> None:
         for key, value in node.items():
             if key == "num_classes":
                 node[key] = num_classes  # type: ignore[index]
-            elif key == "norm_cfg" and isinstance(value, Mapping) and value.get("type") == "SyncBN":
+            elif (
+                key == "norm_cfg"
+                and isinstance(value, Mapping)
+                and value.get("type") == "SyncBN"
+            ):
                 value["type"] = "BN"  # type: ignore[index]  # SyncBN needs a process group
             else:
                 _set_classes(value, num_classes)
@@ -72,7 +83,9 @@ def _set_classes(node: Any, num_classes: int) -> None:
             _set_classes(value, num_classes)
 
 
-def keep_segmentor(config: Any, checkpoint: Path, folder: Path, facts: Mapping[str, Any]) -> Segmentor:
+def keep_segmentor(
+    config: Any, checkpoint: Path, folder: Path, facts: Mapping[str, Any]
+) -> Segmentor:
     """Copy weights and config into `folder` and describe them in ``segmentor.json``.
 
     `facts` may hold ``test`` (prediction settings); the rest becomes columns of the board.
@@ -81,8 +94,12 @@ def keep_segmentor(config: Any, checkpoint: Path, folder: Path, facts: Mapping[s
     target = folder / "weights.pth"
     if checkpoint != target:
         # A copy: the training in scratch stays finished until the stage is committed, whatever happens in between.
-        write_atomic(target, lambda handle: handle.write(checkpoint.read_bytes()), durable=True)
-    kept = Config({"model": _without_downloads(config["model"]), "normalize": config["normalize"]})
+        write_atomic(
+            target, lambda handle: handle.write(checkpoint.read_bytes()), durable=True
+        )
+    kept = Config(
+        {"model": _without_downloads(config["model"]), "normalize": config["normalize"]}
+    )
     kept.dump(folder / "config.py")
     facts = dict(facts)
     test = facts.pop("test", {})

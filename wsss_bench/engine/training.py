@@ -14,16 +14,16 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from wsss_bench.artifacts import write_atomic
-from wsss_bench.engine.data import ScheduleSampler, TrainingSet
+from wsss_bench.engine.loading import ScheduleSampler, TrainingSet
 from wsss_bench.engine.precision import check_device, dtype_of
 from wsss_bench.engine.registry import register
 from wsss_bench.errors import ArtifactError
-from wsss_bench.paths import configs_dir
+from wsss_bench.io.files import write_atomic
+from wsss_bench.io.paths import configs_dir
 from wsss_bench.rng import derive
 
 if TYPE_CHECKING:
-    from wsss_bench.context import StageContext
+    from wsss_bench.contract.context import StageContext
 
 WEIGHTS = "weights.pth"
 
@@ -35,7 +35,9 @@ def iterations(params: Any, images: int) -> int:
     return max(1, int(params["epochs"]) * max(1, images // int(params["batch"])))
 
 
-def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[str, float] | None = None) -> ConfigDict:
+def training_config(
+    params: Any, total: int, new: tuple[str, ...], fast: dict[str, float] | None = None
+) -> ConfigDict:
     """The mmengine config of one training, from `configs/_base_/training.py` and a method's parameters.
 
     Args:
@@ -47,7 +49,11 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
     """
     config = Config.fromfile(configs_dir() / "_base_" / "training.py")
     kind = params.get("optimizer", "SGD")
-    optimizer: dict[str, Any] = {"type": kind, "lr": params["lr"], "weight_decay": params["weight_decay"]}
+    optimizer: dict[str, Any] = {
+        "type": kind,
+        "lr": params["lr"],
+        "weight_decay": params["weight_decay"],
+    }
     if kind == "SGD":
         optimizer["momentum"] = params["momentum"]
     wrapper: dict[str, Any] = {
@@ -68,7 +74,11 @@ def training_config(params: Any, total: int, new: tuple[str, ...], fast: dict[st
         wrapper["clip_grad"] = {"max_norm": params["clip"]}
     config.optim_wrapper = wrapper
     config.param_scheduler = [*_warmup(params), *_schedule(params, total)]
-    config.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": total, "val_interval": total + 1}
+    config.train_cfg = {
+        "type": "IterBasedTrainLoop",
+        "max_iters": total,
+        "val_interval": total + 1,
+    }
     return config
 
 
@@ -76,7 +86,15 @@ def _warmup(params: Any) -> list[dict[str, Any]]:
     length = int(params.get("warmup") or 0)
     if not length:
         return []
-    return [{"type": "LinearLR", "start_factor": 1 / (length + 1), "begin": 0, "end": length + 1, "by_epoch": False}]
+    return [
+        {
+            "type": "LinearLR",
+            "start_factor": 1 / (length + 1),
+            "begin": 0,
+            "end": length + 1,
+            "by_epoch": False,
+        }
+    ]
 
 
 def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
@@ -84,21 +102,40 @@ def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
     if kind == "poly":
         # lr · (1 - k / total)^power at step k, as the field's PolyOptimizers count; mmengine's `end` is one past the last step.
         return [
-            {"type": "PolyLR", "power": params.get("power", 0.9), "eta_min": 0.0, "begin": 0, "end": total + 1, "by_epoch": False}
+            {
+                "type": "PolyLR",
+                "power": params.get("power", 0.9),
+                "eta_min": 0.0,
+                "begin": 0,
+                "end": total + 1,
+                "by_epoch": False,
+            }
         ]
     if kind == "step":
         every = int(params["step_every"])
         milestones = list(range(every, total, every))
-        return [{"type": "MultiStepLR", "milestones": milestones, "gamma": params["step_factor"], "by_epoch": False}]
+        return [
+            {
+                "type": "MultiStepLR",
+                "milestones": milestones,
+                "gamma": params["step_factor"],
+                "by_epoch": False,
+            }
+        ]
     return []
 
 
 def loader(data: TrainingSet, batch: int, seed: int, workers: int) -> DataLoader[Any]:
     """A loader whose order and augmentation depend on the seed alone."""
     return DataLoader(
-        data, batch_size=batch, sampler=ScheduleSampler(len(data), seed), num_workers=workers, drop_last=True,
-        persistent_workers=workers > 0, pin_memory=torch.cuda.is_available(),
-    )  # fmt: skip
+        data,
+        batch_size=batch,
+        sampler=ScheduleSampler(len(data), seed),
+        num_workers=workers,
+        drop_last=True,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 def seeded(build: Any, seed: int, name: str) -> Any:
@@ -125,8 +162,17 @@ def train(config: Any, ctx: StageContext, name: str = "train") -> Path:
     work.mkdir(parents=True, exist_ok=True)
     model, data, batch = config["model"], config["data"], int(config["batch"])
     if len(data) < batch:
-        raise ArtifactError(f"{name}: {len(data)} images do not fill one batch of {batch}. Lower batch=… or add images.")
-    runner = _runner(config, model, loader(data, batch, derive(ctx.seed, name), _loader_workers(ctx)), ctx, name, work)
+        raise ArtifactError(
+            f"{name}: {len(data)} images do not fill one batch of {batch}. Lower batch=… or add images."
+        )
+    runner = _runner(
+        config,
+        model,
+        loader(data, batch, derive(ctx.seed, name), _loader_workers(ctx)),
+        ctx,
+        name,
+        work,
+    )
     try:
         runner.train()
     finally:
@@ -142,14 +188,23 @@ def _loader_workers(ctx: StageContext) -> int:
     return 0 if ctx.device == "cpu" else ctx.workers
 
 
-def _runner(config: Any, model: nn.Module, batches: DataLoader[Any], ctx: StageContext, name: str, work: Path) -> Runner:
-    from wsss_bench.engine.hooks import ReportProgress, SeedEveryIteration
+def _runner(
+    config: Any,
+    model: nn.Module,
+    batches: DataLoader[Any],
+    ctx: StageContext,
+    name: str,
+    work: Path,
+) -> Runner:
+    from wsss_bench.engine.runner_hooks import ReportProgress, SeedEveryIteration
 
     total = config["train_cfg"]["max_iters"]
     hooks = dict(config["default_hooks"])
     hooks["checkpoint"] = {
         **hooks["checkpoint"],
-        "interval": max(1, min(int(hooks["checkpoint"]["interval"]), math.ceil(total / 4))),
+        "interval": max(
+            1, min(int(hooks["checkpoint"]["interval"]), math.ceil(total / 4))
+        ),
     }
     model.to(torch.device(ctx.device))
     runner = Runner(
@@ -160,7 +215,10 @@ def _runner(config: Any, model: nn.Module, batches: DataLoader[Any], ctx: StageC
         optim_wrapper=_optim_wrapper(config, ctx.device),
         param_scheduler=[dict(s) for s in config["param_scheduler"]] or None,
         default_hooks=hooks,
-        custom_hooks=[SeedEveryIteration(ctx.seed, name), ReportProgress(ctx.progress, name)],
+        custom_hooks=[
+            SeedEveryIteration(ctx.seed, name),
+            ReportProgress(ctx.progress, name),
+        ],
         visualizer=_visualizer(ctx, f"{name}-{derive(str(work)) % 10**10}"),
         log_level="ERROR",
         resume=_resumable(work),
@@ -189,7 +247,11 @@ def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:
         "wandb": "WandbVisBackend",
         "mlflow": "MLflowVisBackend",
     }
-    return {"type": "Visualizer", "name": name, "vis_backends": [{"type": kinds[v]} for v in ctx.visualizers]}
+    return {
+        "type": "Visualizer",
+        "name": name,
+        "vis_backends": [{"type": kinds[v]} for v in ctx.visualizers],
+    }
 
 
 def _resumable(work: Path) -> bool:
@@ -233,7 +295,10 @@ def _release(runner: Runner) -> None:
 
 
 def _save_weights(model: nn.Module, path: Path) -> None:
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    state = {
+        key: value.detach().cpu().contiguous()
+        for key, value in model.state_dict().items()
+    }
     save_state(state, path)
 
 

@@ -11,7 +11,15 @@ PROTOCOL = "iou-v1"
 """Name of the rules every number on a board obeys. A change of any rule is a new name."""
 
 if TYPE_CHECKING:
-    from wsss_bench.evaluate.bootstrap import Difference, Interval, Resamples, compare, holm, interval, tie_groups
+    from wsss_bench.evaluate.bootstrap import (
+        Difference,
+        Interval,
+        Resamples,
+        compare,
+        holm,
+        interval,
+        tie_groups,
+    )
     from wsss_bench.evaluate.counts import Counts, CountsBuilder
     from wsss_bench.evaluate.curves import CurveBuilder, ThresholdCurve
     from wsss_bench.evaluate.protocol import class_iou, mean_iou

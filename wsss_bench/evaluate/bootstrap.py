@@ -47,7 +47,9 @@ class Resamples:
 
     def __init__(self, n_images: int, n: int = RESAMPLES, seed: object = 0) -> None:
         if n_images < 1 or n < 1:
-            raise DataError(f"a bootstrap needs at least one image and one resample, not {n_images} and {n}.")
+            raise DataError(
+                f"a bootstrap needs at least one image and one resample, not {n_images} and {n}."
+            )
         self.n_images, self.n, self.seed = n_images, n, seed
 
     def weights(self) -> Iterator[NDArray[np.float64]]:
@@ -56,9 +58,15 @@ class Resamples:
         chunk = max(1, _CHUNK_CELLS // self.n_images)
         for start in range(0, self.n, chunk):
             size = min(chunk, self.n - start)
-            index = draws.integers(0, self.n_images, size=(size, self.n_images), dtype=np.int32)
+            index = draws.integers(
+                0, self.n_images, size=(size, self.n_images), dtype=np.int32
+            )
             index += np.arange(size, dtype=np.int32)[:, None] * np.int32(self.n_images)
-            yield np.bincount(index.ravel(), minlength=index.size).reshape(index.shape).astype(np.float64)
+            yield (
+                np.bincount(index.ravel(), minlength=index.size)
+                .reshape(index.shape)
+                .astype(np.float64)
+            )
 
     def class_iou(self, systems: Sequence[Rows]) -> NDArray[np.float64]:
         """IoU per class in every resample: ``float64 [S, n, C+1]`` for S systems given as ``int64 [N, C+1, 3]``.
@@ -68,8 +76,13 @@ class Resamples:
         """
         shape = (self.n_images, systems[0].shape[1], 3)
         if any(rows.shape != shape for rows in systems):
-            raise DataError(f"systems of shapes {[rows.shape for rows in systems]} cannot be compared; all must be {shape}.")
-        flat = [np.ascontiguousarray(rows.reshape(self.n_images, -1), np.float64) for rows in systems]
+            raise DataError(
+                f"systems of shapes {[rows.shape for rows in systems]} cannot be compared; all must be {shape}."
+            )
+        flat = [
+            np.ascontiguousarray(rows.reshape(self.n_images, -1), np.float64)
+            for rows in systems
+        ]
         out = np.empty((len(systems), self.n, shape[1]), np.float64)
         start = 0
         for weights in self.weights():
@@ -84,7 +97,9 @@ class Resamples:
         """mIoU of every resample, ``float64 [S, n]``; arguments and errors as `class_iou`."""
         return mean_iou(self.class_iou(systems))
 
-    def over_seeds(self, per_seed: NDArray[np.float64], name: object = "") -> NDArray[np.float64]:
+    def over_seeds(
+        self, per_seed: NDArray[np.float64], name: object = ""
+    ) -> NDArray[np.float64]:
         """Hierarchical resampling: ``[S, n, ...]`` of S seeds of one method to ``[n, ...]``.
 
         In every resample S seeds are drawn with replacement and averaged, each on that resample's images. One seed is
@@ -93,18 +108,27 @@ class Resamples:
         seeds = len(per_seed)
         if seeds == 1:
             return per_seed[0]
-        drawn = generator("bootstrap seeds", self.seed, name).integers(0, seeds, size=(self.n, seeds))
+        drawn = generator("bootstrap seeds", self.seed, name).integers(
+            0, seeds, size=(self.n, seeds)
+        )
         picked = per_seed[drawn, np.arange(self.n)[:, None]]
         return mean_iou(np.moveaxis(picked, 1, -1))
 
 
-def interval(value: float, resampled: NDArray[np.float64], level: float = 0.95) -> Interval:
+def interval(
+    value: float, resampled: NDArray[np.float64], level: float = 0.95
+) -> Interval:
     """Percentile interval of ``resampled [n]`` around a point estimate; NaN resamples are left out."""
     low, high = _percentiles(resampled, level)
     return Interval(value, low, high)
 
 
-def compare(value: float, first: NDArray[np.float64], second: NDArray[np.float64], level: float = 0.95) -> Difference:
+def compare(
+    value: float,
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    level: float = 0.95,
+) -> Difference:
     """The paired difference ``second - first`` of two systems' resamples ``[n]``, around its point estimate.
 
     ``p = 2 (1 + min(#(d <= 0), #(d >= 0))) / (n + 1)``, at most 1: never 0, and 1 for two equal systems.
@@ -142,11 +166,17 @@ def tie_groups(n: int, different: set[tuple[int, int]]) -> list[str]:
     """
     groups = [frozenset(range(n))]
     for i, j in sorted(different):
-        split = [part for g in groups for part in ((g - {i}, g - {j}) if i in g and j in g else (g,))]
+        split = [
+            part
+            for g in groups
+            for part in ((g - {i}, g - {j}) if i in g and j in g else (g,))
+        ]
         unique = sorted(set(split), key=lambda g: (-len(g), sorted(g)))
         groups = [g for g in unique if not any(g < other for other in unique)]
     ranked = sorted((g for g in groups if g), key=sorted)
-    return ["".join(_letter(k) for k, g in enumerate(ranked) if i in g) for i in range(n)]
+    return [
+        "".join(_letter(k) for k, g in enumerate(ranked) if i in g) for i in range(n)
+    ]
 
 
 def _letter(index: int) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.artifacts import save_arrays, write_atomic
+from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import ArtifactError, DataError
 from wsss_bench.evaluate import PROTOCOL
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
-from wsss_bench.view import IGNORE
+from wsss_bench.io.files import save_arrays, write_atomic
 
 _CHECK = "Score it again: wsss-bench evaluate."
 
@@ -43,7 +43,9 @@ class Counts:
         wanted = (len(self.ids), len(self.classes))
         for name in ("intersection", "prediction", "truth"):
             if getattr(self, name).shape != wanted:
-                raise ArtifactError(f"counts: {name} has shape {getattr(self, name).shape}, {wanted} was expected. {_CHECK}")
+                raise ArtifactError(
+                    f"counts: {name} has shape {getattr(self, name).shape}, {wanted} was expected. {_CHECK}"
+                )
         if self.confusion.shape != (wanted[1], wanted[1] + 1):
             raise ArtifactError(
                 f"counts: confusion has shape {self.confusion.shape}, expected {(wanted[1], wanted[1] + 1)}. {_CHECK}"
@@ -54,7 +56,9 @@ class Counts:
             (self.confusion.sum(1), self.truth, "truth"),
         ):
             if not np.array_equal(found, summed.sum(0)):
-                raise ArtifactError(f"counts: the confusion matrix and the per-image {name} disagree. {_CHECK}")
+                raise ArtifactError(
+                    f"counts: the confusion matrix and the per-image {name} disagree. {_CHECK}"
+                )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,7 +75,9 @@ class Counts:
 
     def per_class_iou(self) -> NDArray[np.float64]:
         """IoU of every class over the whole set, ``float64 [C+1]``; NaN for a class in neither truth nor prediction."""
-        return class_iou(self.intersection.sum(0), self.prediction.sum(0), self.truth.sum(0))
+        return class_iou(
+            self.intersection.sum(0), self.prediction.sum(0), self.truth.sum(0)
+        )
 
     def miou(self) -> float:
         """Mean of the classes that occur, in [0, 1]; NaN where no pixel was scored at all."""
@@ -80,7 +86,11 @@ class Counts:
     def coverage(self) -> float:
         """Share of the scored pixels that carry a label, in [0, 1]; NaN where no pixel was scored."""
         pixels = int(self.confusion.sum())
-        return float(pixels - int(self.confusion[:, -1].sum())) / pixels if pixels else float("nan")
+        return (
+            float(pixels - int(self.confusion[:, -1].sum())) / pixels
+            if pixels
+            else float("nan")
+        )
 
     def image_miou(self) -> NDArray[np.float64]:
         """Mean IoU within each image, ``float64 [N]``, for looking at single images; never a board's number."""
@@ -95,9 +105,13 @@ class Counts:
         where = {image_id: row for row, image_id in enumerate(self.ids)}
         missing = [i for i in ids if i not in where]
         if missing:
-            raise ArtifactError(f"counts: {len(missing)} images were not scored (first: {missing[0]!r}). {_CHECK}")
+            raise ArtifactError(
+                f"counts: {len(missing)} images were not scored (first: {missing[0]!r}). {_CHECK}"
+            )
         chosen = [where[i] for i in ids]
-        return np.stack([self.intersection[chosen], self.prediction[chosen], self.truth[chosen]], 2)
+        return np.stack(
+            [self.intersection[chosen], self.prediction[chosen], self.truth[chosen]], 2
+        )
 
     def save(self, path: Path) -> None:
         """Write a compact ``.npz``: the cells that are not zero, smallest sufficient integers; same counts, same bytes."""
@@ -122,13 +136,31 @@ class Counts:
             classes, ids = (names(stored[name]) for name in ("classes", "ids"))
             for name in ("per_image", "klass", "counts", "confusion"):
                 if not np.issubdtype(stored[name].dtype, np.unsignedinteger):
-                    raise ValueError(f"{name} is {stored[name].dtype}, no unsigned integer")
+                    raise ValueError(
+                        f"{name} is {stored[name].dtype}, no unsigned integer"
+                    )
             dense = np.zeros((len(ids), len(classes), 3), np.int64)
             image = np.repeat(np.arange(len(ids)), stored["per_image"])
             dense[image, stored["klass"]] = stored["counts"].T
-            return cls(classes, ids, dense[:, :, 0], dense[:, :, 1], dense[:, :, 2], stored["confusion"].astype(np.int64))
-        except (KeyError, IndexError, ValueError, TypeError, MemoryError, ArtifactError) as error:
-            raise ArtifactError(f"{path} holds no valid counts ({error}). {_CHECK}") from error
+            return cls(
+                classes,
+                ids,
+                dense[:, :, 0],
+                dense[:, :, 1],
+                dense[:, :, 2],
+                stored["confusion"].astype(np.int64),
+            )
+        except (
+            KeyError,
+            IndexError,
+            ValueError,
+            TypeError,
+            MemoryError,
+            ArtifactError,
+        ) as error:
+            raise ArtifactError(
+                f"{path} holds no valid counts ({error}). {_CHECK}"
+            ) from error
 
 
 class CountsBuilder:
@@ -137,13 +169,17 @@ class CountsBuilder:
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
         if not 1 <= len(self.classes) <= IGNORE:
-            raise DataError(f"{len(self.classes)} classes cannot be told apart in 8-bit masks; 1 to {IGNORE} are possible.")
+            raise DataError(
+                f"{len(self.classes)} classes cannot be told apart in 8-bit masks; 1 to {IGNORE} are possible."
+            )
         self._slots = slots(len(self.classes))
         self._size = len(self.classes) + 2
         self._rows: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
         self._confusion = np.zeros((len(self.classes), len(self.classes) + 1), np.int64)
 
-    def add(self, image_id: str, pred: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+    def add(
+        self, image_id: str, pred: NDArray[np.uint8], truth: NDArray[np.uint8]
+    ) -> None:
         """Count one image.
 
         Args:
@@ -159,7 +195,12 @@ class CountsBuilder:
 
         check_once(image_id, self._rows)
         check_masks(image_id, pred, truth)
-        table = joint_histogram(np.ascontiguousarray(truth).ravel(), np.ascontiguousarray(pred).ravel(), self._slots, self._size)
+        table = joint_histogram(
+            np.ascontiguousarray(truth).ravel(),
+            np.ascontiguousarray(pred).ravel(),
+            self._slots,
+            self._size,
+        )
         if table[-1].any() or table[:, -1].any():
             self._refuse(image_id, pred, truth)
         scored = table[: len(self.classes), :-1]
@@ -171,15 +212,29 @@ class CountsBuilder:
     def result(self) -> Counts:
         """The counts of all images added; raises `DataError` if there are none."""
         if not self._rows:
-            raise DataError("no image was scored, so there is no mIoU. Check the split and the folder of predictions.")
+            raise DataError(
+                "no image was scored, so there is no mIoU. Check the split and the folder of predictions."
+            )
         dense = np.zeros((3, len(self._rows), len(self.classes)), np.int64)
         for index, (present, values) in enumerate(self._rows.values()):
             dense[:, index, present] = values
-        return Counts(self.classes, tuple(self._rows), dense[0], dense[1], dense[2], self._confusion.copy())
+        return Counts(
+            self.classes,
+            tuple(self._rows),
+            dense[0],
+            dense[1],
+            dense[2],
+            self._confusion.copy(),
+        )
 
-    def _refuse(self, image_id: str, pred: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+    def _refuse(
+        self, image_id: str, pred: NDArray[np.uint8], truth: NDArray[np.uint8]
+    ) -> None:
         allowed = [*range(len(self.classes)), IGNORE]
-        for name, mask, kind in (("truth", truth, DataError), ("prediction", pred, ArtifactError)):
+        for name, mask, kind in (
+            ("truth", truth, DataError),
+            ("prediction", pred, ArtifactError),
+        ):
             foreign = np.setdiff1d(mask, allowed).tolist()
             if foreign:
                 raise kind(
@@ -199,14 +254,21 @@ def slots(n_classes: int) -> NDArray[np.int64]:
 def check_once(image_id: str, known: Any) -> None:
     """Raise `ArtifactError` for an image that was counted before."""
     if image_id in known:
-        raise ArtifactError(f"image {image_id!r} was scored twice. Pass each image once.")
+        raise ArtifactError(
+            f"image {image_id!r} was scored twice. Pass each image once."
+        )
 
 
 def check_masks(image_id: str, pred: NDArray[Any], truth: NDArray[Any]) -> None:
     """Raise for a mask that is not ``uint8 [H, W]`` or for two of different size; nothing is ever resized."""
-    for name, mask, kind in (("truth", truth, DataError), ("prediction", pred, ArtifactError)):
+    for name, mask, kind in (
+        ("truth", truth, DataError),
+        ("prediction", pred, ArtifactError),
+    ):
         if mask.dtype != np.uint8 or mask.ndim != 2 or not mask.size:
-            raise kind(f"image {image_id!r}: the {name} must be uint8 [H, W], not {mask.dtype} {list(mask.shape)}.")
+            raise kind(
+                f"image {image_id!r}: the {name} must be uint8 [H, W], not {mask.dtype} {list(mask.shape)}."
+            )
     if pred.shape != truth.shape:
         raise ArtifactError(
             f"image {image_id!r}: the prediction is {list(pred.shape)}, the truth {list(truth.shape)} [H, W]. "
@@ -222,10 +284,16 @@ def load_arrays(path: Path, what: str) -> dict[str, NDArray[Any]]:
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing. {_CHECK}") from None
     except Exception as error:  # a damaged file may raise anything inside its decoder
-        raise ArtifactError(f"{path} cannot be read as {what} ({error}). {_CHECK}") from error
-    found = str(next(iter(stored.get("protocol", np.asarray(["none"])).ravel()), "none"))
+        raise ArtifactError(
+            f"{path} cannot be read as {what} ({error}). {_CHECK}"
+        ) from error
+    found = str(
+        next(iter(stored.get("protocol", np.asarray(["none"])).ravel()), "none")
+    )
     if found != PROTOCOL:
-        raise ArtifactError(f"{path} was counted under protocol {found!r}, this version has {PROTOCOL!r}. {_CHECK}")
+        raise ArtifactError(
+            f"{path} was counted under protocol {found!r}, this version has {PROTOCOL!r}. {_CHECK}"
+        )
     return stored
 
 
@@ -233,10 +301,14 @@ def names(values: NDArray[Any]) -> tuple[str, ...]:
     """A stored array of distinct names; raises `ValueError` for any other."""
     found = values.tolist()
     if values.ndim != 1 or values.dtype.kind != "U" or len(set(found)) != len(found):
-        raise ValueError(f"{values.dtype} {list(values.shape)} is no list of distinct names")
+        raise ValueError(
+            f"{values.dtype} {list(values.shape)} is no list of distinct names"
+        )
     return tuple(found)
 
 
 def _narrow(values: NDArray[np.int64]) -> NDArray[Any]:
     """The same integers in the smallest unsigned type of 4 or 8 bytes that holds them."""
-    return values.astype(np.uint32 if values.size == 0 or values.max() < 2**32 else np.uint64)
+    return values.astype(
+        np.uint32 if values.size == 0 or values.max() < 2**32 else np.uint64
+    )

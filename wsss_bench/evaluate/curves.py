@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.artifacts import save_arrays, write_atomic
+from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import ArtifactError, DataError
 from wsss_bench.evaluate import PROTOCOL
 from wsss_bench.evaluate.counts import Counts, check_once, load_arrays, names, slots
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
-from wsss_bench.view import IGNORE
+from wsss_bench.io.files import save_arrays, write_atomic
 
 DEFAULT_THRESHOLDS: NDArray[np.float64] = np.arange(101) / 100
 """0.00, 0.01, … 1.00."""
@@ -51,7 +51,11 @@ class ThresholdCurve:
     _images: dict[str, _ImageHistogram] = field(default_factory=dict, repr=False)
 
     def _areas(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        return np.diagonal(self.confusion, axis1=1, axis2=2), self.confusion.sum(1), self.confusion.sum(2)
+        return (
+            np.diagonal(self.confusion, axis1=1, axis2=2),
+            self.confusion.sum(1),
+            self.confusion.sum(2),
+        )
 
     def per_class_iou(self) -> NDArray[np.float64]:
         """IoU at every threshold, ``float64 [T, C+1]``, NaN for a class in neither truth nor seeds."""
@@ -86,12 +90,18 @@ class ThresholdCurve:
         With `false_negative_rate` and the mIoU it adds up to 1, as all three are shares of the same union.
         """
         intersection, prediction, truth = self._areas()
-        return mean_iou(class_iou(*_shares(prediction - intersection, prediction + truth - intersection)))
+        return mean_iou(
+            class_iou(
+                *_shares(prediction - intersection, prediction + truth - intersection)
+            )
+        )
 
     def false_negative_rate(self) -> NDArray[np.float64]:
         """Under-activation at every threshold, ``float64 [T]``: mean over classes of ``(truth - hit) / union``."""
         intersection, prediction, truth = self._areas()
-        return mean_iou(class_iou(*_shares(truth - intersection, prediction + truth - intersection)))
+        return mean_iou(
+            class_iou(*_shares(truth - intersection, prediction + truth - intersection))
+        )
 
     def counts(self, threshold: float) -> Counts:
         """Per-image counts at one threshold, as one full evaluation of the thresholded seeds would give.
@@ -108,12 +118,18 @@ class ThresholdCurve:
         for row, image in enumerate(self._images.values()):
             areas[2, row] = image.truth
             claimed = image.claims[:, place + 1 :].sum(1, dtype=np.int64)
-            areas[0, row, image.class_ids] = image.hits[:, place + 1 :].sum(1, dtype=np.int64)
+            areas[0, row, image.class_ids] = image.hits[:, place + 1 :].sum(
+                1, dtype=np.int64
+            )
             areas[1, row, image.class_ids] = claimed
             areas[0, row, 0] = image.misses[: place + 1].sum(dtype=np.int64)
             areas[1, row, 0] = image.truth.sum() - claimed.sum()
-        confusion = np.concatenate([self.confusion[place], np.zeros((len(self.classes), 1), np.int64)], 1)
-        return Counts(self.classes, tuple(self._images), areas[0], areas[1], areas[2], confusion)
+        confusion = np.concatenate(
+            [self.confusion[place], np.zeros((len(self.classes), 1), np.int64)], 1
+        )
+        return Counts(
+            self.classes, tuple(self._images), areas[0], areas[1], areas[2], confusion
+        )
 
     def save(self, path: Path) -> None:
         """Write a compact ``.npz`` (differences between neighbouring thresholds); same curve, same bytes."""
@@ -138,29 +154,53 @@ class ThresholdCurve:
             steps = np.zeros((size - 1) * number * number, np.int64)
             steps[np.cumsum(stored["gaps"], dtype=np.int64)] = stored["steps"]
             moved = np.cumsum(steps.reshape(size - 1, number, number), axis=0)
-            confusion = np.concatenate([stored["first"][None], stored["first"][None] + moved]).astype(np.int64)
+            confusion = np.concatenate(
+                [stored["first"][None], stored["first"][None] + moved]
+            ).astype(np.int64)
             if (confusion < 0).any() or (np.diff(stored["thresholds"]) <= 0).any():
                 raise ValueError("negative counts, or thresholds that do not increase")
-            return cls(names(stored["classes"]), stored["thresholds"].astype(np.float64), confusion)
+            return cls(
+                names(stored["classes"]),
+                stored["thresholds"].astype(np.float64),
+                confusion,
+            )
         except (KeyError, IndexError, ValueError, TypeError, MemoryError) as error:
-            raise ArtifactError(f"{path} holds no valid threshold curve ({error}). Score the seeds again.") from error
+            raise ArtifactError(
+                f"{path} holds no valid threshold curve ({error}). Score the seeds again."
+            ) from error
 
 
 class CurveBuilder:
     """Adds up one seed after the other; keeps a few kilobytes per image, never the scores."""
 
-    def __init__(self, classes: Sequence[str], thresholds: Sequence[float] | NDArray[np.float64] = DEFAULT_THRESHOLDS) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        thresholds: Sequence[float] | NDArray[np.float64] = DEFAULT_THRESHOLDS,
+    ) -> None:
         self.classes = tuple(classes)
         self.thresholds = np.asarray(thresholds, np.float64)
         self._cut = self.thresholds.astype(np.float32)
-        if self.thresholds.ndim != 1 or not self.thresholds.size or (np.diff(self._cut) <= 0).any():
-            raise DataError("thresholds must be a list that increases strictly, also as float32.")
+        if (
+            self.thresholds.ndim != 1
+            or not self.thresholds.size
+            or (np.diff(self._cut) <= 0).any()
+        ):
+            raise DataError(
+                "thresholds must be a list that increases strictly, also as float32."
+            )
         number = len(self.classes)
         self._rows = slots(number)
         self._total = np.zeros((number, number, self.thresholds.size + 1), np.int64)
         self._images: dict[str, _ImageHistogram] = {}
 
-    def add(self, image_id: str, class_ids: NDArray[np.int64], scores: NDArray[np.float32], truth: NDArray[np.uint8]) -> None:
+    def add(
+        self,
+        image_id: str,
+        class_ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        truth: NDArray[np.uint8],
+    ) -> None:
         """Count one image at all thresholds.
 
         Args:
@@ -179,11 +219,17 @@ class CurveBuilder:
         number = len(self.classes)
         if table[number + 1].any():
             foreign = np.setdiff1d(truth, [*range(number), IGNORE]).tolist()
-            raise DataError(f"image {image_id!r}: the truth holds {foreign[:10]}; allowed are 0..{number - 1} and {IGNORE}.")
+            raise DataError(
+                f"image {image_id!r}: the truth holds {foreign[:10]}; allowed are 0..{number - 1} and {IGNORE}."
+            )
         scored = table[:number]
         columns = class_ids if len(class_ids) else np.zeros(1, np.int64)
         self._total[:, columns] += scored
-        hits = scored[columns, np.arange(len(columns))] if len(class_ids) else np.zeros((0, scored.shape[2]), np.int64)
+        hits = (
+            scored[columns, np.arange(len(columns))]
+            if len(class_ids)
+            else np.zeros((0, scored.shape[2]), np.int64)
+        )
         claims = scored.sum(0) if len(class_ids) else hits
         self._images[image_id] = _ImageHistogram(
             np.asarray(class_ids, np.int64),
@@ -193,7 +239,9 @@ class CurveBuilder:
             scored[0].sum(0).astype(np.uint32),
         )
 
-    def _histogram(self, scores: NDArray[np.float32], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def _histogram(
+        self, scores: NDArray[np.float32], truth: NDArray[np.uint8]
+    ) -> NDArray[np.int64]:
         from wsss_bench.evaluate.kernels import score_histogram
 
         number, flat = len(self.classes), np.ascontiguousarray(truth).ravel()
@@ -204,23 +252,41 @@ class CurveBuilder:
         table[:, 0, 0] = np.bincount(self._rows[flat], minlength=number + 2)
         return table
 
-    def _check(self, image_id: str, class_ids: NDArray[np.int64], scores: NDArray[np.float32], truth: NDArray[np.uint8]) -> None:
+    def _check(
+        self,
+        image_id: str,
+        class_ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        truth: NDArray[np.uint8],
+    ) -> None:
         who = f"image {image_id!r}"
         if truth.dtype != np.uint8 or truth.ndim != 2 or not truth.size:
-            raise DataError(f"{who}: the truth must be uint8 [H, W], not {truth.dtype} {list(truth.shape)}.")
+            raise DataError(
+                f"{who}: the truth must be uint8 [H, W], not {truth.dtype} {list(truth.shape)}."
+            )
         ids = np.asarray(class_ids)
         if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
-            raise ArtifactError(f"{who}: class ids must be a 1-D integer array, not {ids.dtype} {list(ids.shape)}.")
-        if ids.size and ((np.diff(ids) <= 0).any() or ids[0] < 1 or ids[-1] >= len(self.classes)):
-            raise ArtifactError(f"{who}: class ids must increase strictly within 1..{len(self.classes) - 1}, not {ids.tolist()}.")
+            raise ArtifactError(
+                f"{who}: class ids must be a 1-D integer array, not {ids.dtype} {list(ids.shape)}."
+            )
+        if ids.size and (
+            (np.diff(ids) <= 0).any() or ids[0] < 1 or ids[-1] >= len(self.classes)
+        ):
+            raise ArtifactError(
+                f"{who}: class ids must increase strictly within 1..{len(self.classes) - 1}, not {ids.tolist()}."
+            )
         if scores.shape != (len(ids), *truth.shape):
             raise ArtifactError(
                 f"{who}: scores must have shape {[len(ids), *truth.shape]} (the photograph's size), not {list(scores.shape)}. "
                 "Upsample them first: Seed.upsampled()."
             )
         if scores.size and not np.issubdtype(scores.dtype, np.floating):
-            raise ArtifactError(f"{who}: scores must be floating point, not {scores.dtype}.")
-        low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
+            raise ArtifactError(
+                f"{who}: scores must be floating point, not {scores.dtype}."
+            )
+        low, high = (
+            (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
+        )
         if not (low >= 0 and high <= 1 + 1e-3):
             raise ArtifactError(
                 f"{who}: scores must be finite and lie in [0, 1], found [{low:g}, {high:g}]. Divide each map by its maximum."
@@ -229,13 +295,19 @@ class CurveBuilder:
     def result(self) -> ThresholdCurve:
         """The curve of all images added; raises `DataError` if there are none."""
         if not self._images:
-            raise DataError("no image was scored, so there is no threshold curve. Check the split and the seeds.")
+            raise DataError(
+                "no image was scored, so there is no threshold curve. Check the split and the seeds."
+            )
         above = self._total[:, :, ::-1].cumsum(2)[:, :, ::-1][:, :, 1:]
         confusion = np.ascontiguousarray(above.transpose(2, 0, 1))
         confusion[:, :, 0] = self._total.sum((1, 2)) - confusion[:, :, 1:].sum(2)
-        return ThresholdCurve(self.classes, self.thresholds, confusion, dict(self._images))
+        return ThresholdCurve(
+            self.classes, self.thresholds, confusion, dict(self._images)
+        )
 
 
-def _shares(part: NDArray[np.int64], union: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _shares(
+    part: NDArray[np.int64], union: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Arguments for which `class_iou` is ``part / union``."""
     return part, union, part

@@ -24,7 +24,10 @@ def _compiled(function: _F) -> _F:
 
 @_compiled
 def joint_histogram(
-    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], slots: NDArray[np.int64], size: int
+    truth: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+    slots: NDArray[np.int64],
+    size: int,
 ) -> NDArray[np.int64]:
     """Count pairs of values: ``int64 [size, size]``, rows truth, columns prediction; `slots` maps a byte to its row.
 
@@ -45,7 +48,11 @@ def joint_histogram(
 
 @_compiled
 def score_histogram(
-    scores: NDArray[np.float32], truth: NDArray[np.uint8], rows: NDArray[np.int64], n_rows: int, thresholds: NDArray[np.float32]
+    scores: NDArray[np.float32],
+    truth: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    n_rows: int,
+    thresholds: NDArray[np.float32],
 ) -> NDArray[np.int64]:
     """Count pixels by (truth row, best class, bin): ``int64 [n_rows, K, T + 1]``.
 

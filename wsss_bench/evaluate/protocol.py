@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 Counted = NDArray[Any]
 
 
-def class_iou(intersection: Counted, prediction: Counted, truth: Counted) -> NDArray[np.float64]:
+def class_iou(
+    intersection: Counted, prediction: Counted, truth: Counted
+) -> NDArray[np.float64]:
     """IoU per class, ``float64 [..., C+1]``, from summed pixel counts of the same shape.
 
     ``intersection / (prediction + truth - intersection)``. A class that is present but missed scores 0, so does a class

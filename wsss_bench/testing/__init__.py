@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS", "Check", "Report", "check_method"]
 
-_HOME = {"CHECKS": "report", "Check": "report", "Report": "report", "check_method": "kit"}
+_HOME = {
+    "CHECKS": "report",
+    "Check": "report",
+    "Report": "report",
+    "check_method": "kit",
+}
 
 
 def __getattr__(name: str) -> Any:

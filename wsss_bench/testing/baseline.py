@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from wsss_bench.testing.sandbox import Sandbox
 
 
-def baseline(stage: str, folder: Path, sandbox: Sandbox, *, full: bool, trained: bool) -> Check:
+def baseline(
+    stage: str, folder: Path, sandbox: Sandbox, *, full: bool, trained: bool
+) -> Check:
     """Compare what `stage` left under `folder` with the trivial answer.
 
     Args:
@@ -26,7 +28,9 @@ def baseline(stage: str, folder: Path, sandbox: Sandbox, *, full: bool, trained:
     kind = stage.partition(".")[0]
     if kind == "segment":
         if not (folder / "predict" / "out").is_dir() or "." in stage:
-            return Check("baseline", stage, SKIP, "only the last round is predicted with.")
+            return Check(
+                "baseline", stage, SKIP, "only the last round is predicted with."
+            )
         own, trivial = _labels_score(folder / "predict" / "out", sandbox, "val")
     elif kind == "localize":
         own, trivial = _seeds_score(folder / stage / "out", sandbox)
@@ -36,8 +40,18 @@ def baseline(stage: str, folder: Path, sandbox: Sandbox, *, full: bool, trained:
     if own > trivial:
         return Check("baseline", stage, PASS, values)
     if trained and not full:
-        return Check("baseline", stage, SKIP, f"{values}; eight iterations are too few to tell. Run it with --full (minutes).")
-    return Check("baseline", stage, FAIL, f"{values}: {stage} is no better than {_TRIVIAL[kind]}.")
+        return Check(
+            "baseline",
+            stage,
+            SKIP,
+            f"{values}; eight iterations are too few to tell. Run it with --full (minutes).",
+        )
+    return Check(
+        "baseline",
+        stage,
+        FAIL,
+        f"{values}: {stage} is no better than {_TRIVIAL[kind]}.",
+    )
 
 
 _TRIVIAL = {
@@ -49,7 +63,7 @@ _TRIVIAL = {
 
 def _seeds_score(out: Path, sandbox: Sandbox) -> tuple[float, float]:
     """mIoU at the best threshold of the seeds, and of scores of one half everywhere."""
-    from wsss_bench.artifacts import SeedSet
+    from wsss_bench.contract.artifacts import SeedSet
     from wsss_bench.evaluate import CurveBuilder
 
     masks, classes = sandbox.dataset.masks("train"), sandbox.dataset.classes
@@ -63,11 +77,14 @@ def _seeds_score(out: Path, sandbox: Sandbox) -> tuple[float, float]:
 
 def _labels_score(out: Path, sandbox: Sandbox, split: str) -> tuple[float, float]:
     """mIoU of label maps, and of background everywhere."""
-    from wsss_bench.artifacts import LabelSet
+    from wsss_bench.contract.artifacts import LabelSet
     from wsss_bench.evaluate import CountsBuilder
 
     masks: Any = sandbox.dataset.masks(split)
-    own, nothing = CountsBuilder(sandbox.dataset.classes), CountsBuilder(sandbox.dataset.classes)
+    own, nothing = (
+        CountsBuilder(sandbox.dataset.classes),
+        CountsBuilder(sandbox.dataset.classes),
+    )
     for image_id, label in LabelSet(out):
         own.add(image_id, label, masks[image_id])
         nothing.add(image_id, np.zeros_like(label), masks[image_id])

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from wsss_bench.testing.report import CHECKS, FAIL, PASS, SKIP, Check, Report
 
 if TYPE_CHECKING:
-    from wsss_bench.catalog import LoadedMethod
+    from wsss_bench.methods.catalog import LoadedMethod
     from wsss_bench.testing.sandbox import Sandbox
 
 _DEPEND = "Derive every random choice from ctx.seed with wsss_bench.rng, sort what comes from a set, and write no paths or times."
-_RESUME = (
-    "Skip images for which out.done(id); train with ctx.train or toolbox functions; keep half-done work in ctx.scratch only."
-)
+_RESUME = "Skip images for which out.done(id); train with ctx.train or toolbox functions; keep half-done work in ctx.scratch only."
 
 
 @dataclass
@@ -42,7 +40,11 @@ class Evidence:
     @property
     def suspicious(self) -> bool:
         """Whether guarded and bare runs differ; two that fail alike have nothing to do with masks."""
-        return any(not same(self.first(s), self.other(s)) and not _alike(self.first(s), self.other(s)) for s in self.stages)
+        return any(
+            not same(self.first(s), self.other(s))
+            and not _alike(self.first(s), self.other(s))
+            for s in self.stages
+        )
 
     def first(self, stage: str) -> Mapping[str, Any] | None:
         """The guarded run of a stage; None where it was not reached."""
@@ -53,7 +55,9 @@ class Evidence:
         return of(self.bare, "plain", stage)
 
 
-def of(worker: Mapping[str, Any] | None, which: str, stage: str) -> Mapping[str, Any] | None:
+def of(
+    worker: Mapping[str, Any] | None, which: str, stage: str
+) -> Mapping[str, Any] | None:
     """A worker's result for one stage of one pass."""
     return None if worker is None else worker["passes"].get(which, {}).get(stage)
 
@@ -65,22 +69,43 @@ def ok(result: Mapping[str, Any] | None) -> bool:
 
 def same(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> bool:
     """Whether two runs ended well with the same bytes."""
-    return a is not None and b is not None and ok(a) and ok(b) and a["files"] == b["files"]
+    return (
+        a is not None and b is not None and ok(a) and ok(b) and a["files"] == b["files"]
+    )
 
 
 def _alike(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> bool:
     """Whether both wrote the same wrong output (or neither was reached); what raises may have missed the masks."""
     if a is None or b is None:
         return a is b
-    return not ok(a) and not ok(b) and a["check"] == "outputs" and a["message"] == b["message"]
+    return (
+        not ok(a)
+        and not ok(b)
+        and a["check"] == "outputs"
+        and a["message"] == b["message"]
+    )
 
 
 def unloadable(method: str, error: Exception, seconds: float) -> Report:
     """The report on a plugin that cannot be loaded: the reason under ``loads`` or ``card``, all else skipped."""
     failed = "card" if getattr(error, "where", "") == "method_card" else "loads"
     message = str(error)
-    checks = [Check("loads", "", PASS if failed == "card" else FAIL, "" if failed == "card" else message)]
-    checks.append(Check("card", "", FAIL if failed == "card" else SKIP, message if failed == "card" else "not loaded."))
+    checks = [
+        Check(
+            "loads",
+            "",
+            PASS if failed == "card" else FAIL,
+            "" if failed == "card" else message,
+        )
+    ]
+    checks.append(
+        Check(
+            "card",
+            "",
+            FAIL if failed == "card" else SKIP,
+            message if failed == "card" else "not loaded.",
+        )
+    )
     checks += [Check(name, "", SKIP, "not run.") for name in list(CHECKS)[2:]]
     return Report(method, getattr(error, "who", method), tuple(checks), seconds)
 
@@ -97,7 +122,10 @@ def judge(method: LoadedMethod, evidence: Evidence) -> list[Check]:
     checks.append(_prediction(evidence))
     checks += list(_baselines(method, evidence))
     order = list(CHECKS)
-    return sorted((check for check in checks if check is not None), key=lambda check: order.index(check.name))
+    return sorted(
+        (check for check in checks if check is not None),
+        key=lambda check: order.index(check.name),
+    )
 
 
 def _card(method: LoadedMethod) -> Iterator[Check]:
@@ -107,40 +135,87 @@ def _card(method: LoadedMethod) -> Iterator[Check]:
     if not card.paper:
         missing.append("paper is empty; give a citation, or '-' for a utility.")
     if not card.supervision:
-        missing.append("supervision is empty; a localizer or refiner that is trained uses at least 'image labels'.")
+        missing.append(
+            "supervision is empty; a localizer or refiner that is trained uses at least 'image labels'."
+        )
     if not card.extra_data:
         missing.append("extra_data is empty; write '-' when nothing else is used.")
-    yield Check("card", "", FAIL if missing else PASS, " ".join(f"{method.who}: method_card: {m}" for m in missing))
+    yield Check(
+        "card",
+        "",
+        FAIL if missing else PASS,
+        " ".join(f"{method.who}: method_card: {m}" for m in missing),
+    )
 
 
 def _runs(method: LoadedMethod, evidence: Evidence, stage: str) -> Iterator[Check]:
     result = evidence.first(stage)
     if result is None:
         why = evidence.guarded.get("error")
-        yield Check("runs", stage, FAIL if why else SKIP, f"{method.who}: {why}" if why else "a stage before it failed.")
+        yield Check(
+            "runs",
+            stage,
+            FAIL if why else SKIP,
+            f"{method.who}: {why}" if why else "a stage before it failed.",
+        )
         return
     check, message = result["check"], result["message"]
     if check == "sealed masks" or evidence_of_leak(evidence, stage):
         yield Check("runs", stage, SKIP, "stopped, see 'sealed masks'.")
         return
-    yield Check("runs", stage, FAIL if check == "runs" else PASS, message if check == "runs" else "")
+    yield Check(
+        "runs",
+        stage,
+        FAIL if check == "runs" else PASS,
+        message if check == "runs" else "",
+    )
     if check != "runs":
-        yield Check("outputs", stage, FAIL if check == "outputs" else PASS, message if check == "outputs" else "")
-    yield Check("no GPU", stage, PASS if ok(result) else SKIP, "" if ok(result) else "did not run through.")
+        yield Check(
+            "outputs",
+            stage,
+            FAIL if check == "outputs" else PASS,
+            message if check == "outputs" else "",
+        )
+    yield Check(
+        "no GPU",
+        stage,
+        PASS if ok(result) else SKIP,
+        "" if ok(result) else "did not run through.",
+    )
 
 
 def _prediction(evidence: Evidence) -> Any:
     result = of(evidence.guarded, "plain", "predict")
-    return None if result is None else Check("outputs", "predict", PASS if ok(result) else FAIL, result["message"])
+    return (
+        None
+        if result is None
+        else Check(
+            "outputs", "predict", PASS if ok(result) else FAIL, result["message"]
+        )
+    )
 
 
 def _inputs(evidence: Evidence, stage: str) -> Check:
-    runs = [of(worker, which, stage) for worker, which in ((evidence.guarded, "plain"), (evidence.bare, "killed"))]
-    touched = sorted({name for run in runs if run is not None for name in run["touched"]})
+    runs = [
+        of(worker, which, stage)
+        for worker, which in ((evidence.guarded, "plain"), (evidence.bare, "killed"))
+    ]
+    touched = sorted(
+        {name for run in runs if run is not None for name in run["touched"]}
+    )
     if touched:
         what = f"{stage} changed {', '.join(touched[:3])}{' and more' if len(touched) > 3 else ''}. "
-        return Check("inputs", stage, FAIL, what + "Work on copies; write to `out` and ctx.scratch only.")
-    return Check("inputs", stage, PASS) if runs[0] is not None else Check("inputs", stage, SKIP, "not run.")
+        return Check(
+            "inputs",
+            stage,
+            FAIL,
+            what + "Work on copies; write to `out` and ctx.scratch only.",
+        )
+    return (
+        Check("inputs", stage, PASS)
+        if runs[0] is not None
+        else Check("inputs", stage, SKIP, "not run.")
+    )
 
 
 def _repeatable(evidence: Evidence, stage: str) -> Check:
@@ -152,8 +227,18 @@ def _repeatable(evidence: Evidence, stage: str) -> Check:
     assert a is not None
     if b is None or not ok(b):
         what = "it was not reached" if b is None else b["message"]
-        return Check("repeatable", stage, FAIL, f"{stage} ran once, but not again in another process: {what}")
-    return Check("repeatable", stage, FAIL, f"{stage} of the same seed wrote other bytes: {_changed(a, b)}. {_DEPEND}")
+        return Check(
+            "repeatable",
+            stage,
+            FAIL,
+            f"{stage} ran once, but not again in another process: {what}",
+        )
+    return Check(
+        "repeatable",
+        stage,
+        FAIL,
+        f"{stage} of the same seed wrote other bytes: {_changed(a, b)}. {_DEPEND}",
+    )
 
 
 def _resumes(evidence: Evidence, stage: str) -> Check:
@@ -162,21 +247,33 @@ def _resumes(evidence: Evidence, stage: str) -> Check:
         return Check("resumes", stage, SKIP, "did not run through.")
     assert plain is not None
     if not ok(killed):
-        return Check("resumes", stage, FAIL, f"{stage} fails when it is run again after a kill: {killed['message']} {_RESUME}")
+        return Check(
+            "resumes",
+            stage,
+            FAIL,
+            f"{stage} fails when it is run again after a kill: {killed['message']} {_RESUME}",
+        )
     if not killed["killed"]:
         return Check("resumes", stage, SKIP, "it was over before it could be killed.")
     if not same(plain, killed):
         if not same(evidence.first(stage), plain):
-            return Check("resumes", stage, SKIP, "cannot be told: it is not repeatable.")
+            return Check(
+                "resumes", stage, SKIP, "cannot be told: it is not repeatable."
+            )
         return Check(
-            "resumes", stage, FAIL, f"{stage}, killed and run again, wrote other bytes: {_changed(plain, killed)}. {_RESUME}"
+            "resumes",
+            stage,
+            FAIL,
+            f"{stage}, killed and run again, wrote other bytes: {_changed(plain, killed)}. {_RESUME}",
         )
     return Check("resumes", stage, PASS)
 
 
 def _sealed(evidence: Evidence, stage: str) -> Check:
     if evidence.sees_masks:
-        return Check("sealed masks", stage, SKIP, "the card declares masks as supervision.")
+        return Check(
+            "sealed masks", stage, SKIP, "the card declares masks as supervision."
+        )
     leak = evidence_of_leak(evidence, stage)
     if leak:
         return Check("sealed masks", stage, FAIL, leak)
@@ -189,7 +286,11 @@ def evidence_of_leak(evidence: Evidence, stage: str) -> str:
     """How it shows that a stage looked at masks; "" where it does not."""
     if evidence.sees_masks:
         return ""
-    a, b, c = evidence.first(stage), evidence.other(stage), of(evidence.again, "plain", stage)
+    a, b, c = (
+        evidence.first(stage),
+        evidence.other(stage),
+        of(evidence.again, "plain", stage),
+    )
     if a is not None and a["check"] == "sealed masks":
         return f"{stage}: {a['message']}"
     opened = evidence.guarded.get("opened", [])
@@ -222,10 +323,18 @@ def _baselines(method: LoadedMethod, evidence: Evidence) -> Iterator[Check]:
             message = result["message"] if full and result else "did not run through."
             yield Check("baseline", stage, FAIL if full else SKIP, message)
             continue
-        yield baseline(stage, worker["folder"] / "plain", sandbox, full=full, trained=_trained(method, stage, result))
+        yield baseline(
+            stage,
+            worker["folder"] / "plain",
+            sandbox,
+            full=full,
+            trained=_trained(method, stage, result),
+        )
 
 
-def _trained(method: LoadedMethod, stage: str, result: Mapping[str, Any] | None) -> bool:
+def _trained(
+    method: LoadedMethod, stage: str, result: Mapping[str, Any] | None
+) -> bool:
     """Whether a stage's result hangs on a training, which is far too short on the small data to be judged by."""
     untrained = stage == "refine" and "localize" not in method.card.stages
     return not untrained or bool(result and result.get("trains"))

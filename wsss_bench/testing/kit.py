@@ -20,11 +20,16 @@ from wsss_bench.testing.judge import Evidence, judge, unloadable
 from wsss_bench.testing.report import Report
 
 if TYPE_CHECKING:
-    from wsss_bench.catalog import LoadedMethod
+    from wsss_bench.methods.catalog import LoadedMethod
     from wsss_bench.testing.sandbox import Sandbox
 
 PROFILES = ("shapes", "check")
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 
 def check_method(
@@ -53,7 +58,7 @@ def check_method(
     Returns:
         The report; a method that cannot be loaded has one too. Use ``check_method(...).require()`` in a test.
     """
-    from wsss_bench.catalog import Catalog
+    from wsss_bench.methods.catalog import Catalog
 
     start = time.monotonic()
     try:
@@ -62,7 +67,13 @@ def check_method(
     except WsssError as error:
         return unloadable(str(method), error, time.monotonic() - start)
     with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsss-check-", ignore_cleanup_errors=True)))
+        root = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(
+                    prefix="wsss-check-", ignore_cleanup_errors=True
+                )
+            )
+        )
         bench = _Bench(loaded, local, root, params or {}, timeout)
         try:
             evidence = bench.gather(full)
@@ -73,15 +84,17 @@ def check_method(
     return Report(loaded.name, loaded.who, tuple(checks), time.monotonic() - start)
 
 
-def _target(method: str | Path | object, files: Sequence[Path]) -> tuple[str, list[Path]]:
+def _target(
+    method: str | Path | object, files: Sequence[Path]
+) -> tuple[str, list[Path]]:
     """Name and local files; raises `PluginError` for an object that no other process could find."""
     local = [Path(path) for path in files]
     if isinstance(method, str) and not method.endswith(".py"):
         return method, local
     if isinstance(method, str | Path):
         return _name_in(Path(method)), [*local, Path(method)]
-    from wsss_bench.catalog import Catalog
-    from wsss_bench.hooks import check_plugin, read_card
+    from wsss_bench.methods.catalog import Catalog
+    from wsss_bench.methods.checks import check_plugin, read_card
 
     who = f"{type(method).__name__} object"
     check_plugin(method, who)
@@ -90,14 +103,20 @@ def _target(method: str | Path | object, files: Sequence[Path]) -> tuple[str, li
     if name in catalog.names() and catalog.load(name).plugin is method:
         return name, local
     source = inspect.getsourcefile(type(method))
-    if source is None or getattr(sys.modules.get(type(method).__module__), "plugin", None) is not method:
+    if (
+        source is None
+        or getattr(sys.modules.get(type(method).__module__), "plugin", None)
+        is not method
+    ):
         fix = "Give its name (installed with an entry point) or the path of its .py file, where it is called `plugin`."
-        raise PluginError(name, "discovery", "the object cannot be found by another process.", fix)
+        raise PluginError(
+            name, "discovery", "the object cannot be found by another process.", fix
+        )
     return name, [*local, Path(source)]
 
 
 def _name_in(path: Path) -> str:
-    from wsss_bench.catalog import load_file
+    from wsss_bench.methods.catalog import load_file
 
     return load_file(path).name
 
@@ -133,12 +152,22 @@ class _Bench:
         # Only a failure needs more runs: they tell what it comes from.
         if evidence.suspicious and not self._sees_masks:
             self._start(sandbox, "bare-again", stages, ["plain"], masks=False)
-            self._start(sandbox, "unguarded", stages, ["plain"], masks=True, guard=False)
+            self._start(
+                sandbox, "unguarded", stages, ["plain"], masks=True, guard=False
+            )
             evidence.again, evidence.unguarded = self._finish()
         if full:
             large = make_sandbox(self.root / "full", {})
             give_inputs(large)
-            self._start(large, "full", stages, ["plain"], masks=True, profiles=PROFILES[:1], timeout=8 * self.timeout)
+            self._start(
+                large,
+                "full",
+                stages,
+                ["plain"],
+                masks=True,
+                profiles=PROFILES[:1],
+                timeout=8 * self.timeout,
+            )
             evidence.full_sandbox, (evidence.full,) = large, self._finish()
         return evidence
 
@@ -147,36 +176,62 @@ class _Bench:
         return "masks" in self.method.card.supervision
 
     def _start(
-        self, sandbox: Sandbox, name: str, stages: Sequence[str], passes: Sequence[str], *, masks: bool, guard: bool = True,
-        profiles: Sequence[str] = PROFILES, timeout: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        sandbox: Sandbox,
+        name: str,
+        stages: Sequence[str],
+        passes: Sequence[str],
+        *,
+        masks: bool,
+        guard: bool = True,
+        profiles: Sequence[str] = PROFILES,
+        timeout: float | None = None,
+    ) -> None:
         from wsss_bench.testing.sandbox import view_to_json
 
         folder = sandbox.root / name
         folder.mkdir()
         sealed = str(sandbox.sealed)
         job = {
-            "method": self.method.name, "files": [str(Path(path).resolve()) for path in self.files], "stages": list(stages),
-            "passes": list(passes), "folder": str(folder), "given": str(sandbox.root / "given"), "profiles": list(profiles),
-            "params": self.params, "timeout": timeout or self.timeout, "opened": str(folder / "opened.txt"),
+            "method": self.method.name,
+            "files": [str(Path(path).resolve()) for path in self.files],
+            "stages": list(stages),
+            "passes": list(passes),
+            "folder": str(folder),
+            "given": str(sandbox.root / "given"),
+            "profiles": list(profiles),
+            "params": self.params,
+            "timeout": timeout or self.timeout,
+            "opened": str(folder / "opened.txt"),
             "sealed": sealed if guard and masks and not self._sees_masks else None,
             "masks": sealed if self._sees_masks else None,
-            "train": view_to_json(sandbox.train(masks=masks)), "val": view_to_json(sandbox.val),
-        }  # fmt: skip
+            "train": view_to_json(sandbox.train(masks=masks)),
+            "val": view_to_json(sandbox.val),
+        }
         path = folder / "job.json"
         path.write_text(json.dumps(job))
         log = (folder / "log.txt").open("wb")
         # -P: what lies in the current folder (an old egg-info, say) must not come before what this process sees.
         command = [sys.executable, "-P", "-m", "wsss_bench.testing.worker", str(path)]
         # Another hash seed each: an order that comes from a set of names must not hide.
-        environment = _environment(sandbox.root / "tmp", str(sum(name.encode()) % 1000 + 1))
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        environment = _environment(
+            sandbox.root / "tmp", str(sum(name.encode()) % 1000 + 1)
+        )
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         log.close()
         self._running.append((folder, process))
 
     def _finish(self) -> list[dict[str, Any]]:
         try:
-            return [_result(folder, process.wait()) for folder, process in self._running]
+            return [
+                _result(folder, process.wait()) for folder, process in self._running
+            ]
         finally:
             for _, process in self._running:
                 if process.poll() is None:
@@ -188,26 +243,46 @@ class _Bench:
 def _result(folder: Path, code: int) -> dict[str, Any]:
     """What a worker found; a worker that died before it could say so has an ``error``."""
     opened = folder / "opened.txt"
-    facts = {"opened": sorted(set(opened.read_text().split("\n")) - {""}) if opened.exists() else [], "folder": folder}
+    facts = {
+        "opened": sorted(set(opened.read_text().split("\n")) - {""})
+        if opened.exists()
+        else [],
+        "folder": folder,
+    }
     answer = folder / "result.json"
     if answer.exists() and code == 0:
         return {**json.loads(answer.read_text()), **facts}
     tail = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
-    return {"passes": {}, "error": tail[-1] if tail else f"the process ended with status {code}.", **facts}
+    return {
+        "passes": {},
+        "error": tail[-1] if tail else f"the process ended with status {code}.",
+        **facts,
+    }
 
 
 def _environment(temporary: Path, hash_seed: str) -> dict[str, str]:
-    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(temporary), "PYTHONHASHSEED": hash_seed}
+    env = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "",
+        "TMPDIR": str(temporary),
+        "PYTHONHASHSEED": hash_seed,
+    }
     env["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     return env | dict.fromkeys(_THREADS, "1")
 
 
 def stages_of(method: LoadedMethod) -> list[str]:
     """The method's own stages in the order in which they run: a second round is tried where it has one."""
-    first: list[str] = [stage for stage in ("localize", "refine", "segment") if stage in method.card.stages]
+    first: list[str] = [
+        stage
+        for stage in ("localize", "refine", "segment")
+        if stage in method.card.stages
+    ]
     if "segment" not in first:
         return first
-    from wsss_bench.params import defaults
+    from wsss_bench.methods.profiles import defaults
 
     rounds = int(defaults(method, "segment")["rounds"])
-    return first + [f"{stage}.2" for stage in first if stage != "localize"] * (rounds > 1)
+    return first + [f"{stage}.2" for stage in first if stage != "localize"] * (
+        rounds > 1
+    )

@@ -19,10 +19,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--wsss-plugin`` and ``--wsss-full``."""
     group = parser.getgroup("wsss-bench")
     group.addoption(
-        "--wsss-plugin", action="append", default=[], metavar="NAME|FILE.py", help="check a wsss-bench method (repeatable)"
+        "--wsss-plugin",
+        action="append",
+        default=[],
+        metavar="NAME|FILE.py",
+        help="check a wsss-bench method (repeatable)",
     )
     group.addoption(
-        "--wsss-full", action="store_true", help="also at the usual size, where it must beat a trivial answer (minutes)"
+        "--wsss-full",
+        action="store_true",
+        help="also at the usual size, where it must beat a trivial answer (minutes)",
     )
 
 
@@ -32,14 +38,20 @@ def wsss_check(pytestconfig: pytest.Config) -> Callable[..., Report]:
     return _checker(pytestconfig)
 
 
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """One item per method and check."""
     from wsss_bench.testing.report import CHECKS
 
     for name in config.getoption("--wsss-plugin"):
         for check in CHECKS:
             title = f"wsss-bench[{name}-{check.replace(' ', '-')}]"
-            items.append(ConformanceItem.from_parent(session, name=title, method=name, check=check))
+            items.append(
+                ConformanceItem.from_parent(
+                    session, name=title, method=name, check=check
+                )
+            )
 
 
 class ConformanceFailure(Exception):
@@ -55,15 +67,21 @@ class ConformanceItem(pytest.Item):
 
     def runtest(self) -> None:
         """Fail with every failure of the check, skip where no stage was judged."""
-        report = _checker(self.config)(self.method, full=self.config.getoption("--wsss-full"))
+        report = _checker(self.config)(
+            self.method, full=self.config.getoption("--wsss-full")
+        )
         found = report.named(self.check)
         failed = [check.message for check in found if check.status == "fail"]
         if failed:
             raise ConformanceFailure("\n".join(failed))
         if all(check.status == "skip" for check in found):
-            pytest.skip("; ".join(check.message for check in found) or "nothing to check")
+            pytest.skip(
+                "; ".join(check.message for check in found) or "nothing to check"
+            )
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
+    ) -> Any:
         """The messages alone; a traceback of the kit tells an author nothing."""
         if isinstance(excinfo.value, ConformanceFailure):
             return str(excinfo.value)

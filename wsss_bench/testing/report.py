@@ -75,28 +75,46 @@ class Report:
         stages = max([len("stage"), *(len(check.stage) for check in self.checks)])
         lines = [f"{self.who}", f"{'check':<{names}}  {'stage':<{stages}}  status"]
         for check in self.checks:
-            lines.append(f"{check.name:<{names}}  {check.stage:<{stages}}  {check.status.upper()}")
+            lines.append(
+                f"{check.name:<{names}}  {check.stage:<{stages}}  {check.status.upper()}"
+            )
             lines += _wrapped(check.message, width)
         counted = Counter(check.status for check in self.checks)
         summary = ", ".join(
-            f"{counted[status]} {word}" for status, word in ((PASS, "passed"), (FAIL, "failed"), (SKIP, "skipped"))
+            f"{counted[status]} {word}"
+            for status, word in ((PASS, "passed"), (FAIL, "failed"), (SKIP, "skipped"))
         )
         return "\n".join([*lines, f"{summary} in {self.seconds:.0f} s"])
 
     def to_json(self) -> str:
         """The report as JSON: ``method, who, ok, seconds, checks`` (a list of ``name, stage, status, message``)."""
-        content = {"method": self.method, "who": self.who, "ok": self.ok, "seconds": round(self.seconds, 1)}
-        return json.dumps({**content, "checks": [asdict(check) for check in self.checks]}, indent=1)
+        content = {
+            "method": self.method,
+            "who": self.who,
+            "ok": self.ok,
+            "seconds": round(self.seconds, 1),
+        }
+        return json.dumps(
+            {**content, "checks": [asdict(check) for check in self.checks]}, indent=1
+        )
 
     def require(self) -> Report:
         """Return the report; raises `AssertionError` with the table if a check failed."""
         if not self.ok:
-            raise AssertionError(f"{self.method} fails {len(self.failures)} checks.\n{self.table()}")
+            raise AssertionError(
+                f"{self.method} fails {len(self.failures)} checks.\n{self.table()}"
+            )
         return self
 
 
 def _wrapped(message: str, width: int) -> Sequence[str]:
     lines: list[str] = []
     for line in message.splitlines():
-        lines += textwrap.wrap(line, width, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+        lines += textwrap.wrap(
+            line,
+            width,
+            initial_indent="    ",
+            subsequent_indent="    ",
+            break_long_words=False,
+        )
     return lines

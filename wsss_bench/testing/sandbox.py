@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.view import WeakImage, WeakView
+from wsss_bench.contract.view import WeakImage, WeakView
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,10 @@ class Sandbox:
         view = self.dataset.weak_view("train")
         if masks:
             return view
-        images = [WeakImage(image.id, self.bare / image.path.name, image.labels) for image in view]
+        images = [
+            WeakImage(image.id, self.bare / image.path.name, image.labels)
+            for image in view
+        ]
         return WeakView(view.dataset, view.split, view.classes, images)
 
     @property
@@ -73,11 +76,21 @@ def give_inputs(sandbox: Sandbox) -> None:
     Seeds are the true masks blurred by a twentieth of the image, on a grid of a quarter of its size: neither perfect nor
     useless. Labels are the masks with the borders between objects unlabelled.
     """
-    from wsss_bench.artifacts import LabelWriter, SeedWriter
+    from wsss_bench.contract.artifacts import LabelWriter, SeedWriter
 
     view, masks = sandbox.train(masks=True), sandbox.dataset.masks("train")
-    seeds = SeedWriter(sandbox.root / "given" / "seeds", view, "conformance kit", {"by": "conformance kit"})
-    labels = LabelWriter(sandbox.root / "given" / "labels", view, "conformance kit", {"by": "conformance kit"})
+    seeds = SeedWriter(
+        sandbox.root / "given" / "seeds",
+        view,
+        "conformance kit",
+        {"by": "conformance kit"},
+    )
+    labels = LabelWriter(
+        sandbox.root / "given" / "labels",
+        view,
+        "conformance kit",
+        {"by": "conformance kit"},
+    )
     for image in view:
         mask = masks[image.id]
         seeds.write(image.id, _seed(mask, image.present))
@@ -90,11 +103,16 @@ def _seed(mask: NDArray[np.uint8], present: tuple[int, ...]) -> Any:
     import cv2
     import numpy as np
 
-    from wsss_bench.artifacts import Seed
+    from wsss_bench.contract.artifacts import Seed
 
     deviation = max(mask.shape) / 20
-    maps = [cv2.GaussianBlur((mask == c).astype(np.float32), (0, 0), deviation)[::4, ::4] for c in present]
-    scores = np.stack([plane / (plane.max() + 1e-5) for plane in maps]).astype(np.float32)
+    maps = [
+        cv2.GaussianBlur((mask == c).astype(np.float32), (0, 0), deviation)[::4, ::4]
+        for c in present
+    ]
+    scores = np.stack([plane / (plane.max() + 1e-5) for plane in maps]).astype(
+        np.float32
+    )
     return Seed(np.asarray(present, np.int64), scores, (mask.shape[0], mask.shape[1]))
 
 
@@ -112,10 +130,20 @@ def _label(mask: NDArray[np.uint8], present: tuple[int, ...]) -> NDArray[np.uint
 def view_to_json(view: WeakView) -> dict[str, Any]:
     """A view as JSON, for a process of its own."""
     images = [[image.id, str(image.path), image.labels] for image in view]
-    return {"dataset": view.dataset, "split": view.split, "classes": list(view.classes), "images": images}
+    return {
+        "dataset": view.dataset,
+        "split": view.split,
+        "classes": list(view.classes),
+        "images": images,
+    }
 
 
 def view_from_json(content: Mapping[str, Any]) -> WeakView:
     """The view that `view_to_json` wrote."""
-    images = [WeakImage(i, Path(path), None if labels is None else tuple(labels)) for i, path, labels in content["images"]]
-    return WeakView(content["dataset"], content["split"], tuple(content["classes"]), images)
+    images = [
+        WeakImage(i, Path(path), None if labels is None else tuple(labels))
+        for i, path, labels in content["images"]
+    ]
+    return WeakView(
+        content["dataset"], content["split"], tuple(content["classes"]), images
+    )

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import RecipeError
 from wsss_bench.toolbox.random_walk import Affinity, half_disc, path_cells
-from wsss_bench.view import IGNORE
 
 BALANCE = (0.25, 0.25, 0.5)
 """Weights of background pairs, foreground pairs and pairs of different classes (psa's and IRNet's weightings are equal)."""
@@ -43,7 +43,9 @@ class Window:
 
     def shifted(self, y: int, x: int) -> Slices:
         """The first cells moved by (y, x)."""
-        return slice(self.rows.start + y, self.rows.stop + y), slice(self.columns.start + x, self.columns.stop + x)
+        return slice(self.rows.start + y, self.rows.stop + y), slice(
+            self.columns.start + x, self.columns.stop + x
+        )
 
     @property
     def first(self) -> Slices:
@@ -57,7 +59,9 @@ class Window:
 
 
 @cache
-def pair_windows(size: tuple[int, int], radius: int, border: str = "full") -> tuple[Window, ...]:
+def pair_windows(
+    size: tuple[int, int], radius: int, border: str = "full"
+) -> tuple[Window, ...]:
     """The pairs of a grid by offset, in `half_disc`'s order; offsets without any pair are left out.
 
     Args:
@@ -70,7 +74,9 @@ def pair_windows(size: tuple[int, int], radius: int, border: str = "full") -> tu
         RecipeError: another border.
     """
     if border not in BORDERS:
-        raise RecipeError(f"border={border!r} is not known; use {' or '.join(BORDERS)}.")
+        raise RecipeError(
+            f"border={border!r} is not known; use {' or '.join(BORDERS)}."
+        )
     h, w = size
     reach = radius - 1
     found = []
@@ -97,7 +103,11 @@ def pair_kinds(labels: Tensor, window: Window) -> tuple[Tensor, Tensor, Tensor]:
     one, two = labels[(..., *window.first)], labels[(..., *window.second)]
     same, known = one == two, one != IGNORE
     background = one == 0
-    return same & background, same & known & ~background, ~same & known & (two != IGNORE)
+    return (
+        same & background,
+        same & known & ~background,
+        ~same & known & (two != IGNORE),
+    )
 
 
 def count_pairs(labels: Tensor, windows: tuple[Window, ...]) -> Tensor:
@@ -108,7 +118,9 @@ def count_pairs(labels: Tensor, windows: tuple[Window, ...]) -> Tensor:
     return total.float()
 
 
-def pair_terms(affinity: Tensor, kinds: tuple[Tensor, Tensor, Tensor], counts: Tensor) -> tuple[Tensor, Tensor]:
+def pair_terms(
+    affinity: Tensor, kinds: tuple[Tensor, Tensor, Tensor], counts: Tensor
+) -> tuple[Tensor, Tensor]:
     """Share of some pairs in the balanced loss ``¼ mean_bg(-ln a) + ¼ mean_fg(-ln a) + ½ mean_neg(-ln(1 - a))``, and its slope.
 
     Args:
@@ -120,14 +132,21 @@ def pair_terms(affinity: Tensor, kinds: tuple[Tensor, Tensor, Tensor], counts: T
         The three weighted terms ``[3]``, and d loss / d affinity.
     """
     near, apart = affinity + FLOOR, 1 + FLOOR - affinity
-    weight = torch.tensor(BALANCE, device=affinity.device, dtype=affinity.dtype) / (counts.to(affinity.dtype) + FLOOR)
+    weight = torch.tensor(BALANCE, device=affinity.device, dtype=affinity.dtype) / (
+        counts.to(affinity.dtype) + FLOOR
+    )
     bg, fg, neg = (kind.to(affinity.dtype) for kind in kinds)
     like = near.log()
-    terms = -torch.stack([(bg * like).sum(), (fg * like).sum(), (neg * apart.log()).sum()]) * weight
+    terms = (
+        -torch.stack([(bg * like).sum(), (fg * like).sum(), (neg * apart.log()).sum()])
+        * weight
+    )
     return terms, weight[2] * neg / apart - (weight[0] * bg + weight[1] * fg) / near
 
 
-def boundary_affinity_loss(boundary: Tensor, labels: Tensor, radius: int, border: str = "psa") -> tuple[Tensor, Tensor]:
+def boundary_affinity_loss(
+    boundary: Tensor, labels: Tensor, radius: int, border: str = "psa"
+) -> tuple[Tensor, Tensor]:
     """IRNet's affinity loss (section 4.2): a pair's affinity is 1 minus the strongest boundary on the way between its cells.
 
     Args:
@@ -140,10 +159,14 @@ def boundary_affinity_loss(boundary: Tensor, labels: Tensor, radius: int, border
         The loss, and its three terms without gradient (background, foreground, different classes).
     """
     windows = pair_windows((boundary.shape[1], boundary.shape[2]), radius, border)
-    return _swept(boundary.float(), lambda values: _boundary_sweep(values, labels, windows))
+    return _swept(
+        boundary.float(), lambda values: _boundary_sweep(values, labels, windows)
+    )
 
 
-def feature_affinity_loss(features: Tensor, labels: Tensor, radius: int, border: str = "psa") -> tuple[Tensor, Tensor]:
+def feature_affinity_loss(
+    features: Tensor, labels: Tensor, radius: int, border: str = "psa"
+) -> tuple[Tensor, Tensor]:
     """AffinityNet's loss: a pair's affinity is ``exp(-mean |f_i - f_j|)`` over channels.
 
     Args:
@@ -156,10 +179,14 @@ def feature_affinity_loss(features: Tensor, labels: Tensor, radius: int, border:
         As `boundary_affinity_loss`.
     """
     windows = pair_windows((features.shape[2], features.shape[3]), radius, border)
-    return _swept(features.float(), lambda values: _feature_sweep(values, labels, windows))
+    return _swept(
+        features.float(), lambda values: _feature_sweep(values, labels, windows)
+    )
 
 
-def displacement_loss(displacement: Tensor, labels: Tensor, radius: int, border: str = "psa") -> tuple[Tensor, Tensor]:
+def displacement_loss(
+    displacement: Tensor, labels: Tensor, radius: int, border: str = "psa"
+) -> tuple[Tensor, Tensor]:
     """IRNet's displacement loss: cells of one object point to one centroid, background is not displaced.
 
     ``½ mean_fg |D_i - D_j - (j - i)| + ½ mean_bg |D_i - D_j|`` over pairs and both components.
@@ -173,11 +200,18 @@ def displacement_loss(displacement: Tensor, labels: Tensor, radius: int, border:
     Returns:
         The loss, and its two terms without gradient (foreground, background).
     """
-    windows = pair_windows((displacement.shape[2], displacement.shape[3]), radius, border)
-    return _swept(displacement.float(), lambda values: _displacement_sweep(values, labels, windows))
+    windows = pair_windows(
+        (displacement.shape[2], displacement.shape[3]), radius, border
+    )
+    return _swept(
+        displacement.float(),
+        lambda values: _displacement_sweep(values, labels, windows),
+    )
 
 
-def affinity_from_features(features: Tensor, radius: int = 5, border: str = "full") -> Affinity:
+def affinity_from_features(
+    features: Tensor, radius: int = 5, border: str = "full"
+) -> Affinity:
     """``exp(-mean |f_i - f_j|)`` of all pairs of a grid, for `random_walk.propagate`.
 
     The mean over channels is the released code's; with the paper's sum every affinity would be the C-th power.
@@ -194,7 +228,9 @@ def affinity_from_features(features: Tensor, radius: int = 5, border: str = "ful
     values = features.detach().float().permute(1, 2, 0).contiguous()
     for window in pair_windows(size, radius, border):
         apart = (values[window.first] - values[window.second]).abs_().mean(-1)
-        planes[(place[window.dy, window.dx], *window.first)] = torch.exp(-apart).cpu().numpy()
+        planes[(place[window.dy, window.dx], *window.first)] = (
+            torch.exp(-apart).cpu().numpy()
+        )
     return Affinity(offsets, planes)
 
 
@@ -227,40 +263,59 @@ def _compiled(values: Tensor) -> Any:
     if values.device.type != "cpu":
         return None
     try:
-        from wsss_bench.toolbox import _affinity_numba
+        from wsss_bench.toolbox.kernels import affinity as _affinity_numba
     except ImportError:
         return None
     return _affinity_numba
 
 
 def _table(windows: tuple[Window, ...]) -> NDArray[np.int64]:
-    rows = [(w.dy, w.dx, w.rows.start, w.rows.stop, w.columns.start, w.columns.stop) for w in windows]
+    rows = [
+        (w.dy, w.dx, w.rows.start, w.rows.stop, w.columns.start, w.columns.stop)
+        for w in windows
+    ]
     return np.array(rows, np.int64).reshape(-1, 6)
 
 
-def _ways(windows: tuple[Window, ...], width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ways(
+    windows: tuple[Window, ...], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Flat shifts of the cells on the way of each offset, one after the other, and where each offset's begin."""
-    ways = [[y * width + x for y, x in path_cells(window.dy, window.dx)] for window in windows]
-    return np.array([shift for way in ways for shift in way], np.int64), np.cumsum([0, *map(len, ways)])
+    ways = [
+        [y * width + x for y, x in path_cells(window.dy, window.dx)]
+        for window in windows
+    ]
+    return np.array([shift for way in ways for shift in way], np.int64), np.cumsum(
+        [0, *map(len, ways)]
+    )
 
 
 def _weights(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(BALANCE) / (counts + FLOOR)
 
 
-def _boundary_sweep(values: Tensor, labels: Tensor, windows: tuple[Window, ...]) -> tuple[Tensor, Tensor]:
+def _boundary_sweep(
+    values: Tensor, labels: Tensor, windows: tuple[Window, ...]
+) -> tuple[Tensor, Tensor]:
     compiled = _compiled(values)
     if compiled is not None:
         table, known = _table(windows), labels.contiguous().numpy()
         flat = values.detach().contiguous().numpy().reshape(len(known), -1)
         ways = _ways(windows, values.shape[2])
         weights = _weights(compiled.count(known, table))
-        terms, gradient = compiled.boundary_sweep(flat, known, table, *ways, weights, FLOOR)
-        return torch.from_numpy(terms).float(), torch.from_numpy(gradient).view(values.shape)
+        terms, gradient = compiled.boundary_sweep(
+            flat, known, table, *ways, weights, FLOOR
+        )
+        return torch.from_numpy(terms).float(), torch.from_numpy(gradient).view(
+            values.shape
+        )
     counts = count_pairs(labels, windows)
     terms, gradient = values.new_zeros(3), torch.zeros_like(values)
     for window in windows:
-        places = [(slice(None), *window.shifted(y, x)) for y, x in path_cells(window.dy, window.dx)]
+        places = [
+            (slice(None), *window.shifted(y, x))
+            for y, x in path_cells(window.dy, window.dx)
+        ]
         worst = reduce(torch.maximum, [values[place] for place in places])
         part, slope = pair_terms(1 - worst, pair_kinds(labels, window), counts)
         terms += part
@@ -271,13 +326,21 @@ def _boundary_sweep(values: Tensor, labels: Tensor, windows: tuple[Window, ...])
     return terms, gradient
 
 
-def _feature_sweep(values: Tensor, labels: Tensor, windows: tuple[Window, ...]) -> tuple[Tensor, Tensor]:
-    inner = values.detach().permute(0, 2, 3, 1).contiguous()  # channels innermost: their mean runs over neighbours in memory
+def _feature_sweep(
+    values: Tensor, labels: Tensor, windows: tuple[Window, ...]
+) -> tuple[Tensor, Tensor]:
+    inner = (
+        values.detach().permute(0, 2, 3, 1).contiguous()
+    )  # channels innermost: their mean runs over neighbours in memory
     compiled = _compiled(values)
     if compiled is not None:
         table, known = _table(windows), labels.contiguous().numpy()
-        sums, slopes = compiled.feature_sweep(inner.numpy(), known, table, _weights(compiled.count(known, table)), FLOOR)
-        return torch.from_numpy(sums).float(), torch.from_numpy(slopes).permute(0, 3, 1, 2)
+        sums, slopes = compiled.feature_sweep(
+            inner.numpy(), known, table, _weights(compiled.count(known, table)), FLOOR
+        )
+        return torch.from_numpy(sums).float(), torch.from_numpy(slopes).permute(
+            0, 3, 1, 2
+        )
     counts = count_pairs(labels, windows)
     terms, gradient = values.new_zeros(3), torch.zeros_like(inner)
     for window in windows:
@@ -292,17 +355,24 @@ def _feature_sweep(values: Tensor, labels: Tensor, windows: tuple[Window, ...]) 
     return terms, gradient.permute(0, 3, 1, 2)
 
 
-def _displacement_sweep(values: Tensor, labels: Tensor, windows: tuple[Window, ...]) -> tuple[Tensor, Tensor]:
+def _displacement_sweep(
+    values: Tensor, labels: Tensor, windows: tuple[Window, ...]
+) -> tuple[Tensor, Tensor]:
     bg_count, fg_count, _ = count_pairs(labels, windows)
     weights = 0.5 / (2 * fg_count + FLOOR), 0.5 / (2 * bg_count + FLOOR)
     terms, gradient = values.new_zeros(2), torch.zeros_like(values)
     for window in windows:
-        one, two = (slice(None), slice(None), *window.first), (slice(None), slice(None), *window.second)
+        one, two = (
+            (slice(None), slice(None), *window.first),
+            (slice(None), slice(None), *window.second),
+        )
         background, foreground, _ = pair_kinds(labels, window)
         apart = values[one] - values[two]
         step = values.new_tensor([window.dy, window.dx])[:, None, None]
         pull = torch.zeros_like(apart)
-        for index, (kind, error) in enumerate(((foreground, apart - step), (background, apart))):
+        for index, (kind, error) in enumerate(
+            ((foreground, apart - step), (background, apart))
+        ):
             chosen = kind[:, None] * weights[index]
             terms[index] += (error.abs() * chosen).sum()
             pull += error.sign() * chosen

@@ -16,22 +16,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.artifacts import Seed, SeedSet, SeedWriter
-from wsss_bench.context import StageContext
-from wsss_bench.engine.backbones import CHANNELS, backbone_config
-from wsss_bench.engine.data import Augment, TrainingSet
+from wsss_bench.contract.artifacts import Seed, SeedSet, SeedWriter
+from wsss_bench.contract.context import StageContext
+from wsss_bench.contract.view import WeakImage, WeakView
+from wsss_bench.engine.backbones.names import CHANNELS, backbone_config
 from wsss_bench.engine.folding import folded
+from wsss_bench.engine.loading import Augment, TrainingSet
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.engine.precision import autocast
 from wsss_bench.engine.registry import register
-from wsss_bench.engine.training import iterations, load_weights, seeded, train, training_config
+from wsss_bench.engine.training import (
+    iterations,
+    load_weights,
+    seeded,
+    train,
+    training_config,
+)
 from wsss_bench.rng import derive
-from wsss_bench.view import WeakImage, WeakView
 
 HeadFactory = Callable[[int, int], nn.Module]
 
 
-def build_classifier(params: Mapping[str, Any], num_foreground: int, head: HeadFactory = LinearCamHead) -> MultiLabelClassifier:
+def build_classifier(
+    params: Mapping[str, Any], num_foreground: int, head: HeadFactory = LinearCamHead
+) -> MultiLabelClassifier:
     """A classifier for `num_foreground` classes.
 
     Args:
@@ -41,8 +49,14 @@ def build_classifier(params: Mapping[str, Any], num_foreground: int, head: HeadF
     """
     register()
     options = dict(params.get("backbone_options") or {})
-    backbone = backbone_config(str(params["backbone"]), params.get("weights"), **options)
-    return MultiLabelClassifier(backbone, head(CHANNELS[str(params["backbone"])], num_foreground), params["normalize"])
+    backbone = backbone_config(
+        str(params["backbone"]), params.get("weights"), **options
+    )
+    return MultiLabelClassifier(
+        backbone,
+        head(CHANNELS[str(params["backbone"])], num_foreground),
+        params["normalize"],
+    )
 
 
 def train_classifier(
@@ -64,10 +78,14 @@ def train_classifier(
     """
     p = dict(ctx.params) if params is None else dict(params)
     tagged = view.with_labels()
-    model = seeded(lambda: build_classifier(p, view.num_classes - 1, head), ctx.seed, name)
+    model = seeded(
+        lambda: build_classifier(p, view.num_classes - 1, head), ctx.seed, name
+    )
     augment = Augment.of({"augment": "resize_long", "jitter": 0.0, **p})
     if p.get("step_epochs"):
-        p["step_every"] = max(1, int(p["step_epochs"]) * (len(tagged) // int(p["batch"])))
+        p["step_every"] = max(
+            1, int(p["step_epochs"]) * (len(tagged) // int(p["batch"]))
+        )
     config = training_config(p, iterations(p, len(tagged)), new=("head.",), fast=fast)
     config = {**config, "model": model, "batch": p["batch"]}
     config["data"] = TrainingSet(tagged, augment, derive(ctx.seed, name), cache_mb=512)
@@ -78,7 +96,11 @@ def train_classifier(
 
 def pixels_of(image: NDArray[np.uint8], size: tuple[int, int], device: str) -> Tensor:
     """``float [1, 3, h, w]`` in 0..255 of a photograph resized (bicubic) to `size`."""
-    resized = image.copy() if image.shape[:2] == size else cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC)
+    resized = (
+        image.copy()
+        if image.shape[:2] == size
+        else cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC)
+    )
     return torch.from_numpy(resized).to(device).permute(2, 0, 1)[None].float()
 
 
@@ -90,7 +112,9 @@ def normalized(maps: Tensor) -> Tensor:
 MapFunction = Callable[[MultiLabelClassifier, Tensor, "list[int]"], Tensor]
 
 
-def linear_cam(model: MultiLabelClassifier, pixels: Tensor, classes: list[int]) -> Tensor:
+def linear_cam(
+    model: MultiLabelClassifier, pixels: Tensor, classes: list[int]
+) -> Tensor:
     """Non-negative CAM ``[K, h, w]`` of 0-based foreground `classes`, from the head's own linear map."""
     return F.relu(model.head.cam(model.features(pixels))[0, classes])
 
@@ -136,12 +160,20 @@ def multi_scale(
     if not classes:  # COCO has photographs without tags
         return total
     for scale in scales:
-        pixels = pixels_of(image, (max(16, round(height * scale)), max(16, round(width * scale))), device)
+        pixels = pixels_of(
+            image,
+            (max(16, round(height * scale)), max(16, round(width * scale))),
+            device,
+        )
         found = maps(model, pixels, classes).float()
         if flip:
             twin = maps(model, pixels.flip(3), classes).float().flip(2)
             found = torch.maximum(found, twin) if flip_merge == "max" else found + twin
-        total += F.interpolate(found[None], grid, mode="bilinear", align_corners=False)[0].detach().cpu()
+        total += (
+            F.interpolate(found[None], grid, mode="bilinear", align_corners=False)[0]
+            .detach()
+            .cpu()
+        )
     return normalized(total)
 
 
@@ -151,7 +183,10 @@ def write_seeds(
     out: SeedWriter,
     ctx: StageContext,
     maps: MapFunction = linear_cam,
-    background: Callable[[MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]], NDArray[np.float32]]
+    background: Callable[
+        [MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]],
+        NDArray[np.float32],
+    ]
     | None = None,
 ) -> SeedSet:
     """Class activation maps of every image not done yet, over ``ctx.params['scales']`` and mirror, in precision ``test_amp``.
@@ -170,11 +205,22 @@ def write_seeds(
                 ids = np.asarray(image.present, np.int64)
                 with autocast(ctx.params.get("test_amp", ""), "test_amp", ctx.device):
                     scores = multi_scale(
-                        model, pixels, (ids - 1).tolist(), scales, ctx.device, maps, bool(ctx.params.get("flip", True)),
-                        ctx.params.get("flip_merge", "sum"), int(ctx.params.get("warp", 0)),
-                    )  # fmt: skip
+                        model,
+                        pixels,
+                        (ids - 1).tolist(),
+                        scales,
+                        ctx.device,
+                        maps,
+                        bool(ctx.params.get("flip", True)),
+                        ctx.params.get("flip_merge", "sum"),
+                        int(ctx.params.get("warp", 0)),
+                    )
                 grid = (scores.shape[1], scores.shape[2])
-                cue = background(model, image, pixels, grid) if background is not None else None
+                cue = (
+                    background(model, image, pixels, grid)
+                    if background is not None
+                    else None
+                )
                 out.write(image.id, Seed(ids, scores.numpy(), size, cue))
             ctx.progress("images", index + 1, len(view))
     return out.close()

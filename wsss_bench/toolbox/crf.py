@@ -7,14 +7,14 @@ constant per pixel: energies from logits and from log-softmax give the same answ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import WsssError
-from wsss_bench.view import IGNORE
+from wsss_bench.toolbox.crf_presets import CrfParams
 
 Backend = Literal["auto", "pydensecrf", "numba"]
 
@@ -25,44 +25,16 @@ LIKELY = 1e-3
 """`crf_labels(classes="likely")` drops classes that reach this probability nowhere."""
 
 
-@dataclass(frozen=True)
-class CrfParams:
-    """Constants of one CRF: two Gaussian kernels with Potts compatibility, diagonal, symmetrically normalised."""
-
-    iterations: int
-    """Mean-field steps; 0 gives the softmax of the negative energies."""
-    gauss_sxy: float
-    """Standard deviation of the smoothness kernel in pixels."""
-    gauss_compat: float
-    """Weight of the smoothness kernel."""
-    bilateral_sxy: float
-    """Spatial standard deviation of the appearance kernel in pixels."""
-    bilateral_srgb: float
-    """Colour standard deviation of the appearance kernel, on the 0..255 scale."""
-    bilateral_compat: float
-    """Weight of the appearance kernel."""
-
-    def scaled(self, factor: float) -> CrfParams:
-        """The same CRF on an image shrunk by `factor`: both spatial deviations divided by it (SEC and DSRG train with 12)."""
-        return replace(self, gauss_sxy=self.gauss_sxy / factor, bilateral_sxy=self.bilateral_sxy / factor)
-
-
-PRESETS: dict[str, CrfParams] = {
-    "dsrg": CrfParams(10, 3, 3, 80, 13, 10),
-    "psa": CrfParams(10, 3, 3, 80, 13, 10),
-    "irn": CrfParams(10, 3, 3, 50, 5, 10),
-    "deeplab": CrfParams(10, 1, 3, 67, 3, 4),
-    "vwe2": CrfParams(10, 1, 3, 64, 3, 4),
-}
-"""Published constants by who uses them: dsrg (also SEC), psa (also SC-CAM, SEAM), irn, deeplab (also CLIP-ES), vwe2 (VWL)."""
-
-
-def unary_from_probabilities(probs: NDArray[np.floating], floor: float = 1e-5) -> NDArray[np.float32]:
+def unary_from_probabilities(
+    probs: NDArray[np.floating], floor: float = 1e-5
+) -> NDArray[np.float32]:
     """Energies ``-log(max(p, floor))`` of ``[K, H, W]`` scores; they need not sum to 1 (psa's do not)."""
     return -np.log(np.maximum(probs, floor)).astype(np.float32)
 
 
-def unary_from_labels(labels: NDArray[np.integer], num_labels: int, gt_prob: float = 0.7) -> NDArray[np.float32]:
+def unary_from_labels(
+    labels: NDArray[np.integer], num_labels: int, gt_prob: float = 0.7
+) -> NDArray[np.float32]:
     """Energies of a label map that is trusted with probability `gt_prob`; the rest is shared by the other labels (IRN).
 
     Args:
@@ -74,13 +46,19 @@ def unary_from_labels(labels: NDArray[np.integer], num_labels: int, gt_prob: flo
         ``float32 [num_labels, H, W]``.
     """
     if num_labels < 2 or not 0 < gt_prob < 1:
-        raise ValueError(f"unary_from_labels: needs num_labels >= 2 and 0 < gt_prob < 1, not {num_labels} and {gt_prob}.")
+        raise ValueError(
+            f"unary_from_labels: needs num_labels >= 2 and 0 < gt_prob < 1, not {num_labels} and {gt_prob}."
+        )
     known = labels != IGNORE
     if labels.min(initial=0) < 0 or labels[known].max(initial=0) >= num_labels:
         raise ValueError(
             f"unary_from_labels: labels must lie in 0..{num_labels - 1} or be 255; map the ids of the image to 0..K first."
         )
-    unary = np.full((num_labels, *labels.shape), -np.log((1 - gt_prob) / (num_labels - 1)), np.float32)
+    unary = np.full(
+        (num_labels, *labels.shape),
+        -np.log((1 - gt_prob) / (num_labels - 1)),
+        np.float32,
+    )
     unary[:, ~known] = np.log(num_labels)
     rows, columns = np.nonzero(known)
     unary[labels[known], rows, columns] = -np.log(gt_prob)
@@ -88,7 +66,10 @@ def unary_from_labels(labels: NDArray[np.integer], num_labels: int, gt_prob: flo
 
 
 def dense_crf(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CrfParams, backend: Backend = "auto"
+    image: NDArray[np.uint8],
+    unary: NDArray[np.float32],
+    params: CrfParams,
+    backend: Backend = "auto",
 ) -> NDArray[np.float32]:
     """Mean-field marginals of the CRF.
 
@@ -107,14 +88,22 @@ def dense_crf(
     """
     _check(image, unary)
     if backend not in ("auto", "pydensecrf", "numba"):
-        raise ValueError(f"dense_crf: no back end {backend!r}; use 'auto', 'pydensecrf' or 'numba'.")
-    if backend == "numba" or (backend == "auto" and _prefer_numba(len(unary), image, params)):
+        raise ValueError(
+            f"dense_crf: no back end {backend!r}; use 'auto', 'pydensecrf' or 'numba'."
+        )
+    if backend == "numba" or (
+        backend == "auto" and _prefer_numba(len(unary), image, params)
+    ):
         return _numba(image, unary, params, np.ones(len(unary), np.float32))
     return _pydensecrf(image, unary, params)
 
 
 def dense_crf_shared(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], absent: NDArray[np.float32], count: int, params: CrfParams
+    image: NDArray[np.uint8],
+    unary: NDArray[np.float32],
+    absent: NDArray[np.float32],
+    count: int,
+    params: CrfParams,
 ) -> NDArray[np.float32]:
     """`dense_crf` for K classes of their own energies and `count` absent classes that share one, at the price of K + 1.
 
@@ -136,14 +125,21 @@ def dense_crf_shared(
         return dense_crf(image, unary, params)
     try:
         both = np.concatenate([unary, absent[None]])
-        return _numba(image, both, params, np.array([1.0] * len(unary) + [count], np.float32))[:-1]
+        return _numba(
+            image, both, params, np.array([1.0] * len(unary) + [count], np.float32)
+        )[:-1]
     except WsssError:
         repeated = np.broadcast_to(absent, (count, *absent.shape))
-        return _pydensecrf(image, np.concatenate([unary, repeated]), params)[: len(unary)]
+        return _pydensecrf(image, np.concatenate([unary, repeated]), params)[
+            : len(unary)
+        ]
 
 
 def crf_labels(
-    image: NDArray[np.uint8], probs: NDArray[np.float32], params: CrfParams, classes: Literal["all", "likely"] = "all"
+    image: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    params: CrfParams,
+    classes: Literal["all", "likely"] = "all",
 ) -> NDArray[np.uint8]:
     """Label map after the CRF: the class of highest marginal.
 
@@ -158,7 +154,9 @@ def crf_labels(
         ``uint8 [H, W]``.
     """
     if classes not in ("all", "likely"):
-        raise ValueError(f"crf_labels: classes must be 'all' or 'likely', not {classes!r}.")
+        raise ValueError(
+            f"crf_labels: classes must be 'all' or 'likely', not {classes!r}."
+        )
     wanted = np.arange(len(probs))
     if classes == "likely":
         likely = probs.max(axis=(1, 2)) > LIKELY
@@ -170,19 +168,28 @@ def crf_labels(
 
 def _check(image: NDArray[np.uint8], unary: NDArray[np.float32]) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"dense_crf: the image must be uint8 [H, W, 3], not {image.dtype} {image.shape}.")
-    if unary.ndim != 3 or unary.shape[1:] != image.shape[:2] or unary.dtype != np.float32 or not len(unary):
+        raise ValueError(
+            f"dense_crf: the image must be uint8 [H, W, 3], not {image.dtype} {image.shape}."
+        )
+    if (
+        unary.ndim != 3
+        or unary.shape[1:] != image.shape[:2]
+        or unary.dtype != np.float32
+        or not len(unary)
+    ):
         raise ValueError(
             f"dense_crf: energies must be float32 [K, H, W] on the grid {image.shape[:2]}, not {unary.dtype} {unary.shape};"
             " resize the scores to the image first."
         )
     if not np.isfinite(unary).all():
-        raise ValueError("dense_crf: some energies are not finite; put a floor under the probabilities before the logarithm.")
+        raise ValueError(
+            "dense_crf: some energies are not finite; put a floor under the probabilities before the logarithm."
+        )
 
 
 def _prefer_numba(labels: int, image: NDArray[np.uint8], params: CrfParams) -> bool:
     try:
-        from wsss_bench.toolbox import _meanfield
+        from wsss_bench.toolbox.kernels import meanfield as _meanfield
     except ImportError:
         return False
     if not _meanfield.fits(image.shape[:2], params):
@@ -197,25 +204,39 @@ def _has_pydensecrf() -> bool:
 
 
 def _numba(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CrfParams, multiplicity: NDArray[np.float32]
+    image: NDArray[np.uint8],
+    unary: NDArray[np.float32],
+    params: CrfParams,
+    multiplicity: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     try:
-        from wsss_bench.toolbox import _meanfield
+        from wsss_bench.toolbox.kernels import meanfield as _meanfield
     except ImportError as error:
-        raise WsssError(f"dense_crf: the numba back end cannot be loaded: {error}. Run: pip install numba") from error
+        raise WsssError(
+            f"dense_crf: the numba back end cannot be loaded: {error}. Run: pip install numba"
+        ) from error
     return _meanfield.infer(image, unary, params, multiplicity)
 
 
-def _pydensecrf(image: NDArray[np.uint8], unary: NDArray[np.float32], params: CrfParams) -> NDArray[np.float32]:
+def _pydensecrf(
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CrfParams
+) -> NDArray[np.float32]:
     try:
         from pydensecrf.densecrf import DenseCRF2D
     except ImportError as error:
-        raise WsssError(f"dense_crf: pydensecrf cannot be loaded: {error}. Run: pip install pydensecrf2==1.1") from error
+        raise WsssError(
+            f"dense_crf: pydensecrf cannot be loaded: {error}. Run: pip install pydensecrf2==1.1"
+        ) from error
     labels, height, width = unary.shape
     crf = DenseCRF2D(width, height, labels)
     # pydensecrf takes writable buffers only, and images decoded by PIL are read-only.
     crf.setUnaryEnergy(np.require(unary.reshape(labels, -1), requirements=["C", "W"]))
     crf.addPairwiseGaussian(sxy=params.gauss_sxy, compat=params.gauss_compat)
     colours = np.require(image, requirements=["C", "W"])
-    crf.addPairwiseBilateral(sxy=params.bilateral_sxy, srgb=params.bilateral_srgb, rgbim=colours, compat=params.bilateral_compat)
+    crf.addPairwiseBilateral(
+        sxy=params.bilateral_sxy,
+        srgb=params.bilateral_srgb,
+        rgbim=colours,
+        compat=params.bilateral_compat,
+    )
     return np.asarray(crf.inference(params.iterations), np.float32).reshape(unary.shape)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsss_bench.toolbox.crf import CrfParams
+from wsss_bench.toolbox.crf_presets import CrfParams
 
 
 @torch.no_grad()
@@ -46,7 +46,9 @@ def _kernel(images: Tensor, params: CrfParams) -> Tensor:
     places = torch.stack([columns, rows], dim=-1).view(1, h * w, 2).to(images)
     smooth = _normalised(places / params.gauss_sxy, params.gauss_compat)
     colours = images.view(batch, h * w, 3) / params.bilateral_srgb
-    features = torch.cat([(places / params.bilateral_sxy).expand(batch, -1, -1), colours], dim=-1)
+    features = torch.cat(
+        [(places / params.bilateral_sxy).expand(batch, -1, -1), colours], dim=-1
+    )
     return _normalised(features, params.bilateral_compat).add_(smooth)
 
 
@@ -55,6 +57,8 @@ def _normalised(features: Tensor, compat: float) -> Tensor:
     centred = features - features.mean(dim=1, keepdim=True)
     squares = centred.square().sum(dim=-1)
     kernel = torch.bmm(centred, centred.transpose(1, 2))
-    kernel.sub_(0.5 * squares.unsqueeze(1)).sub_(0.5 * squares.unsqueeze(2)).clamp_(max=0).exp_()
+    kernel.sub_(0.5 * squares.unsqueeze(1)).sub_(0.5 * squares.unsqueeze(2)).clamp_(
+        max=0
+    ).exp_()
     norm = kernel.sum(dim=2).add_(1e-20).rsqrt_()
     return kernel.mul_(norm.unsqueeze(1)).mul_(norm.unsqueeze(2)).mul_(compat)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.view import IGNORE
+from wsss_bench.contract.view import IGNORE
 
 
-def foreground_cues(scores: NDArray[np.float32], class_ids: Sequence[int], threshold: float = 0.2) -> NDArray[np.bool_]:
+def foreground_cues(
+    scores: NDArray[np.float32], class_ids: Sequence[int], threshold: float = 0.2
+) -> NDArray[np.bool_]:
     """Cells whose score exceeds `threshold` times the maximum of their class's map (SEC, DSRG: 20 % of the maximum).
 
     Args:
@@ -28,7 +30,9 @@ def foreground_cues(scores: NDArray[np.float32], class_ids: Sequence[int], thres
     return (scores > np.float32(threshold) * peak) & (scores > 0)
 
 
-def background_cues(saliency: NDArray[np.floating], fraction: float = 0.1) -> NDArray[np.bool_]:
+def background_cues(
+    saliency: NDArray[np.floating], fraction: float = 0.1
+) -> NDArray[np.bool_]:
     """The least salient cells: strictly below the value at sorted index ``floor(fraction * h * w)`` (SEC's released rule).
 
     Args:
@@ -39,13 +43,17 @@ def background_cues(saliency: NDArray[np.floating], fraction: float = 0.1) -> ND
         ``bool [h, w]``.
     """
     if not 0 <= fraction < 1:
-        raise ValueError(f"background_cues: fraction must lie in [0, 1), not {fraction}.")
+        raise ValueError(
+            f"background_cues: fraction must lie in [0, 1), not {fraction}."
+        )
     ranked = np.sort(saliency, axis=None)
     return np.asarray(saliency < ranked[int(fraction * ranked.size)])
 
 
 def stack_cues(
-    foreground: NDArray[np.bool_], class_ids: Sequence[int], background: NDArray[np.bool_] | None = None
+    foreground: NDArray[np.bool_],
+    class_ids: Sequence[int],
+    background: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """Paint cue masks from the largest to the smallest, so that where they overlap the class of smallest area wins.
 
@@ -63,15 +71,21 @@ def stack_cues(
     masks = list(zip(class_ids, foreground, strict=True))
     if background is not None:
         if background.shape != foreground.shape[1:]:
-            raise ValueError(f"stack_cues: background {background.shape} must lie on the grid of foreground {foreground.shape}.")
+            raise ValueError(
+                f"stack_cues: background {background.shape} must lie on the grid of foreground {foreground.shape}."
+            )
         masks.append((0, background))
     out = np.full(foreground.shape[1:], IGNORE, np.uint8)
-    for class_id, mask in sorted(masks, key=lambda item: (-int(item[1].sum()), item[0])):
+    for class_id, mask in sorted(
+        masks, key=lambda item: (-int(item[1].sum()), item[0])
+    ):
         out[mask] = class_id
     return out
 
 
-def resize_scores(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+def resize_scores(
+    scores: NDArray[np.float32], size: tuple[int, int]
+) -> NDArray[np.float32]:
     """Bilinear resize of ``float32 [K, h, w]`` to ``[K, *size]``, half-pixel centres, without smoothing when shrinking."""
     import cv2
 
@@ -79,14 +93,22 @@ def resize_scores(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray
         raise ValueError(f"resize_scores: scores {scores.shape} must be [K, h, w].")
     out = np.empty((len(scores), *size), np.float32)
     for source, target in zip(scores, out, strict=True):
-        target[:] = cv2.resize(np.ascontiguousarray(source, np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        target[:] = cv2.resize(
+            np.ascontiguousarray(source, np.float32),
+            (size[1], size[0]),
+            interpolation=cv2.INTER_LINEAR,
+        )
     return out
 
 
 def _check_ids(where: str, maps: NDArray[np.generic], class_ids: Sequence[int]) -> None:
     if maps.ndim != 3 or len(maps) != len(class_ids):
-        raise ValueError(f"{where}: {len(class_ids)} class ids for maps of shape {maps.shape}; give [K, h, w] and K ids.")
-    if len(set(class_ids)) != len(class_ids) or any(not 1 <= c < IGNORE for c in class_ids):
+        raise ValueError(
+            f"{where}: {len(class_ids)} class ids for maps of shape {maps.shape}; give [K, h, w] and K ids."
+        )
+    if len(set(class_ids)) != len(class_ids) or any(
+        not 1 <= c < IGNORE for c in class_ids
+    ):
         raise ValueError(
             f"{where}: class ids {list(class_ids)} must be distinct mask ids in 1..254 (background is not among them)."
         )

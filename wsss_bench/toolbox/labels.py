@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.artifacts import Seed
+from wsss_bench.contract.artifacts import Seed
 
 
 def labels_from_seed(seed: Seed, threshold: float) -> NDArray[np.uint8]:

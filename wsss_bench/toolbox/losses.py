@@ -32,7 +32,9 @@ def floored_softmax(logits: Tensor, floor: float = 1e-4) -> Tensor:
 def one_hot_cues(labels: Tensor, channels: int, ignore: int = 255) -> Tensor:
     """Turn integer ``[B, h, w]`` cue maps into ``float32 [B, channels, h, w]``, all zero where a cell is `ignore`."""
     wanted = torch.arange(channels, device=labels.device).view(1, -1, 1, 1)
-    return ((labels.long().unsqueeze(1) == wanted) & (labels.long().unsqueeze(1) != ignore)).float()
+    return (
+        (labels.long().unsqueeze(1) == wanted) & (labels.long().unsqueeze(1) != ignore)
+    ).float()
 
 
 def _log(probs: Tensor) -> Tensor:
@@ -61,8 +63,12 @@ def balanced_seed_loss(probs: Tensor, cues: Tensor) -> Tensor:
     _check_maps("balanced_seed_loss", probs, cues, "cues")
     weight = cues.to(probs.dtype)
     masked = weight * _log(probs)
-    background = masked[:, 0].sum(dim=(1, 2)) / weight[:, 0].sum(dim=(1, 2)).clamp_min(_COUNT_FLOOR)
-    foreground = masked[:, 1:].sum(dim=(1, 2, 3)) / weight[:, 1:].sum(dim=(1, 2, 3)).clamp_min(_COUNT_FLOOR)
+    background = masked[:, 0].sum(dim=(1, 2)) / weight[:, 0].sum(dim=(1, 2)).clamp_min(
+        _COUNT_FLOOR
+    )
+    foreground = masked[:, 1:].sum(dim=(1, 2, 3)) / weight[:, 1:].sum(
+        dim=(1, 2, 3)
+    ).clamp_min(_COUNT_FLOOR)
     return -(background + foreground).mean()
 
 
@@ -98,7 +104,9 @@ def global_weighted_rank_pooling(probs: Tensor, decay: float) -> Tensor:
     return (ranked * weights).sum(dim=-1) / weights.sum()
 
 
-def expansion_loss(probs: Tensor, present: Tensor, d_fg: float = 0.996, d_bg: float = 0.999) -> Tensor:
+def expansion_loss(
+    probs: Tensor, present: Tensor, d_fg: float = 0.996, d_bg: float = 0.999
+) -> Tensor:
     """SEC's expansion loss: present classes should cover some of the image, absent ones none of it (SEC, eq. 5).
 
     Args:
@@ -117,13 +125,19 @@ def expansion_loss(probs: Tensor, present: Tensor, d_fg: float = 0.996, d_bg: fl
     tagged = present[:, 1:].to(probs.dtype)
     absent = 1 - tagged
     foreground = probs[:, 1:]
-    expand = -(tagged * _log(global_weighted_rank_pooling(foreground, d_fg))).sum(1) / tagged.sum(1).clamp_min(1)
-    suppress = -(absent * _log(1 - foreground.amax(dim=(2, 3)))).sum(1) / absent.sum(1).clamp_min(1)
+    expand = -(tagged * _log(global_weighted_rank_pooling(foreground, d_fg))).sum(
+        1
+    ) / tagged.sum(1).clamp_min(1)
+    suppress = -(absent * _log(1 - foreground.amax(dim=(2, 3)))).sum(1) / absent.sum(
+        1
+    ).clamp_min(1)
     background = -_log(global_weighted_rank_pooling(probs[:, 0], d_bg))
     return (expand + suppress + background).mean()
 
 
-def boundary_loss(probs: Tensor, q: Tensor, clip: tuple[float, float] | None = (0.05, 20.0)) -> Tensor:
+def boundary_loss(
+    probs: Tensor, q: Tensor, clip: tuple[float, float] | None = (0.05, 20.0)
+) -> Tensor:
     """``KL(Q || probs)``, mean over all cells of the batch: SEC's constrain-to-boundary loss, DSRG's boundary loss.
 
     Args:
@@ -165,5 +179,8 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor, ignore: int = 255) ->
     loss = F.cross_entropy(logits, target, ignore_index=ignore, reduction="none")
     background = (target == 0) & (target != ignore)
     foreground = (target != 0) & (target != ignore)
-    parts = [(loss * side).sum() / side.sum().clamp_min(1) for side in (foreground, background)]
+    parts = [
+        (loss * side).sum() / side.sum().clamp_min(1)
+        for side in (foreground, background)
+    ]
     return parts[0] + parts[1]

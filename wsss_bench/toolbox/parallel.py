@@ -10,20 +10,27 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
-from wsss_bench.context import StageContext
+from wsss_bench.contract.context import StageContext
+from wsss_bench.contract.view import WeakView
 from wsss_bench.errors import ArtifactError
-from wsss_bench.opened import follow
-from wsss_bench.sealing import arm, armed
-from wsss_bench.view import WeakView
+from wsss_bench.io.opened import follow
+from wsss_bench.io.sealing import arm, armed
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _MIN_FOR_POOL = 48  # below this many items, starting processes costs more than it saves
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 
-def imap(fn: Callable[[T], R], items: Iterable[T], workers: int, total: int) -> Iterator[R]:
+def imap(
+    fn: Callable[[T], R], items: Iterable[T], workers: int, total: int
+) -> Iterator[R]:
     """``fn`` of every item, in any order, on `workers` processes (in this one where there is little to do).
 
     `fn` and the items must be picklable. At most ``4 × workers`` items are in flight, so memory stays flat.
@@ -34,9 +41,13 @@ def imap(fn: Callable[[T], R], items: Iterable[T], workers: int, total: int) -> 
         yield from map(fn, items)
         return
     saved = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))  # inherited by the workers: one thread each, parallel over images
+    os.environ.update(
+        dict.fromkeys(_THREADS, "1")
+    )  # inherited by the workers: one thread each, parallel over images
     # spawn, not fork: the parent holds OpenMP threads, which do not survive a fork.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=armed())
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start, initargs=armed()
+    )
     try:
         yield from _stream(pool, fn, iter(items), 4 * workers)
     except BrokenProcessPool as error:
@@ -55,7 +66,9 @@ def imap(fn: Callable[[T], R], items: Iterable[T], workers: int, total: int) -> 
 
 def _start(*seal: Any) -> None:
     """What a worker process does first: hear of its parent's death, which the pool's queues would never tell it, and seal."""
-    threading.Thread(target=_end_with_parent, name="wsss-bench-parent", daemon=True).start()
+    threading.Thread(
+        target=_end_with_parent, name="wsss-bench-parent", daemon=True
+    ).start()
     arm(*seal)
     follow()
 
@@ -67,7 +80,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _stream(pool: ProcessPoolExecutor, fn: Callable[[T], R], items: Iterator[T], depth: int) -> Iterator[R]:
+def _stream(
+    pool: ProcessPoolExecutor, fn: Callable[[T], R], items: Iterator[T], depth: int
+) -> Iterator[R]:
     pending: set[Future[R]] = set()
     exhausted = False
     while pending or not exhausted:
@@ -82,7 +97,13 @@ def _stream(pool: ProcessPoolExecutor, fn: Callable[[T], R], items: Iterator[T],
                 yield future.result()
 
 
-def per_image(fn: Callable[[Any], Any], view: WeakView, out: Any, ctx: StageContext, jobs: Callable[[Any], Any]) -> Any:
+def per_image(
+    fn: Callable[[Any], Any],
+    view: WeakView,
+    out: Any,
+    ctx: StageContext,
+    jobs: Callable[[Any], Any],
+) -> Any:
     """Make a per-image function a stage: ``out.write(id, fn(jobs(image)))`` for every image that is not done, then close.
 
     Args:
@@ -98,7 +119,9 @@ def per_image(fn: Callable[[Any], Any], view: WeakView, out: Any, ctx: StageCont
     todo = [image for image in view if not out.done(image.id)]
     done = len(view) - len(todo)
     call = _Keyed(fn)
-    for image_id, result in imap(call, ((image.id, jobs(image)) for image in todo), ctx.workers, len(todo)):
+    for image_id, result in imap(
+        call, ((image.id, jobs(image)) for image in todo), ctx.workers, len(todo)
+    ):
         out.write(image_id, result)
         done += 1
         ctx.progress("images", done, len(view))

@@ -11,9 +11,9 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.context import StageContext
-from wsss_bench.engine.backbones import backbone_config
-from wsss_bench.engine.data import TrainingSet
+from wsss_bench.contract.context import StageContext
+from wsss_bench.engine.backbones.names import backbone_config
+from wsss_bench.engine.loading import TrainingSet
 from wsss_bench.engine.models import Normalizer
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import iterations, load_weights, train, training_config
@@ -37,13 +37,17 @@ class Pyramid(nn.Module):
         register()
         options = dict(params.get("backbone_options") or {})
         self.normalize = Normalizer(str(params["normalize"]))
-        self.backbone = MODELS.build(backbone_config(str(params["backbone"]), params.get("weights"), **options))
+        self.backbone = MODELS.build(
+            backbone_config(str(params["backbone"]), params.get("weights"), **options)
+        )
         self.channels: tuple[int, ...] = tuple(self.backbone.channels)
         self.eval()
         with torch.no_grad():
             trial = self(torch.zeros(1, 3, _PROBE, _PROBE))
         self.train()
-        self.strides: tuple[int, ...] = tuple(_PROBE // stage.shape[2] for stage in trial)
+        self.strides: tuple[int, ...] = tuple(
+            _PROBE // stage.shape[2] for stage in trial
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The five stages' outputs for images ``float [B, 3, H, W]`` in 0..255."""
@@ -57,9 +61,18 @@ def to_grid(maps: Tensor, stride: int, wanted: int, size: tuple[int, int]) -> Te
     where an image is no multiple of the stride.
     """
     if stride > wanted:
-        maps = F.interpolate(maps, scale_factor=float(stride // wanted), mode="bilinear", align_corners=False)
+        maps = F.interpolate(
+            maps,
+            scale_factor=float(stride // wanted),
+            mode="bilinear",
+            align_corners=False,
+        )
         return maps[..., : size[0], : size[1]]
-    return maps if stride == wanted else F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    return (
+        maps
+        if stride == wanted
+        else F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    )
 
 
 def fit(
@@ -80,5 +93,9 @@ def fit(
         fast: extra learning-rate multipliers by parameter prefix.
     """
     config = training_config(ctx.params, iterations(ctx.params, len(data)), new, fast)
-    weights = train({**config, "model": model, "data": data, "batch": ctx.params["batch"]}, ctx, name)
+    weights = train(
+        {**config, "model": model, "data": data, "batch": ctx.params["batch"]},
+        ctx,
+        name,
+    )
     load_weights(model, weights, ctx.device)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from wsss_bench.view import IGNORE
+from wsss_bench.contract.view import IGNORE
 
 _EIGHT = np.ones((3, 3), np.int64)
 
@@ -49,7 +49,9 @@ def grow(
     Raises:
         ValueError: shapes, dtypes, or class ids break the contract above.
     """
-    return grow_batch(cues[None], probs[None], [present], theta_f, theta_b, conduct=conduct)[0]
+    return grow_batch(
+        cues[None], probs[None], [present], theta_f, theta_b, conduct=conduct
+    )[0]
 
 
 def grow_batch(
@@ -67,14 +69,21 @@ def grow_batch(
     """
     tagged = _tag_matrix(cues, probs, present)
     try:
-        from wsss_bench.toolbox import _growing_numba
+        from wsss_bench.toolbox.kernels import growing as _growing_numba
     except ImportError:
         grown = cues.copy()
         for image, tags in enumerate(tagged):
-            grown[image] = _by_components(cues[image], probs[image], tags, theta_f, theta_b, conduct)
+            grown[image] = _by_components(
+                cues[image], probs[image], tags, theta_f, theta_b, conduct
+            )
         return grown
     return _growing_numba.grow_batch(
-        np.ascontiguousarray(cues), np.ascontiguousarray(probs), tagged, np.float32(theta_f), np.float32(theta_b), conduct
+        np.ascontiguousarray(cues),
+        np.ascontiguousarray(probs),
+        tagged,
+        np.float32(theta_f),
+        np.float32(theta_b),
+        conduct,
     )
 
 
@@ -93,7 +102,12 @@ def grow_reference(
 
 
 def _by_components(
-    cues: NDArray[np.uint8], probs: NDArray[np.float32], tagged: NDArray[np.bool_], theta_f: float, theta_b: float, conduct: bool
+    cues: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    tagged: NDArray[np.bool_],
+    theta_f: float,
+    theta_b: float,
+    conduct: bool,
 ) -> NDArray[np.uint8]:
     classes = np.flatnonzero(tagged)
     planes = np.where(np.isnan(probs[classes]), np.float32(-1), probs[classes])
@@ -113,9 +127,17 @@ def _by_components(
     return grown
 
 
-def _tag_matrix(cues: NDArray[np.uint8], probs: NDArray[np.float32], present: Sequence[Sequence[int]]) -> NDArray[np.bool_]:
+def _tag_matrix(
+    cues: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    present: Sequence[Sequence[int]],
+) -> NDArray[np.bool_]:
     """Check a batch against the contract of `grow`; return ``bool [B, C+1]``, background always on."""
-    if cues.ndim != 3 or probs.ndim != 4 or (cues.shape[0], *cues.shape[1:]) != (probs.shape[0], *probs.shape[2:]):
+    if (
+        cues.ndim != 3
+        or probs.ndim != 4
+        or (cues.shape[0], *cues.shape[1:]) != (probs.shape[0], *probs.shape[2:])
+    ):
         raise ValueError(
             f"region growing: cues {cues.shape} must be [B, h, w] on the grid of probs {probs.shape} [B, C+1, h, w]."
         )
@@ -131,9 +153,13 @@ def _tag_matrix(cues: NDArray[np.uint8], probs: NDArray[np.float32], present: Se
         )
     tagged = np.zeros((len(probs), channels), np.bool_)
     if len(present) != len(probs):
-        raise ValueError(f"region growing: {len(present)} lists of present classes for {len(probs)} images; give one per image.")
+        raise ValueError(
+            f"region growing: {len(present)} lists of present classes for {len(probs)} images; give one per image."
+        )
     for row, classes in zip(tagged, present, strict=True):
         if any(not 0 <= c < channels for c in classes):
-            raise ValueError(f"region growing: present classes {list(classes)} must lie in 1..{channels - 1}.")
+            raise ValueError(
+                f"region growing: present classes {list(classes)} must lie in 1..{channels - 1}."
+            )
         row[[0, *classes]] = True
     return tagged

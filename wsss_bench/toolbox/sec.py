@@ -11,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wsss_bench.artifacts import Seed
-from wsss_bench.context import StageContext
+from wsss_bench.contract.artifacts import Seed
+from wsss_bench.contract.context import StageContext
+from wsss_bench.contract.view import WeakImage
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
-from wsss_bench.toolbox.cues import background_cues, foreground_cues, resize_scores, stack_cues
+from wsss_bench.toolbox.cues import (
+    background_cues,
+    foreground_cues,
+    resize_scores,
+    stack_cues,
+)
 from wsss_bench.toolbox.saliency import background_cue, external_background
-from wsss_bench.view import WeakImage
 
 
 class SecHead(LinearCamHead):
@@ -30,9 +35,12 @@ class SecHead(LinearCamHead):
         layers: list[nn.Module] = []
         if width:
             layers = [
-                nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU(inplace=True), nn.Dropout(0.5),
-                nn.Conv2d(width, width, 3, padding=1), nn.Dropout(0.5),
-            ]  # fmt: skip
+                nn.Conv2d(in_channels, width, 3, padding=1),
+                nn.ReLU(inplace=True),
+                nn.Dropout(0.5),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.Dropout(0.5),
+            ]
         self.body = nn.Sequential(*layers)
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -48,7 +56,10 @@ class SecHead(LinearCamHead):
         return super().cam(self.body(features))
 
 
-Background = Callable[[MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]], NDArray[np.float32]]
+Background = Callable[
+    [MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]],
+    NDArray[np.float32],
+]
 
 
 def background_of(ctx: StageContext) -> Background:
@@ -56,13 +67,17 @@ def background_of(ctx: StageContext) -> Background:
     p = ctx.params
     if p["saliency_dir"]:
         folder = Path(p["saliency_dir"])
-        return lambda model, image, pixels, grid: external_background(folder, image.id, grid)
+        return lambda model, image, pixels, grid: external_background(
+            folder, image.id, grid
+        )
     return lambda model, image, pixels, grid: background_cue(
         model, pixels, grid, int(p["warp"]), int(p["saliency_stage"]), ctx.device
     )
 
 
-def background_mask(seed: Seed, size: tuple[int, int], params: Mapping[str, Any], external: bool) -> NDArray[np.bool_] | None:
+def background_mask(
+    seed: Seed, size: tuple[int, int], params: Mapping[str, Any], external: bool
+) -> NDArray[np.bool_] | None:
     """Background cue cells ``bool [h, w]`` at `size`, None where the seed has no background cue.
 
     With saliency maps a cell is background below ``background_max`` (DSRG: 0.06); with the gradient cue the lowest
@@ -86,14 +101,23 @@ def to_image_size(grid: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     return grid[rows[:, None], columns]
 
 
-def cue_label(seed: Seed, params: Mapping[str, Any], external: bool) -> NDArray[np.uint8]:
+def cue_label(
+    seed: Seed, params: Mapping[str, Any], external: bool
+) -> NDArray[np.uint8]:
     """Seed cues of one image as ``uint8 [H, W]``: foreground above ``foreground`` × class maximum, background, overlap rule."""
     size = (int(params["grid"]), int(params["grid"]))
     ids = seed.class_ids.tolist()
-    foreground = foreground_cues(resize_scores(seed.scores, size), ids, float(params["foreground"]))
-    return to_image_size(stack_cues(foreground, ids, background_mask(seed, size, params, external)), seed.size)
+    foreground = foreground_cues(
+        resize_scores(seed.scores, size), ids, float(params["foreground"])
+    )
+    return to_image_size(
+        stack_cues(foreground, ids, background_mask(seed, size, params, external)),
+        seed.size,
+    )
 
 
-def cue_function(params: Mapping[str, Any], external: bool) -> Callable[[Seed], NDArray[np.uint8]]:
+def cue_function(
+    params: Mapping[str, Any], external: bool
+) -> Callable[[Seed], NDArray[np.uint8]]:
     """`cue_label` bound to its parameters, picklable for `per_image`."""
     return partial(cue_label, params=dict(params), external=external)

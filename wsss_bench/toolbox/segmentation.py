@@ -11,16 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.artifacts import Segmentor
-from wsss_bench.context import StageContext
-from wsss_bench.engine.data import Augment, TrainingSet
+from wsss_bench.contract.artifacts import Segmentor
+from wsss_bench.contract.context import StageContext
+from wsss_bench.contract.view import IGNORE, WeakView
+from wsss_bench.engine.loading import Augment, TrainingSet
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.segmentor import segmentor_config
-from wsss_bench.engine.training import iterations, save_state, seeded, train, training_config
+from wsss_bench.engine.training import (
+    iterations,
+    save_state,
+    seeded,
+    train,
+    training_config,
+)
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive
 from wsss_bench.toolbox.losses import balanced_cross_entropy
-from wsss_bench.view import IGNORE, WeakView
 
 
 class BalancedLoss(nn.Module):
@@ -29,7 +35,12 @@ class BalancedLoss(nn.Module):
     def forward(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`logits` ``[B, C + 1, h, w]`` are brought to the size of ``batch['labels']`` first."""
         labels = batch["labels"]
-        logits = F.interpolate(logits.float(), tuple(labels.shape[1:]), mode="bilinear", align_corners=False)
+        logits = F.interpolate(
+            logits.float(),
+            tuple(labels.shape[1:]),
+            mode="bilinear",
+            align_corners=False,
+        )
         return {"loss_seg": balanced_cross_entropy(logits, labels)}
 
 
@@ -39,12 +50,21 @@ class PlainLoss(nn.Module):
     def forward(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`logits` ``[B, C + 1, h, w]`` are brought to the size of ``batch['labels']`` first."""
         labels = batch["labels"].long()
-        logits = F.interpolate(logits.float(), tuple(labels.shape[1:]), mode="bilinear", align_corners=False)
+        logits = F.interpolate(
+            logits.float(),
+            tuple(labels.shape[1:]),
+            mode="bilinear",
+            align_corners=False,
+        )
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
         return {"loss_seg": total / (labels != IGNORE).sum().clamp(min=1)}
 
 
-LOSSES: dict[str, Callable[[], nn.Module | None]] = {"balanced": BalancedLoss, "ce": PlainLoss, "network": lambda: None}
+LOSSES: dict[str, Callable[[], nn.Module | None]] = {
+    "balanced": BalancedLoss,
+    "ce": PlainLoss,
+    "network": lambda: None,
+}
 
 
 def train_segmentor(
@@ -72,19 +92,39 @@ def train_segmentor(
     config = segmentor_config(p, view.num_classes)
     if loss is None:
         if p["loss"] not in LOSSES:
-            raise RecipeError(f"loss {p['loss']!r} is not known; use {', '.join(LOSSES)}.")
+            raise RecipeError(
+                f"loss {p['loss']!r} is not known; use {', '.join(LOSSES)}."
+            )
         loss = LOSSES[p["loss"]]()
-    model = seeded(lambda: WeakSegmentor(config.model, loss, config.normalize), ctx.seed, name)
+    model = seeded(
+        lambda: WeakSegmentor(config.model, loss, config.normalize), ctx.seed, name
+    )
     if start is not None:
         model.init_weights()  # now: the runner calls it too, and must not undo what is loaded next
         state = torch.load(start.checkpoint, map_location="cpu", weights_only=True)
         model.load_state_dict(state, strict=False)
     crop = int(p["crop"])
-    side = crop if int(p["label_stride"]) == 1 else math.ceil(crop / int(p["label_stride"]))
-    run = training_config(p, iterations(p, len(view)), new=("net.decode_head.",) if start is None else ())
+    side = (
+        crop
+        if int(p["label_stride"]) == 1
+        else math.ceil(crop / int(p["label_stride"]))
+    )
+    run = training_config(
+        p, iterations(p, len(view)), new=("net.decode_head.",) if start is None else ()
+    )
     mix = float(p.get("cutmix", 0.0))
-    data = TrainingSet(view, Augment.of(p), derive(ctx.seed, name), labels, (side, side), cache_mb=512, cutmix=mix)
-    weights = train({**run, "model": model, "data": data, "batch": p["batch"]}, ctx, name)
+    data = TrainingSet(
+        view,
+        Augment.of(p),
+        derive(ctx.seed, name),
+        labels,
+        (side, side),
+        cache_mb=512,
+        cutmix=mix,
+    )
+    weights = train(
+        {**run, "model": model, "data": data, "batch": p["batch"]}, ctx, name
+    )
     _drop_loss_tensors(weights, model)
     return ctx.segmentor(config, weights, **facts_of(p))
 
@@ -93,7 +133,11 @@ def _drop_loss_tensors(weights: Path, model: WeakSegmentor) -> None:
     """Take the loss's own tensors out of the kept weights: prediction builds the network without its loss."""
     if model.criterion is not None and model.criterion.state_dict():
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        kept = {key: value for key, value in state.items() if not key.startswith("criterion.")}
+        kept = {
+            key: value
+            for key, value in state.items()
+            if not key.startswith("criterion.")
+        }
         save_state(kept, weights)
 
 
@@ -113,7 +157,10 @@ def facts_of(p: Mapping[str, Any]) -> dict[str, Any]:
         "weights": pretraining(p.get("weights")),
     }
     if "relabel_scales" in p:
-        facts["relabel"] = {"scales": list(p["relabel_scales"]), "warp": int(p["relabel_warp"])}
+        facts["relabel"] = {
+            "scales": list(p["relabel_scales"]),
+            "warp": int(p["relabel_warp"]),
+        }
     return facts
 
 
@@ -121,4 +168,8 @@ def pretraining(weights: object) -> str:
     """What a ``weights`` parameter means on the board: ``ImageNet``, ``ImageNet (file name)`` or ``none``."""
     if not weights:
         return "none"
-    return "ImageNet" if weights == "imagenet" else f"file {str(weights).replace(chr(92), '/').rsplit('/', 1)[-1]}"
+    return (
+        "ImageNet"
+        if weights == "imagenet"
+        else f"file {str(weights).replace(chr(92), '/').rsplit('/', 1)[-1]}"
+    )

@@ -1,0 +1,154 @@
+"""Small run records for the tests of boards: real counts of random masks, so that nothing is hard-coded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss_bench.evaluate import CountsBuilder, CurveBuilder
+from wsss_bench.io.images import write_mask
+from wsss_bench.results.records import RunRecord, save_record
+
+CLASSES = ("background", "cat", "dog", "boat")
+
+
+def truth(index: int) -> np.ndarray:
+    rng = np.random.default_rng(1000 + index)
+    mask = np.zeros((24, 32), np.uint8)
+    for klass in rng.choice([1, 2, 3], size=2, replace=False):
+        top, left = rng.integers(0, 16), rng.integers(0, 20)
+        mask[top : top + 8, left : left + 12] = klass
+    mask[0] = 255
+    return mask
+
+
+def noisy(mask: np.ndarray, error: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(mask.shape) < error
+    clean = np.where(mask == 255, 0, mask)
+    return np.where(wrong, rng.integers(0, 4, mask.shape), clean).astype(np.uint8)
+
+
+def add_run(
+    folder: Path,
+    recipe: str,
+    *,
+    seed: int = 0,
+    error: float = 0.3,
+    images: int = 30,
+    gallery: bool = False,
+    **changes: Any,
+) -> RunRecord:
+    """Write one run with counts of every kind below `folder` and return its record."""
+    run_id = changes.pop("run_id", f"{recipe.replace('/', '-')}-{seed}")
+    dataset = {
+        "name": "shapes",
+        "kind": "shapes",
+        "splits": {"train": "train", "seeds": "train", "val": "val"},
+        "sizes": {"train": 40, "seeds": images, "val": images},
+        "classes": list(CLASSES),
+        "fingerprint": "f00d",
+    } | changes.pop("dataset", {})
+    place = folder / "runs" / dataset["name"] / run_id
+    curve = CurveBuilder(dataset["classes"])
+    builders = {
+        name: CountsBuilder(dataset["classes"]) for name in ("labels", "val", "val_crf")
+    }
+    for index in range(images):
+        mask = truth(index)
+        rng = np.random.default_rng([seed, index, int(error * 1000)])
+        scores = np.clip(
+            np.stack(
+                [
+                    (mask == c) * (1 - error) + rng.random(mask.shape) * error
+                    for c in (1, 2, 3)
+                ]
+            ),
+            0,
+            1,
+        )
+        curve.add(
+            f"img{index:03d}", np.array([1, 2, 3]), scores.astype(np.float32), mask
+        )
+        for k, (name, builder) in enumerate(builders.items()):
+            label = noisy(mask, error * (1 - 0.2 * k), seed * 1000 + index)
+            if name == "labels":
+                label[5] = 255
+            builder.add(f"img{index:03d}", label, mask)
+    found = curve.result()
+    found.save(place / "curve.npz")
+    found.counts(found.best()[0]).save(place / "seeds_best.npz")
+    found.counts(0.3).save(place / "seeds_fixed.npz")
+    for name, builder in builders.items():
+        builder.result().save(place / f"{name}.npz")
+    localize, _, rest = recipe.partition("/")
+    settings: dict[str, Any] = {
+        "run_id": run_id,
+        "recipe": recipe,
+        "picks": {
+            "localize": localize,
+            "refine": rest or "densecrf",
+            "segment": "deeplab",
+        },
+        "dataset": dataset,
+        "seed": seed,
+        "profile": "quick",
+        "columns": {
+            "supervision": "image labels",
+            "extra_data": "-",
+            "backbone": "MobileNetV2",
+            "segmentor": "DeepLabV3+",
+            "pretraining": "ImageNet",
+            "crf": "labels",
+            "multi_scale": "no",
+            "rounds": 1,
+        },
+        "cards": {
+            "localize": {
+                "name": localize,
+                "version": "1",
+                "paper": "Somebody, A paper, 2018",
+                "notes": "",
+            }
+        },
+        "thresholds": {"fixed": 0.3},
+        "counts": {
+            name: f"{name}.npz"
+            for name in ("seeds_best", "seeds_fixed", "labels", "val", "val_crf")
+        },
+        "curve": "curve.npz",
+        "cost": {
+            "localize": {"seconds": 60.0, "peak_mb": 900.0},
+            "segment": {"seconds": 120.0, "peak_mb": 1200.0},
+        },
+        "finished": f"2026-01-01T00:00:{seed:02d}",
+    }
+    record = RunRecord(**(settings | changes))
+    save_record(folder, record)
+    if gallery:
+        write_gallery(place / "gallery", error, seed)
+    return record
+
+
+def write_gallery(folder: Path, error: float, seed: int) -> None:
+    """Pictures as a run writes them: training images with seeds and labels, validation images with a prediction."""
+    from PIL import Image
+
+    folder.mkdir()
+    for index in range(4):
+        mask, name = truth(index), f"img{index:03d}"
+        rng = np.random.default_rng(index)
+        photo = np.clip(
+            np.where(mask == 255, 0, mask)[..., None] * 50
+            + rng.integers(0, 60, (*mask.shape, 3)),
+            0,
+            255,
+        )
+        Image.fromarray(photo.astype(np.uint8)).save(folder / f"{name}_image.png")
+        write_mask(folder / f"{name}_truth.png", mask)
+        for kind in ("seeds", "labels") if index < 2 else ("prediction",):
+            write_mask(
+                folder / f"{name}_{kind}.png", noisy(mask, error, seed * 1000 + index)
+            )

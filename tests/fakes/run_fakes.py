@@ -1,0 +1,208 @@
+"""A dataset of a dozen generated photographs and plugins of a few lines, for tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from wsss_bench.contract.view import WeakImage, WeakView
+
+CLASSES = ("background", "cat", "dog")
+
+PLUGIN = """
+import os, time
+from pathlib import Path
+import numpy as np
+from wsss_bench import MethodCard, Seed, Segmentor, hookimpl
+
+
+def _log(line):
+    if "FAKE_LOG" in os.environ:
+        with open(os.environ["FAKE_LOG"], "a") as handle:
+            handle.write(line + "\\n")
+
+
+class Method:
+    @hookimpl
+    def method_card(self):
+        defaults = {
+            "localize": {"gain": 1.0, "threshold": 0.3, "weights": None, "scales": [1.0]},
+            "refine": {"threshold": 0.5, "label": 0},
+            "segment": {"iterations": 3, "loss": "ce", "network": "tiny", "model": {"depth": 1}},
+        }
+        stages = STAGES
+        return MethodCard(name=NAME, version="1", stages=stages, recipe=RECIPE, defaults={s: defaults[s] for s in stages})
+
+
+class Localize:
+    @hookimpl
+    def localize(self, view, out, ctx):
+        _log(f"{NAME} localize")
+        time.sleep(float(os.environ.get("FAKE_SLEEP", "0")))
+        for number, image in enumerate(view):
+            if out.done(image.id):
+                continue
+            if os.environ.get("FAKE_DIE") == f"{NAME}:{number}":
+                raise RuntimeError("the GPU fell off")
+            _log(f"{NAME} image {image.id}")
+            pixels = image.read()
+            scores = np.stack([pixels[:, :, c % 3] / 255.0 for c in image.present]).astype(np.float32) * ctx.params["gain"]
+            out.write(image.id, Seed(np.array(image.present), np.clip(scores, 0, 1), pixels.shape[:2]))
+            ctx.progress("images", number + 1, len(view))
+        return out.close()
+
+
+class Refine:
+    @hookimpl
+    def refine(self, view, seeds, previous, out, ctx):
+        _log(f"{NAME} refine round {ctx.round} previous {previous is not None} seeds {seeds is not None}")
+        for image in view:
+            if ctx.masks is not None:
+                out.write(image.id, ctx.masks(image.id))
+                continue
+            seed = seeds[image.id]
+            scores = seed.upsampled()
+            label = np.where(scores.max(0) > ctx.params["threshold"], seed.class_ids[scores.argmax(0)], 0).astype(np.uint8)
+            out.write(image.id, label)
+        return out.close()
+
+
+class Segment:
+    @hookimpl
+    def segment(self, view, labels, seeds, previous, ctx):
+        _log(f"{NAME} segment round {ctx.round} previous {previous is not None}")
+        config, weights = ctx.scratch / "c.py", ctx.scratch / "w.pth"
+        config.write_text("model = 1")
+        weights.write_text(f"{NAME} {ctx.seed} {dict(ctx.params)}")
+        facts = {"backbone": "none", "network": "tiny", "weights": "none"}
+        return Segmentor(config, weights, {"scales": [1.0], "crf": "tiny"}, facts)
+"""
+
+_MIXINS = {"localize": "Localize", "refine": "Refine", "segment": "Segment"}
+
+
+def write_plugin(
+    folder: Path,
+    name: str,
+    stages: tuple[str, ...] = ("localize", "refine", "segment"),
+    recipe: str = "_/_/_",
+    extra: str = "",
+) -> Path:
+    """Write a working plugin file; `extra` is appended, e.g. to break it. Its stages note their calls in $FAKE_LOG."""
+    bases = ", ".join(["Method", *(_MIXINS[stage] for stage in stages)])
+    path = folder / f"{name}.py"
+    head = f"NAME, STAGES, RECIPE = {name!r}, {stages!r}, {recipe!r}\n"
+    path.write_text(
+        f"{head}{PLUGIN}\nclass All({bases}):\n    pass\n\nplugin = All()\n{extra}\n"
+    )
+    return path
+
+
+class Masks(dict):  # type: ignore[type-arg]
+    """Masks by id, with the fingerprint that `SealedMasks` has."""
+
+    fingerprint = "masks-1"
+
+
+class TinyDataset:
+    """Twelve 16x20 photographs: a red cat or a green dog on grey; eight to train on, four to predict."""
+
+    name, kind, classes = "tiny", "tiny", CLASSES
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.splits = SimpleNamespace(train="train", seeds="train", val="val")
+
+    def prepare(self, progress: Any = None) -> None:
+        """Write the photographs."""
+        from PIL import Image
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        for number in range(12):
+            path = self.root / f"im{number:02d}.png"
+            if not path.exists():
+                temporary = self.root / f"{os.getpid()}-{number}.png"
+                Image.fromarray(self._pixels(number)).save(temporary)
+                temporary.replace(path)
+
+    def _mask(self, number: int) -> np.ndarray:
+        mask = np.zeros((16, 20), np.uint8)
+        mask[3:10, 2 + number % 4 : 12] = 1 + number % 2
+        return mask
+
+    def _pixels(self, number: int) -> np.ndarray:
+        mask, pixels = self._mask(number), np.full((16, 20, 3), 60, np.uint8)
+        for klass in (1, 2):
+            pixels[mask == klass, klass % 3] = 230
+        return pixels
+
+    def _numbers(self, split: str) -> range:
+        return range(8) if split == "train" else range(8, 12)
+
+    def _view(self, split: str, labels: bool) -> WeakView:
+        images = [
+            WeakImage(
+                f"im{n:02d}",
+                self.root / f"im{n:02d}.png",
+                (1 + n % 2,) if labels else None,
+            )
+            for n in self._numbers(split)
+        ]
+        return WeakView(self.name, split, self.classes, images)
+
+    def weak_view(self, split: str) -> WeakView:
+        """Images with labels."""
+        return self._view(split, True)
+
+    def image_view(self, split: str) -> WeakView:
+        """Images without labels."""
+        return self._view(split, False)
+
+    def sealed(self) -> dict[str, tuple[Path, ...]]:
+        """Nothing: the masks are not on the disk."""
+        return {}
+
+    def masks(self, split: str) -> Masks:
+        """The truth."""
+        return Masks({f"im{n:02d}": self._mask(n) for n in self._numbers(split)})
+
+
+def fake_predict(segmentor: Any, view: Any, out: Any, out_crf: Any, ctx: Any) -> None:
+    """Stands in for the engine: the brightest channel wins, and CRF removes nothing."""
+    for image in view:
+        pixels = image.read().astype(int)
+        label = np.where(pixels.max(2) > 150, pixels.argmax(2), 0).astype(np.uint8)
+        for writer in (out, out_crf):
+            if writer is not None and not writer.done(image.id):
+                writer.write(image.id, label)
+
+
+def install(monkeypatch: Any, root: Path) -> None:
+    """Let the command line use the tiny dataset and the fake engine."""
+    from wsss_bench.cli import _flags as _dataset
+    from wsss_bench.runs import pipeline
+
+    monkeypatch.setattr(_dataset, "dataset_from_args", lambda args: TinyDataset(root))
+    monkeypatch.setattr(pipeline, "predict_images", fake_predict)
+
+
+class Patch:
+    """`monkeypatch` for a process of its own."""
+
+    def setattr(self, target: Any, name: str, value: Any, raising: bool = True) -> None:
+        """Set it for good."""
+        setattr(target, name, value)
+
+
+if __name__ == "__main__":
+    from wsss_bench.cli import main
+
+    install(Patch(), Path(sys.argv[1]))
+    time.sleep(max(0.0, float(os.environ.get("FAKE_START", "0")) - time.time()))
+    sys.exit(main(sys.argv[2:]))

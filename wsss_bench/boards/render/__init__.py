@@ -1,0 +1,1 @@
+"""A board's rows as Markdown, CSV, LaTeX and JSON."""

@@ -1,0 +1,225 @@
+"""MS COCO 2014 from ``instances_{train,val}2014.json``: 80 classes and background, masks rasterised once."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+from wsss_bench.data.base import Dataset, Finding, Progress, Splits, choose_splits
+from wsss_bench.data.coco.index import (
+    COCO_CLASSES,
+    INDEX_VERSION,
+    MASK_IDS,
+    RESTORE,
+    CocoImage,
+    by_image,
+    digest,
+    index_images,
+    read_annotations,
+)
+from wsss_bench.data.masks import SealedMasks
+from wsss_bench.data.opening import find_folder
+from wsss_bench.errors import ArtifactError, DataError, did_you_mean
+
+HOW = (
+    "Get it with: wsss-bench data prepare --dataset coco2014 --data-root ROOT --download, or unpack train2014.zip, val2014.zip "
+    "and annotations_trainval2014.zip of MS COCO there."
+)
+OFFICIAL_COUNTS = {
+    "all": {"train": 82783, "val": 40504},
+    "tagged": {"train": 82081, "val": 40137},
+}
+"""Sizes of the two list conventions: every image, or those with at least one annotation."""
+
+
+class CocoDataset(Dataset):
+    """COCO 2014.
+
+    Options:
+        lists: ``"all"`` (82,783 / 40,504 images, the default) or ``"tagged"`` (82,081 / 40,137: images with annotations).
+        cache: folder for the rasterised masks; default ``masks2014`` beside ``annotations``, or
+            ``work_dirs/data/<name>-masks2014`` where the root is read-only.
+
+    Masks follow the rule of `wsss_bench.data.coco.masks.paint`: crowds are 255, smaller instances lie over larger ones.
+    """
+
+    kind: ClassVar[str] = "coco2014"
+    known_options: ClassVar[tuple[str, ...]] = ("lists", "cache")
+
+    def __init__(
+        self, root: Path | None, name: str, options: Mapping[str, Any]
+    ) -> None:
+        self.name, self.classes = name, COCO_CLASSES
+        self.root = find_folder(
+            self.kind,
+            root,
+            (".", "coco2014", "coco", "COCO", "COCO2014"),
+            "annotations",
+            HOW,
+        )
+        self.lists = str(options.get("lists", "all"))
+        if self.lists not in OFFICIAL_COUNTS:
+            raise DataError(
+                f"{name}: there is no list convention {self.lists!r}.{did_you_mean(self.lists, OFFICIAL_COUNTS)}"
+            )
+        self.splits = choose_splits(Splits("train", "train", "val"), options)
+        self.labels_source = "instances_*2014.json"
+        self.cache = (
+            Path(options["cache"]).expanduser()
+            if options.get("cache")
+            else self._default_cache()
+        )
+        self._indices: dict[str, tuple[CocoImage, ...]] = {}
+        self._digests: dict[str, str] = {}
+
+    def _default_cache(self) -> Path:
+        # The permission bits are asked, not the kernel: root may write anywhere, and still should not.
+        if stat.S_IMODE(self.root.stat().st_mode) & 0o222:
+            return self.root / "masks2014"
+        return Path("work_dirs") / "data" / f"{self.name}-masks2014"
+
+    def annotation_file(self, split: str) -> Path:
+        """``annotations/instances_<split>2014.json``."""
+        return self.root / "annotations" / f"instances_{split}2014.json"
+
+    def facts(self) -> Mapping[str, Any]:
+        """The list convention, besides what every dataset says."""
+        return {**super().facts(), "lists": self.lists}
+
+    def index(self, split: str) -> tuple[CocoImage, ...]:
+        """Every image of the annotation file, tagged or not; parsed once, then read from the cache where there is one."""
+        if split not in self._indices:
+            self._indices[split] = self._stored_index(split) or index_images(
+                self.annotation_file(split),
+                read_annotations(self.annotation_file(split)),
+            )
+        return self._indices[split]
+
+    def listed(self, split: str) -> tuple[CocoImage, ...]:
+        """The images that the list convention keeps."""
+        return tuple(
+            image for image in self.index(split) if image.tagged or self.lists == "all"
+        )
+
+    def mask_folder(self, split: str) -> Path:
+        """Where the masks of a split are cached: named by annotation file and painting rule, so neither goes stale."""
+        from wsss_bench.data.coco.masks import RULE
+
+        if split not in self._digests:
+            self._digests[split] = digest(self.annotation_file(split))
+        return self.cache / f"{split}-{self._digests[split]}-rule{RULE}"
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Rasterise the masks of every split that is not done yet, image by image, index last; may be interrupted anywhere.
+
+        Raises:
+            DataError: a malformed annotation (file and annotation id), or a cache folder that cannot be written.
+        """
+        for split in self.available_splits():
+            self._rasterise(split, progress)
+
+    def masks(self, split: str) -> SealedMasks:
+        """Masks of a split, rasterised first where `prepare` has not done so."""
+        split = self._resolve(split)
+        self._rasterise(split, None)
+        folder = self.mask_folder(split)
+        files = {
+            i.id: (folder / f"{i.id}.png", self._image_path(split, i.id))
+            for i in self.listed(split)
+        }
+        files = {image_id: files[image_id] for image_id in self._kept(split)}
+        return SealedMasks(
+            f"{self.name}/{split}", tuple(files), files, len(self.classes)
+        )
+
+    def sealed(self) -> Mapping[str, tuple[Path, ...]]:
+        """The rasterised masks, and the annotation files: they hold polygons too, but there are no boxes elsewhere."""
+        return {
+            "masks": (self.cache,),
+            "boxes": tuple(
+                self.annotation_file(split) for split in self.available_splits()
+            ),
+        }
+
+    def verify(self, progress: Progress | None = None) -> list[Finding]:
+        """Check counts, files, sizes and every annotation, labels against masks."""
+        from wsss_bench.data.coco.verify import verify_coco
+
+        return verify_coco(self, progress)
+
+    def _rasterise(self, split: str, progress: Progress | None) -> None:
+        from wsss_bench.data.coco.masks import paint
+        from wsss_bench.io.files import write_atomic, write_json
+        from wsss_bench.io.images import write_mask
+
+        folder = self.mask_folder(split)
+        if (folder / "index.json").exists():
+            return
+        path = self.annotation_file(split)
+        data = read_annotations(path)
+        images, groups = index_images(path, data), by_image(data)
+        try:
+            for number, image in enumerate(images, 1):
+                target = folder / f"{image.id}.png"
+                if not target.exists():
+                    mask = paint(groups[image.id], MASK_IDS, image.height, image.width)
+                    write_atomic(
+                        target, lambda handle, mask=mask: write_mask(handle, mask)
+                    )  # type: ignore[misc]
+                if progress is not None:
+                    progress(f"rasterising {self.name}/{split}", number, len(images))
+            entries = [asdict(image) for image in images]
+            write_json(
+                folder / "index.json", {"version": INDEX_VERSION, "images": entries}
+            )
+        except ValueError as error:
+            raise DataError(
+                f"annotations {path}: image {image.id}: {error}. {RESTORE}"
+            ) from error
+        except ArtifactError as error:
+            raise DataError(
+                f"{self.name}: {error} Name a folder for the masks: --data-option cache=FOLDER"
+            ) from error
+
+    def _stored_index(self, split: str) -> tuple[CocoImage, ...] | None:
+        from wsss_bench.io.files import read_json
+
+        path = self.mask_folder(split) / "index.json"
+        if not path.exists():
+            return None
+        try:
+            payload = read_json(path)
+            if payload.get("version") != INDEX_VERSION:
+                return None
+            return tuple(
+                CocoImage(**{**entry, "labels": tuple(entry["labels"])})
+                for entry in payload["images"]
+            )
+        except (ArtifactError, AttributeError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is damaged ({error}). Delete the folder {path.parent}: it is made again."
+            ) from error
+
+    def _split_names(self) -> Iterable[str]:
+        found = [
+            split for split in ("train", "val") if self.annotation_file(split).is_file()
+        ]
+        if not found:
+            raise DataError(
+                f"{self.root / 'annotations'} holds no instances_train2014.json or instances_val2014.json. {HOW}"
+            )
+        return found
+
+    def _ids(self, split: str) -> tuple[str, ...]:
+        return tuple(image.id for image in self.listed(split))
+
+    def _image_path(self, split: str, image_id: str) -> Path:
+        return self.root / f"{split}2014" / f"{image_id}.jpg"
+
+    def _labels(
+        self, split: str, ids: tuple[str, ...]
+    ) -> Mapping[str, tuple[int, ...]]:
+        return {image.id: image.labels for image in self.listed(split)}

@@ -1,0 +1,91 @@
+"""What a look at a dataset's files found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_bench.contract.view import IGNORE
+from wsss_bench.data.base import Finding
+from wsss_bench.data.masks import RESTORE
+from wsss_bench.errors import DataError
+from wsss_bench.io.images import read_image
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+SHOWN = 10
+"""Findings of one sort that are listed one by one; the rest are counted."""
+
+
+class Notebook:
+    """Collects findings; of each sort the first `SHOWN` are kept and the others counted."""
+
+    def __init__(self) -> None:
+        self._kept: list[Finding] = []
+        self._sorts: Counter[tuple[str, str]] = Counter()
+
+    def note(
+        self, sort: str, level: str, what: str, where: str | Path, fix: str = ""
+    ) -> None:
+        """Add a finding; `sort` groups findings that differ in the file only."""
+        self._sorts[sort, level] += 1
+        if self._sorts[sort, level] <= SHOWN:
+            self._kept.append(Finding(level, what, str(where), fix))
+
+    def error(self, sort: str, error: Exception, where: str | Path) -> None:
+        """Add an exception as a finding of level error."""
+        self.note(sort, "error", str(error), where)
+
+    def findings(self) -> list[Finding]:
+        """Everything noted, errors first."""
+        more = [
+            Finding(level, f"{count - SHOWN} more of the same sort: {sort}", "-")
+            for (sort, level), count in self._sorts.items()
+            if count > SHOWN
+        ]
+        return sorted(
+            [*self._kept, *more],
+            key=lambda f: ("error", "warning", "info").index(f.level),
+        )
+
+
+def check_image(book: Notebook, path: Path) -> tuple[int, int] | None:
+    """Decode one photograph; (H, W), or None after noting what is wrong with it."""
+    try:
+        if path.stat().st_size == 0:
+            book.note(
+                "empty image",
+                "error",
+                "the image file is empty (0 bytes).",
+                path,
+                RESTORE,
+            )
+            return None
+        height, width = read_image(path).shape[:2]
+    except OSError:
+        book.note(
+            "missing image",
+            "error",
+            "the image is listed, but not on disk.",
+            path,
+            RESTORE,
+        )
+        return None
+    except DataError as error:
+        book.error("unreadable image", error, path)
+        return None
+    return height, width
+
+
+def present_in(mask: NDArray[np.uint8]) -> set[int]:
+    """Foreground classes that occur in a mask."""
+    import numpy as np
+
+    return set(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()) - {
+        0,
+        IGNORE,
+    }

@@ -1,0 +1,94 @@
+"""VOC's classes and its lists of image ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wsss_bench.errors import DataError
+
+VOC_CLASSES = (
+    "background",
+    *(
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+    ),
+    *(
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+)
+
+HOW = (
+    "Get it with: wsss-bench data prepare --dataset voc2012 --data-root ROOT --download, "
+    "or unpack VOCtrainval_11-May-2012.tar of the PASCAL VOC 2012 challenge there."
+)
+
+OFFICIAL_COUNTS = {
+    "train": 1464,
+    "train_aug": 10582,
+    "trainaug": 10582,
+    "val": 1449,
+    "test": 1456,
+}
+"""Sizes of the official lists; `train_aug` is SBD's list without the images of VOC val."""
+
+_ALIASES = {"train_aug": "trainaug", "trainaug": "train_aug"}
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """Image ids of a list file, in order.
+
+    One id a line; CRLF, blank lines and a byte-order mark are tolerated; the two-column form of the augmented lists in
+    circulation (``/JPEGImages/x.jpg /SegmentationClassAug/x.png``) is understood.
+
+    Raises:
+        DataError: the list is missing, empty, names an id twice, or pairs an image with another image's mask.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"list {path} cannot be read ({error}).") from error
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words:
+            continue
+        stems = {_stem(word) for word in words[:2]} if "/" in line else {words[0]}
+        if len(stems) != 1:
+            raise DataError(
+                f"list {path}, line {number}: image and mask differ in name ({line.strip()!r}). Correct the line."
+            )
+        image_id = stems.pop()
+        if not image_id.isprintable() or "/" in image_id or image_id.startswith("."):
+            raise DataError(
+                f"list {path}, line {number}: {image_id!r} is no image id. Restore the list, or correct the line."
+            )
+        if image_id in seen:
+            raise DataError(
+                f"list {path}, line {number}: id {image_id!r} is listed twice (first in line {seen[image_id]}). Remove one."
+            )
+        seen[image_id] = number
+    if not seen:
+        raise DataError(f"list {path} is empty. Restore it from the original archive.")
+    return tuple(seen)
+
+
+def _stem(word: str) -> str:
+    name = word.rsplit("/", 1)[-1]
+    return name.rsplit(".", 1)[0] if name.endswith((".jpg", ".png", ".jpeg")) else name

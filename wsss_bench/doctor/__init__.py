@@ -1,0 +1,1 @@
+"""Examines this machine and prints the line that repairs each fault."""

@@ -1,0 +1,147 @@
+"""A backbone of five stages, and the strides, dilations and weights that WSSS papers give it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wsss_bench.errors import ArtifactError, RecipeError
+
+#: How pixel values are normalised (mean, std on the 0..255 scale); a property of the pre-trained weights.
+NORMALIZATION = {
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+}
+
+
+class StagedBackbone(nn.Module):
+    """Five stages run one after another.
+
+    Args:
+        stages: the stages, finest first.
+        channels: their output channels.
+        frozen_stages: how many leading stages neither learn nor pass gradients (IRN: stem and layer2's output detached).
+        bn_eval: keep every batch norm on its running statistics, as IRN and DeepLab do (affine parameters still learn).
+    """
+
+    def __init__(
+        self,
+        stages: list[nn.Module],
+        channels: tuple[int, ...],
+        frozen_stages: int,
+        bn_eval: bool,
+    ) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.channels = channels
+        self.frozen_stages, self.bn_eval = frozen_stages, bn_eval
+        for parameter in self.stages[:frozen_stages].parameters():
+            parameter.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """All five stage outputs."""
+        outputs = []
+        for index, stage in enumerate(self.stages):
+            with torch.set_grad_enabled(
+                torch.is_grad_enabled() and index >= self.frozen_stages
+            ):
+                x = stage(x)
+            outputs.append(x)
+        return tuple(outputs)
+
+    def train(self, mode: bool = True) -> StagedBackbone:
+        """Like `nn.Module.train`, but frozen stages and (with ``bn_eval``) batch norms stay in eval mode."""
+        super().train(mode)
+        if mode:
+            self.stages[: self.frozen_stages].eval()
+            if self.bn_eval:
+                for module in self.modules():
+                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                        module.eval()
+        return self
+
+
+def load_weights(model: nn.Module, weights: str | None, enum: Any, who: str) -> None:
+    """Load ImageNet weights into a torchvision model.
+
+    `weights` is None (random), ``"imagenet"`` (fetched through torchvision on first use), or the path of a state dict in
+    torchvision's key layout, loaded with ``weights_only=True``.
+
+    Raises:
+        ArtifactError: the file is missing, no state dict, or of another architecture.
+    """
+    if weights is None:
+        return
+    if weights == "imagenet":
+        state = enum.get_state_dict(progress=True, check_hash=True)
+    else:
+        path = Path(weights)
+        if not path.is_file():
+            raise ArtifactError(
+                f"{who}: weights {weights!r} is no file. Use weights=imagenet, weights=None or an existing path."
+            )
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ArtifactError(
+                f"{who}: {path} cannot be loaded as plain weights ({error})."
+            ) from error
+        state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    wanted = model.state_dict()
+    matching = {
+        k: v
+        for k, v in state.items()
+        if k in wanted and isinstance(v, Tensor) and wanted[k].shape == v.shape
+    }
+    missing = [
+        k
+        for k in wanted
+        if k not in matching and not k.startswith(("classifier", "fc."))
+    ]
+    missing = [k for k in missing if not k.endswith("num_batches_tracked")]
+    if missing:
+        raise ArtifactError(
+            f"{who}: {weights} lacks {len(missing)} of {len(wanted)} tensors (first: {missing[0]}). "
+            "It must be a state dict in torchvision's key layout of the same architecture."
+        )
+    model.load_state_dict(matching, strict=False)
+
+
+def _convs(module: nn.Module) -> Iterator[nn.Conv2d]:
+    return (m for m in module.modules() if isinstance(m, nn.Conv2d))
+
+
+def dilate(stage: nn.Module, factor: int, *, first: int = 1) -> None:
+    """Take a stage's stride away; its 3×3 convolutions after the strided one see `factor` times farther.
+
+    With ``factor=1`` the stride is dropped and nothing is dilated, as IRN's ResNet-50 does.
+    """
+    seen_stride = False
+    for conv in _convs(stage):
+        if conv.stride[0] == 2:
+            conv.stride = (1, 1)
+            if conv.kernel_size[0] == 3:
+                conv.dilation, conv.padding = (first, first), (first, first)
+                seen_stride = True
+        elif conv.kernel_size[0] == 3:
+            rate = factor if seen_stride else first
+            conv.dilation, conv.padding = (rate, rate), (rate, rate)
+
+
+def _set_stride(
+    fourth: nn.Module, fifth: nn.Module, output_stride: int, dilated: bool, who: str
+) -> None:
+    """Bring the last two stages to `output_stride` 32, 16 or 8; each stage is touched once, while it still has its stride."""
+    if output_stride not in (8, 16, 32):
+        raise RecipeError(
+            f"{who}: output_stride={output_stride} is not offered; use 8, 16 or 32."
+        )
+    if output_stride == 16:
+        dilate(fifth, 2 if dilated else 1)
+    elif output_stride == 8:
+        dilate(fourth, 2 if dilated else 1)
+        dilate(fifth, 4 if dilated else 1, first=2 if dilated else 1)

@@ -1,0 +1,43 @@
+"""A small backbone that learns from scratch on a CPU."""
+
+from __future__ import annotations
+
+from mmseg.registry import MODELS
+from torch import nn
+
+from wsss_bench.engine.backbones.staged import StagedBackbone
+from wsss_bench.errors import RecipeError
+
+
+@MODELS.register_module()
+class TinyBackbone(StagedBackbone):
+    """A small residual-free CNN at stride 4 that learns from scratch within a minute on a CPU; for `shapes` and tests."""
+
+    def __init__(
+        self,
+        width: int = 24,
+        weights: str | None = None,
+        frozen_stages: int = 0,
+        bn_eval: bool = False,
+    ) -> None:
+        if weights is not None:
+            raise RecipeError(
+                "TinyBackbone has no pre-trained weights; use weights=None."
+            )
+        w = width
+        channels = (w, w * 2, w * 3, w * 4, w * 4)
+        strides, dilations = (2, 2, 1, 1, 1), (1, 1, 1, 2, 2)
+        stages: list[nn.Module] = []
+        previous = 3
+        for out, stride, rate in zip(channels, strides, dilations, strict=True):
+            stages.append(
+                nn.Sequential(
+                    nn.Conv2d(
+                        previous, out, 3, stride, rate, dilation=rate, bias=False
+                    ),
+                    nn.BatchNorm2d(out),
+                    nn.ReLU(inplace=True),
+                )
+            )
+            previous = out
+        super().__init__(stages, channels, frozen_stages, bn_eval)

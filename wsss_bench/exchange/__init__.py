@@ -1,0 +1,1 @@
+"""Other people's files in, files for other people's servers out."""

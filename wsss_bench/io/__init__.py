@@ -1,0 +1,1 @@
+"""Files, images, locks, paths and configs: what touches the disk, and knows nothing of methods."""

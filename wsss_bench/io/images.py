@@ -1,0 +1,93 @@
+"""Photographs and palette masks on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsss_bench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image file, from its header alone; raises `DataError` where there is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as handle:
+            return handle.height, handle.width
+    except Exception as error:  # a damaged file may raise anything inside its decoder
+        raise DataError(
+            f"image {path} cannot be read ({error}). Restore the file from the original archive."
+        ) from error
+
+
+def check_png(path: Path) -> None:
+    """Raise an error of Pillow's where a checksum of a PNG is wrong: when decoding it gives other values without a word."""
+    from PIL import Image
+
+    with Image.open(path) as handle:
+        if handle.format == "PNG":
+            handle.verify()
+
+
+def voc_palette() -> list[int]:
+    """The 256-colour VOC palette as a flat list of 768 values (bit-interleaved class index)."""
+    palette = []
+    for index in range(256):
+        colour, rest = [0, 0, 0], index
+        for shift in range(7, -1, -1):
+            for channel in range(3):
+                colour[channel] |= ((rest >> channel) & 1) << shift
+            rest >>= 3
+        palette += colour
+    return palette
+
+
+_PALETTE = voc_palette()
+
+
+def write_mask(target: Path | IO[bytes], mask: NDArray[np.uint8]) -> None:
+    """Write ``uint8 [H, W]`` as a palette PNG in VOC's colours."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))
+    image.putpalette(_PALETTE)
+    image.save(target, format="PNG")
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read a photograph as ``uint8 [H, W, 3]`` RGB, pixels as stored (EXIF rotation is not applied: masks are not rotated).
+
+    Greyscale, CMYK, palette and 16-bit files are converted; an alpha channel is dropped.
+
+    Raises:
+        DataError: the file is missing, empty, truncated or no image.
+    """
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(path) as handle:
+            if handle.format == "PNG":
+                check_png(path)
+            if handle.mode in ("I;16", "I;16B", "I;16L", "I"):
+                grey = (np.asarray(handle, dtype=np.uint32) >> 8).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            return np.array(
+                handle.convert("RGB")
+            )  # a copy, so that it can be written to
+    except FileNotFoundError:
+        raise DataError(
+            f"image {path} does not exist. Check the data root, or run: wsss-bench data verify"
+        ) from None
+    except Exception as error:  # a damaged file may raise anything inside its decoder
+        raise DataError(
+            f"image {path} cannot be read ({error}). Restore the file from the original archive."
+        ) from error

@@ -1,0 +1,1 @@
+"""Results as data: the records of runs, and the numbers that papers report."""

@@ -1,0 +1,321 @@
+"""Run records: what one finished cell (recipe x seed x dataset) leaves behind, and all that a board is built from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_bench.errors import ArtifactError, DataError, did_you_mean
+from wsss_bench.evaluate import PROTOCOL
+
+if TYPE_CHECKING:
+    from wsss_bench.evaluate import Counts, ThresholdCurve
+
+SCHEMA = 1
+RECORD = "record.json"
+RUNS = "runs"
+COUNTS = ("seeds_best", "seeds_fixed", "labels", "val", "val_crf")
+"""What may have been scored: seeds at the oracle and at the fixed threshold, pseudo-labels, predictions without and with CRF."""
+
+ORIGINS = ("measured", "imported")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@-]*")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run of one recipe with one seed on one dataset.
+
+    Attributes:
+        run_id: folder name of the run, unique within the dataset.
+        recipe: the recipe as typed, e.g. ``"dsrg"`` or ``"vwe/irn/deeplab[lr=0.01]"``.
+        picks: the method that ran each of ``localize``, ``refine``, ``segment``; None for a stage left out.
+        dataset: ``name``, ``kind``, ``splits`` (``train``, ``seeds``, ``val``), ``sizes`` (images per split), ``classes``
+            (by mask id), ``fingerprint``, ``labels`` (where image-level labels come from), ``options`` (the loader's, as given)
+            and ``skipped`` (ids left out by a skip list).
+        seed: the run's seed.
+        profile: name of the set of defaults in force (e.g. ``quick``, ``full``).
+        protocol: version of the evaluation rules the counts were made under.
+        cards: per stage, the method's card: ``name``, ``version``, ``paper``, ``supervision`` (list), ``extra_data``,
+            ``notes``, ``distribution``.
+        columns: what decides fairness: ``supervision``, ``extra_data``, ``backbone``, ``segmentor``, ``pretraining``,
+            ``crf``, ``multi_scale`` (text; ``-`` where no segmentor is trained) and ``rounds`` (int).
+        params: per stage, every parameter in force; passed: per stage, those the user typed.
+        thresholds: ``fixed``, the background threshold the recipe declares.
+        counts: which of `COUNTS` were scored, and the file beside the record that holds them.
+        curve: file of the seeds' threshold curve, or None.
+        cost: per stage ``seconds`` and ``peak_mb``.
+        device: ``"cpu"`` or the accelerator's name.
+        machine: the hardware: ``cpu``, ``cores``, ``usable_cores``, ``memory_gib``, ``gpus``, and ``environment``, the variables
+            set here that can change a number or its cost.
+        code: per stage, the digest of engine and toolbox it was computed with (plugins have theirs on their cards).
+        files: per stage, the data files it opened through Python: ``files`` (how many), ``folders`` (how many in each, below the
+            data root) and ``sha256`` of the sorted list; the list itself stays in the store.
+        keys: per stage, the key its artifact is stored under.
+        command: the command line as a list.
+        versions: versions of the packages that matter.
+        finished: ISO date and time.
+        origin: ``measured`` by the harness, or ``imported`` from other people's files.
+    """
+
+    run_id: str
+    recipe: str
+    picks: Mapping[str, str | None]
+    dataset: Mapping[str, Any]
+    seed: int
+    profile: str
+    columns: Mapping[str, Any]
+    protocol: str = PROTOCOL
+    cards: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    passed: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, str] = field(default_factory=dict)
+    curve: str | None = None
+    cost: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    device: str = "cpu"
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    finished: str = ""
+    origin: str = "measured"
+    schema: int = SCHEMA
+    folder: Path | None = field(default=None, compare=False)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by mask id."""
+        return tuple(self.dataset["classes"])
+
+    def load_counts(self, what: str) -> Counts | None:
+        """The counts of one of `COUNTS`, or None where it was not scored.
+
+        Raises:
+            ArtifactError: the file is missing, malformed, or of other classes than the record's.
+        """
+        from wsss_bench.evaluate import Counts
+
+        if what not in self.counts:
+            return None
+        found = Counts.load(self._path(self.counts[what]))
+        self._same_classes(found.classes, self.counts[what])
+        return found
+
+    def load_curve(self) -> ThresholdCurve | None:
+        """The seeds' threshold curve, or None where there is none; raises `ArtifactError` as `load_counts` does."""
+        from wsss_bench.evaluate import ThresholdCurve
+
+        if self.curve is None:
+            return None
+        found = ThresholdCurve.load(self._path(self.curve))
+        self._same_classes(found.classes, self.curve)
+        return found
+
+    def _path(self, name: str) -> Path:
+        if self.folder is None:
+            raise ArtifactError(
+                f"record {self.run_id!r} was not read from a folder, so {name} cannot be found. Use load_records."
+            )
+        return self.folder / name
+
+    def _same_classes(self, found: tuple[str, ...], name: str) -> None:
+        if found != self.classes:
+            raise ArtifactError(
+                f"{self._path(name)} counts other classes than its record names. Delete {self.folder} and run again."
+            )
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "run_id": (str,),
+    "recipe": (str,),
+    "picks": (Mapping,),
+    "dataset": (Mapping,),
+    "seed": (int,),
+    "profile": (str,),
+    "columns": (Mapping,),
+    "protocol": (str,),
+    "cards": (Mapping,),
+    "params": (Mapping,),
+    "passed": (Mapping,),
+    "thresholds": (Mapping,),
+    "counts": (Mapping,),
+    "curve": (str, type(None)),
+    "cost": (Mapping,),
+    "device": (str,),
+    "machine": (Mapping,),
+    "code": (Mapping,),
+    "files": (Mapping,),
+    "keys": (Mapping,),
+    "command": (list, tuple),
+    "versions": (Mapping,),
+    "finished": (str,),
+    "origin": (str,),
+    "schema": (int,),
+}
+_REQUIRED = (
+    "schema",
+    "run_id",
+    "recipe",
+    "picks",
+    "dataset",
+    "seed",
+    "profile",
+    "columns",
+    "protocol",
+)
+_DATASET = {
+    "name": str,
+    "kind": str,
+    "splits": Mapping,
+    "sizes": Mapping,
+    "classes": (list, tuple),
+    "fingerprint": str,
+}
+
+
+def problems(payload: object) -> list[str]:
+    """Everything wrong with a record as read from JSON, as sentences; empty when it is sound."""
+    if not isinstance(payload, Mapping):
+        return ["it is no JSON object."]
+    found = [f"field {name!r} is missing." for name in _REQUIRED if name not in payload]
+    for name, types in _TYPES.items():
+        if name in payload and (
+            not isinstance(payload[name], types)
+            or (int in types and isinstance(payload[name], bool))
+        ):
+            wanted = " or ".join(t.__name__ for t in types)
+            found.append(
+                f"field {name!r} must be {wanted}, not {type(payload[name]).__name__}."
+            )
+    return found or _deeper(payload)
+
+
+def _deeper(payload: Mapping[str, Any]) -> list[str]:
+    found = []
+    if payload["schema"] != SCHEMA:
+        found.append(
+            f"it has schema {payload['schema']}, this version reads {SCHEMA}. Upgrade wsss-bench: pip install -U wsss-bench"
+        )
+    if payload["protocol"] != PROTOCOL:
+        found.append(
+            f"it was scored under protocol {payload['protocol']!r}, boards show {PROTOCOL!r} only."
+        )
+    for name, kind in _DATASET.items():
+        if not isinstance(payload["dataset"].get(name), kind):  # type: ignore[arg-type]
+            found.append(f"dataset.{name} is missing or of the wrong type.")
+    names = [
+        ("run_id", payload["run_id"]),
+        ("dataset.name", payload["dataset"].get("name", "x")),
+    ]
+    names += [
+        (f"counts.{what}", file) for what, file in payload.get("counts", {}).items()
+    ]
+    names += [("curve", payload["curve"])] if payload.get("curve") is not None else []
+    found += [
+        f"{where} {name!r} must be a plain file name."
+        for where, name in names
+        if not (isinstance(name, str) and _NAME.fullmatch(name))
+    ]
+    found += [
+        f"counts name {what!r}; known are {', '.join(COUNTS)}."
+        for what in payload.get("counts", {})
+        if what not in COUNTS
+    ]
+    if payload.get("origin", "measured") not in ORIGINS:
+        found.append(
+            f"origin is {payload['origin']!r}; known are {', '.join(ORIGINS)}."
+        )
+    return found
+
+
+def save_record(leaderboard_dir: Path, record: RunRecord) -> Path:
+    """Write ``runs/<dataset>/<run_id>/record.json``, last of all files of the run, and return its path.
+
+    Raises:
+        ArtifactError: the record is unsound, or a counts file it names is not there yet.
+    """
+    from wsss_bench.io.files import write_json
+
+    payload = asdict(record)
+    payload.pop("folder")
+    payload["command"] = list(record.command)
+    folder = leaderboard_dir / RUNS / str(record.dataset.get("name")) / record.run_id
+    wrong = problems(payload)
+    files = [*record.counts.values(), *([record.curve] if record.curve else [])]
+    wrong += [
+        f"{name} is not in the run's folder; write it before the record."
+        for name in files
+        if not (folder / name).is_file()
+    ]
+    if wrong:
+        raise ArtifactError(f"run record {record.run_id!r}: {' '.join(wrong)}")
+    write_json(folder / RECORD, payload)
+    return folder / RECORD
+
+
+def load_record(path: Path) -> RunRecord:
+    """Read one ``record.json``; raises `ArtifactError` that names the file and everything wrong with it."""
+    from wsss_bench.io.files import read_json
+
+    payload = read_json(path)
+    wrong = problems(payload)
+    if not wrong and (path.parent.name, path.parent.parent.name) != (
+        payload["run_id"],
+        payload["dataset"]["name"],
+    ):
+        wrong = [
+            f"it lies in {path.parent.parent.name}/{path.parent.name}, not {payload['dataset']['name']}/{payload['run_id']}."
+        ]
+    if wrong:
+        raise ArtifactError(
+            f"run record {path}: {' '.join(wrong)} Delete the folder and run the recipe again, or restore it."
+        )
+    known = {name: payload[name] for name in _TYPES if name in payload}
+    known["command"] = tuple(payload.get("command", ()))
+    return RunRecord(**known, folder=path.parent)
+
+
+def load_records(leaderboard_dir: Path, dataset: str | None = None) -> list[RunRecord]:
+    """All records under ``runs/`` (of one dataset), ordered by dataset and run id; raises `ArtifactError` for an unsound one."""
+    pattern = f"{RUNS}/{dataset or '*'}/*/{RECORD}"
+    return [
+        load_record(path)
+        for path in sorted(leaderboard_dir.glob(pattern), key=lambda p: p.parts[-3:])
+    ]
+
+
+def find_run(name: str, leaderboard_dir: Path) -> RunRecord:
+    """The record of a run by its folder or ``record.json``, by its id, or by its recipe where only one run has it.
+
+    Raises:
+        ArtifactError: the record is unsound.
+        DataError: there is none of that name, or more than one.
+    """
+    place = Path(name)
+    if place.name == RECORD and place.is_file():
+        return load_record(place.resolve())
+    if (place / RECORD).is_file():
+        return load_record(place.resolve() / RECORD)
+    records = load_records(leaderboard_dir)
+    found = [r for r in records if r.run_id == name] or [
+        r for r in records if r.recipe == name
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = ", ".join(str(record.folder) for record in found)
+        what = (
+            "exists for several datasets"
+            if found[0].run_id == name
+            else f"was run {len(found)} times"
+        )
+        raise DataError(f"run {name!r} {what}. Name the folder: {places}")
+    known = [*(r.run_id for r in records), *(r.recipe for r in records)]
+    raise DataError(
+        f"there is no run {name!r} in {leaderboard_dir / RUNS}, nor a folder of that name.{did_you_mean(name, known)}"
+    )

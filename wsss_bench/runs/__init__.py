@@ -1,0 +1,1 @@
+"""From a request to recorded results: plan, session, pipeline, stages, scoring, records."""

@@ -1,0 +1,104 @@
+"""One small file per cell under ``<work_dir>/cells``: what was asked for, and how it ended; ``status`` reads them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wsss_bench.errors import ArtifactError
+from wsss_bench.io.files import drop_leftovers, read_json, write_json
+from wsss_bench.io.locking import locked
+from wsss_bench.runs.plan import Cell, Step
+from wsss_bench.runs.provenance.facts import command
+
+CELLS = "cells"
+_NEEDED = {
+    "cell": str,
+    "recipe": str,
+    "dataset": str,
+    "seed": int,
+    "profile": str,
+    "started": str,
+    "steps": list,
+}
+
+
+def note_start(work_dir: Path, cell: Cell, arguments: Sequence[str]) -> None:
+    """Write the cell's steps and keys; a failure noted earlier is forgotten."""
+    steps = [
+        {
+            "name": step.name,
+            "stage": step.stage,
+            "key": step.spec.key,
+            "parts": step.spec.parts,
+        }
+        for step in cell.steps
+    ]
+    payload = {
+        "cell": cell.id,
+        "recipe": str(cell.resolved.recipe),
+        "dataset": cell.dataset,
+        "seed": cell.seed,
+        "profile": cell.profile,
+        "steps": steps,
+        "command": command(arguments),
+        "started": _now(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "failure": None,
+        "run_id": None,
+    }
+    with locked(work_dir / CELLS):
+        drop_leftovers(work_dir / CELLS)
+        write_json(_path(work_dir, cell.id), payload)
+
+
+def note_failure(
+    work_dir: Path, cell: Cell, step: Step | None, error: BaseException
+) -> None:
+    """Add where and why the cell failed."""
+    failure = {
+        "step": step.name if step else "record",
+        "error": str(error),
+        "kind": type(error).__name__,
+        "when": _now(),
+    }
+    _update(work_dir, cell, {"failure": failure})
+
+
+def note_finished(work_dir: Path, cell: Cell, run_id: str) -> None:
+    """Add the run record's name."""
+    _update(work_dir, cell, {"run_id": run_id, "finished": _now()})
+
+
+def read_cells(work_dir: Path) -> list[dict[str, Any]]:
+    """All cells of a work dir, oldest first; unreadable files are left out."""
+    found = []
+    for path in sorted((work_dir / CELLS).glob("*.json")):
+        try:
+            entry = read_json(path)
+        except ArtifactError:
+            continue
+        if isinstance(entry, dict) and all(
+            isinstance(entry.get(key), kind) for key, kind in _NEEDED.items()
+        ):
+            found.append(entry)
+    return sorted(found, key=lambda entry: (entry["started"], entry["cell"]))
+
+
+def _update(work_dir: Path, cell: Cell, changes: dict[str, Any]) -> None:
+    path = _path(work_dir, cell.id)
+    with locked(path.parent):
+        write_json(path, {**read_json(path), **changes})
+
+
+def _path(work_dir: Path, cell_id: str) -> Path:
+    return work_dir / CELLS / f"{cell_id}.json"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,246 @@
+"""Writes the record of a finished cell beside its counts, for the boards to be built from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_bench.contract.artifacts import Segmentor
+from wsss_bench.contract.card import SUPERVISION
+from wsss_bench.contract.names import STAGES
+from wsss_bench.errors import ArtifactError
+from wsss_bench.io import opened
+from wsss_bench.io.files import drop_leftovers, read_json, write_atomic
+from wsss_bench.results.records import (
+    COUNTS,
+    RECORD,
+    RUNS,
+    RunRecord,
+    load_record,
+    save_record,
+)
+from wsss_bench.runs.gallery import GALLERY, write_gallery
+from wsss_bench.runs.pipeline import Finished, load_result
+from wsss_bench.runs.plan import fixed_threshold
+from wsss_bench.runs.provenance.facts import (
+    command,
+    device_name,
+    machine,
+    portable,
+    versions,
+)
+from wsss_bench.runs.scoring import CURVE, SUMMARY
+from wsss_bench.runs.source import Source
+
+if TYPE_CHECKING:
+    from wsss_bench.methods.catalog import LoadedMethod
+
+
+def record_run(
+    finished: Finished,
+    source: Source,
+    leaderboard_dir: Path,
+    arguments: Sequence[str],
+    device: str,
+) -> Path:
+    """Copy the counts into the leaderboard folder, write the gallery (`shapes` only) and, last, the record.
+
+    A run that is recorded already under the same stage keys is left as it is, so the same command gives the same bytes.
+    The caller holds the leaderboard folder against other writers (`wsss_bench.io.locking.locked`).
+    """
+    cell = finished.cell
+    folder = leaderboard_dir / RUNS / cell.dataset / cell.run_id
+    if _recorded(folder, finished):
+        return folder / RECORD
+    drop_leftovers(folder)
+    counts, curve = _copy_counts(finished, folder)
+    if source.dataset.kind == "shapes":
+        write_gallery(finished, source, folder / GALLERY)
+    methods, params = cell.resolved.methods, cell.resolved.params
+    fixed = fixed_threshold(cell.resolved)
+    record = RunRecord(
+        run_id=cell.run_id,
+        recipe=str(portable(str(cell.resolved.recipe))),
+        picks={
+            stage: methods[stage].name if stage in methods else None for stage in STAGES
+        },
+        dataset=_dataset(source),
+        seed=cell.seed,
+        profile=cell.profile,
+        columns=_columns(finished),
+        cards={stage: _card(method) for stage, method in methods.items()},
+        params={stage: portable(params[stage].resolved) for stage in params},
+        passed={
+            stage: portable(params[stage].passed)
+            for stage in params
+            if params[stage].passed
+        },
+        thresholds={} if fixed is None else {"fixed": fixed},
+        counts=counts,
+        curve=curve,
+        cost={name: _cost(commit) for name, commit in finished.commits.items()},
+        device=device_name(device),
+        machine=portable(machine(device)),
+        code={
+            name: str(commit["code"])
+            for name, commit in finished.commits.items()
+            if "code" in commit
+        },
+        files=opened.record(finished.commits),
+        keys={step.name: step.spec.key for step in cell.steps},
+        command=tuple(command(arguments)),
+        versions=versions(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return save_record(leaderboard_dir, record)
+
+
+def _recorded(folder: Path, finished: Finished) -> bool:
+    try:
+        record = load_record(folder / RECORD)
+    except ArtifactError:
+        return False
+    files = [*record.counts.values(), *([record.curve] if record.curve else [])]
+    keys = {step.name: step.spec.key for step in finished.cell.steps}
+    return dict(record.keys) == keys and all(
+        (folder / name).is_file() for name in files
+    )
+
+
+def _copy_counts(finished: Finished, folder: Path) -> tuple[dict[str, str], str | None]:
+    counts, curve = {}, None
+    for name, stage in finished.folders.items():
+        if not name.startswith("score"):
+            continue
+        for what in read_json(stage.out / SUMMARY)["counts"]:
+            counts[what] = f"{what}.npz"
+            _copy(stage.out / f"{what}.npz", folder / f"{what}.npz")
+        if (stage.out / CURVE).exists():
+            curve = CURVE
+            _copy(stage.out / CURVE, folder / CURVE)
+    return {what: counts[what] for what in COUNTS if what in counts}, curve
+
+
+def _copy(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    write_atomic(target, lambda handle: handle.write(content))
+
+
+def _dataset(source: Source) -> dict[str, Any]:
+    dataset, splits = source.dataset, source.dataset.splits
+    sizes = {
+        "train": len(source.train),
+        "seeds": len(source.scored),
+        "val": len(source.val),
+    }
+    return {
+        "name": dataset.name,
+        "kind": dataset.kind,
+        "splits": {"train": splits.train, "seeds": splits.seeds, "val": splits.val},
+        "sizes": sizes,
+        "classes": list(dataset.classes),
+        "labels": getattr(dataset, "labels_source", "-"),
+        "options": portable(dict(getattr(dataset, "options", {}))),
+        "skipped": sorted(getattr(dataset, "skipped", ())),
+        "fingerprint": source.fingerprint,
+    }
+
+
+def _card(method: LoadedMethod) -> dict[str, Any]:
+    card = method.card
+    return {
+        "name": card.name,
+        "version": card.version,
+        "paper": card.paper,
+        "supervision": list(card.supervision),
+        "extra_data": card.extra_data,
+        "notes": card.notes,
+        "distribution": f"{method.distribution} {method.version}",
+        "code": method.code_digest,
+    }
+
+
+def _cost(commit: dict[str, Any]) -> dict[str, float]:
+    return {
+        key: float(commit[key])
+        for key in ("seconds", "peak_mb", "peak_gpu_mb")
+        if key in commit
+    }
+
+
+def _columns(finished: Finished) -> dict[str, Any]:
+    """What decides whether two rows may be compared; read from the artifacts, then from the parameters."""
+    cell = finished.cell
+    cards = [method.card for method in cell.resolved.methods.values()]
+    used = {kind for card in cards for kind in card.supervision}
+    return {
+        "supervision": " + ".join(kind for kind in SUPERVISION if kind in used),
+        "extra_data": _unique(card.extra_data for card in cards),
+        **_network_columns(finished),
+        "rounds": cell.resolved.rounds,
+    }
+
+
+def _network_columns(finished: Finished) -> dict[str, str]:
+    cell, seeds = finished.cell, _seeds_backbone(finished)
+    last = cell.last("segment")
+    if last is None:
+        weights = {
+            str(p.resolved["weights"]): None
+            for p in cell.resolved.params.values()
+            if p.resolved.get("weights")
+        }
+        pretraining = " + ".join(str(portable(name)) for name in weights) or "none"
+        return {
+            "backbone": seeds or "-",
+            "segmentor": "-",
+            "pretraining": pretraining,
+            "crf": "-",
+            "multi_scale": "-",
+        }
+    segmentor: Segmentor = load_result(last, finished.folders[last.name])
+    facts = segmentor.facts
+    params = cell.resolved.params["segment"].resolved
+    network = str(
+        facts.get("network")
+        or params.get("network")
+        or cell.resolved.methods["segment"].name
+    )
+    backbone = str(facts.get("backbone") or params.get("backbone") or network)
+    if backbone == "network's own":
+        backbone = network
+    return {
+        "backbone": backbone
+        if seeds in ("", backbone)
+        else f"{backbone} (seeds: {seeds})",
+        "segmentor": network,
+        "pretraining": str(
+            portable(str(facts.get("weights") or params.get("weights") or "none"))
+        ),
+        "crf": str(segmentor.test.get("crf") or "no"),
+        "multi_scale": _scales(segmentor),
+    }
+
+
+def _seeds_backbone(finished: Finished) -> str:
+    step = finished.cell.step("localize")
+    if step is None or step.params is None:
+        return ""
+    manifest = load_result(step, finished.folders["localize"]).manifest
+    return str(manifest.get("backbone") or step.params.resolved.get("backbone") or "")
+
+
+def _scales(segmentor: Segmentor) -> str:
+    scales = [float(scale) for scale in segmentor.test.get("scales", [1.0])]
+    flip = bool(segmentor.test.get("flip"))
+    if scales == [1.0] and not flip:
+        return "no"
+    return ", ".join(f"{scale:g}" for scale in scales) + (" + flip" if flip else "")
+
+
+def _unique(items: Iterable[str]) -> str:
+    return (
+        "; ".join(dict.fromkeys(item for item in items if item and item != "-")) or "-"
+    )

@@ -1,0 +1,105 @@
+"""A prepared dataset as a run sees it: views, masks, fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_bench.errors import DataError
+from wsss_bench.io.files import canonical
+
+if TYPE_CHECKING:
+    from wsss_bench.contract.view import WeakView
+    from wsss_bench.data.base import Dataset
+    from wsss_bench.data.masks import SealedMasks
+
+
+class Source:
+    """A prepared dataset with its views and fingerprints, each made once."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    @cached_property
+    def train(self) -> WeakView:
+        """The weak view that plugins get."""
+        return self.dataset.weak_view(self.dataset.splits.train)
+
+    @cached_property
+    def val(self) -> WeakView:
+        """The images that are predicted, without labels."""
+        return self.dataset.image_view(self.dataset.splits.val)
+
+    @cached_property
+    def scored(self) -> tuple[str, ...]:
+        """Ids on which seeds and pseudo-labels are scored: the seeds split as far as it is in the training split.
+
+        Raises:
+            DataError: they have no image in common.
+        """
+        splits = self.dataset.splits
+        ids = tuple(
+            i.id for i in self.dataset.image_view(splits.seeds) if i.id in self.train
+        )
+        if not ids:
+            raise DataError(
+                f"{self.dataset.name}: no image of split {splits.seeds!r} is in {splits.train!r}. Choose another seeds split."
+            )
+        return ids
+
+    @cached_property
+    def seeds_masks(self) -> SealedMasks:
+        """Masks of the split that seeds and pseudo-labels are scored on."""
+        return self.dataset.masks(self.dataset.splits.seeds)
+
+    @cached_property
+    def val_masks(self) -> SealedMasks:
+        """Masks that predictions are scored against."""
+        return self.dataset.masks(self.dataset.splits.val)
+
+    @cached_property
+    def train_masks(self) -> SealedMasks:
+        """Masks of the training split, for methods whose card declares them."""
+        return self.dataset.masks(self.dataset.splits.train)
+
+    def sealed(self, supervision: Collection[str]) -> tuple[Path, ...]:
+        """What a method that declares `supervision` must not open; whoever may see masks may see boxes."""
+        if "masks" in supervision:
+            return ()
+        return tuple(
+            path
+            for kind, paths in self.dataset.sealed().items()
+            if kind not in supervision
+            for path in paths
+        )
+
+    @cached_property
+    def scored_fingerprint(self) -> str:
+        """Digest of the scored ids and their masks."""
+        return hashlib.sha256(
+            canonical([self.scored, self.seeds_masks.fingerprint]).encode()
+        ).hexdigest()
+
+    @cached_property
+    def val_fingerprint(self) -> str:
+        """Digest of the validation masks."""
+        return self.val_masks.fingerprint
+
+    @cached_property
+    def train_masks_fingerprint(self) -> str:
+        """Digest of the training masks."""
+        return self.train_masks.fingerprint
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """One digest over everything the run reads."""
+        parts = [
+            self.train.fingerprint,
+            self.val.fingerprint,
+            self.scored_fingerprint,
+            self.val_fingerprint,
+        ]
+        return hashlib.sha256(canonical(parts).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The project that ``wsss-bench plugin new`` writes."""

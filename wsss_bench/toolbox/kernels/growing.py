@@ -1,0 +1,109 @@
+"""Compiled core of region growing: a flood from the cues, so that only reached cells are ever visited."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsss_bench.toolbox.kernels.jit import jit
+
+UNSET = 255
+
+
+@jit
+def _best_labels(cues, probs, classes, theta_f, theta_b, value, labels):  # type: ignore[no-untyped-def]
+    """Write the map that components are taken on: the cues, overwritten by every confident decision. All maps are flat."""
+    value[:] = np.float32(-1)
+    labels[:] = UNSET
+    for c in classes:
+        plane, name = probs[c], np.uint8(c)
+        for i in range(len(value)):
+            better = plane[i] > value[i]
+            value[i] = plane[i] if better else value[i]
+            labels[i] = name if better else labels[i]
+    for i in range(len(value)):
+        sure = value[i] > theta_f and (labels[i] != 0 or value[i] > theta_b)
+        labels[i] = labels[i] if sure else cues[i]
+
+
+@jit
+def _flood(cues, present, labels, conduct, around, stack, out):  # type: ignore[no-untyped-def]
+    """Grow every tagged cue into `out`; a visited cell of `labels` is set to UNSET, so none is visited twice.
+
+    Maps are flat with a frame of UNSET around them, which stops growth; `around` holds the 8 steps to a cell's neighbours.
+    """
+    for start in range(len(cues)):
+        c = cues[start]
+        if c == UNSET or not present[c]:
+            continue
+        if conduct:
+            if labels[start] != c:
+                continue
+            labels[start] = UNSET
+        stack[0], top = start, 1
+        while top > 0:
+            top -= 1
+            cell = stack[top]
+            for step in around:
+                near = np.uint64(cell + step)
+                if labels[near] != c:
+                    continue
+                free = cues[near] == UNSET
+                if free or conduct:
+                    labels[near] = UNSET
+                    if free:
+                        out[near] = c
+                    stack[top] = np.int64(near)
+                    top += 1
+
+
+@jit
+def grow_batch(
+    cues: NDArray[np.uint8],
+    probs: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    theta_f: np.float32,
+    theta_b: np.float32,
+    conduct: bool,
+) -> NDArray[np.uint8]:
+    """`region_growing.grow_batch` on checked, contiguous arrays; `present` is ``bool [B, C+1]``, background included."""
+    images, height, width = cues.shape
+    flat_cues, flat_probs = (
+        cues.reshape(images, height * width),
+        probs.reshape(images, probs.shape[1], height * width),
+    )
+    best, value = (
+        np.empty((height, width), np.uint8),
+        np.empty(height * width, np.float32),
+    )
+    framed_cues = np.full((height + 2, width + 2), UNSET, np.uint8)
+    labels, grown = framed_cues.copy(), framed_cues.copy()
+    row = width + 2
+    around = np.array([-row - 1, -row, -row + 1, -1, 1, row - 1, row, row + 1])
+    # A cell enters the stack at most once beside its start, so this never overflows.
+    stack = np.empty(height * width + 1, np.int64)
+    out = np.empty_like(cues)
+    for image in range(images):
+        _best_labels(
+            flat_cues[image],
+            flat_probs[image],
+            np.flatnonzero(present[image]),
+            theta_f,
+            theta_b,
+            value,
+            best.ravel(),
+        )
+        labels[1:-1, 1:-1] = best
+        framed_cues[1:-1, 1:-1] = cues[image]
+        grown[1:-1, 1:-1] = cues[image]
+        _flood(
+            framed_cues.ravel(),
+            present[image],
+            labels.ravel(),
+            conduct,
+            around,
+            stack,
+            grown.ravel(),
+        )
+        out[image] = grown[1:-1, 1:-1]
+    return out
