@@ -10,7 +10,7 @@ from robustness_tables import PAGE, TABLES, found
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_what_the_tests_try(name: str) -> None:
-    again = "python tests/robustness_tables.py --write"
+    again = "python tests/fakes/robustness_tables.py --write"
     assert found(PAGE.read_text(), name) == TABLES[name](), (
         f"the page is behind the tests: {again}"
     )

@@ -108,7 +108,7 @@ def test_a_new_refiner_keeps_the_contract(
 def test_a_new_method_that_trains_keeps_the_contract(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A name of its own for each kind: Python keeps the module of the first project, whatever folder comes to stand before it.
+    # A name of its own for each kind: Python keeps the module of the first project that it imported.
     name = f"drill-{kind}"
     write_project(name, kind, tmp_path)
     installed(tmp_path, name, f"wsss_drill_{kind}")

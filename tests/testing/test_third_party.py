@@ -1,4 +1,4 @@
-"""The whole way of a third party: wheels of the harness and of a generated project, a fresh environment, a run, the board."""
+"""The whole way of a third party: wheels of harness and project, a fresh environment, a run, the board."""
 
 from __future__ import annotations
 

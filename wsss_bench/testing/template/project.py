@@ -1,4 +1,8 @@
-"""Writes the project of a new method: what ``wsss-bench plugin new`` leaves behind is complete and passes the kit."""
+"""Writes the project of a new method: what ``wsss-bench plugin new`` leaves behind is complete and passes the kit.
+
+The template is made of real files beside this module, which are linted as what they are. ``@WORD@`` is filled in;
+Python files use ``Template`` and ``wsss_template`` where a name must be valid Python.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,6 @@ import re
 from pathlib import Path
 
 from wsss_bench.errors import PluginError
-from wsss_bench.testing.template import files as _template_files
-from wsss_bench.testing.template import methods as _template_methods
 
 KINDS: dict[str, str] = {
     "localizer": "localize",
@@ -16,6 +18,16 @@ KINDS: dict[str, str] = {
     "segmentor": "segment",
 }
 """Kinds of projects and the hook that each implements."""
+
+RECIPES = {
+    "localizer": "@NAME@/_/_",
+    "refiner": "cam/@NAME@/_",
+    "segmentor": "cam/_/@NAME@",
+}
+"""The recipe with which a project's README compares its method."""
+
+HERE = Path(__file__).resolve().parent
+COMMON = HERE / "project_files"
 
 
 def write_project(name: str, kind: str, folder: Path) -> list[Path]:
@@ -29,52 +41,63 @@ def write_project(name: str, kind: str, folder: Path) -> list[Path]:
     Raises:
         PluginError: the name cannot be one, or the folder is in use.
     """
-    package = f"wsss_{name.replace('-', '_')}"
+    _check(name, folder)
+    words = _words(name, kind)
+    written = []
+    for relative, source in _files(kind, words["PACKAGE"]).items():
+        path = folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(filled(source, words))
+        written.append(path)
+    return written
+
+
+def _check(name: str, folder: Path) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) or keyword.iskeyword(name):
-        raise PluginError(
-            name,
-            "plugin new",
-            "this cannot be a method's name.",
-            "Begin with a letter; use letters, digits, - and _.",
-        )
+        what = "this cannot be a method's name."
+        fix = "Begin with a letter; use letters, digits, - and _."
+        raise PluginError(name, "plugin new", what, fix)
     if folder.exists() and any(folder.iterdir()):
-        raise PluginError(
-            name, "plugin new", f"{folder} is not empty.", "Choose another --dir."
-        )
-    words = {
+        what = f"{folder} is not empty."
+        raise PluginError(name, "plugin new", what, "Choose another --dir.")
+
+
+def _words(name: str, kind: str) -> dict[str, str]:
+    """Return what stands for each ``@WORD@``."""
+    package = f"wsss_{name.replace('-', '_')}"
+    plugin = (HERE / kind / "plugin.py").read_text()
+    # The first line of the plugin says what it does; the README repeats it.
+    summary = plugin.partition('"""@NAME@: ')[2].partition('"""')[0]
+    return {
         "NAME": name,
         "PACKAGE": package,
         "DISTRIBUTION": package.replace("_", "-"),
         "CLASS": "".join(part.capitalize() for part in re.split("[-_]", name)),
         "KIND": kind,
         "STAGE": KINDS[kind],
-        "RECIPE": {
-            "localizer": f"{name}/_/_",
-            "refiner": f"cam/{name}/_",
-            "segmentor": f"cam/_/{name}",
-        }[kind],
-        "SUMMARY": _template_methods.SUMMARIES[kind],
-        "RULE": _template_methods.RULES[kind],
+        "RECIPE": RECIPES[kind].replace("@NAME@", name),
+        "SUMMARY": summary,
+        "RULE": (HERE / kind / "rule.md").read_text().rstrip(),
     }
-    files = {
-        "pyproject.toml": _template_files.PYPROJECT,
-        "README.md": _template_files.README,
-        ".gitignore": _template_files.IGNORE,
-        f"{package}/__init__.py": _template_files.INIT,
-        f"{package}/plugin.py": _template_methods.PLUGINS[kind],
-        f"{package}/README.md": _template_files.CARD,
-        f"tests/test_{package}.py": _template_files.TEST
-        + _template_methods.TESTS[kind],
+
+
+def _files(kind: str, package: str) -> dict[str, str]:
+    """Return the texts of all files, not filled in yet, by their path in the project."""
+    own = HERE / kind
+    return {
+        "pyproject.toml": (COMMON / "pyproject.toml").read_text(),
+        "README.md": (COMMON / "README.md").read_text(),
+        # Under its real name it would hide files of this repository from git.
+        ".gitignore": (COMMON / "gitignore").read_text(),
+        f"{package}/__init__.py": '"""@NAME@: a @KIND@ for wsss-bench."""\n',
+        f"{package}/plugin.py": (own / "plugin.py").read_text(),
+        f"{package}/README.md": (COMMON / "CARD.md").read_text(),
+        f"tests/test_{package}.py": (own / "test_plugin.py").read_text(),
     }
-    written = []
-    for relative, text in files.items():
-        path = folder / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(filled(text, words))
-        written.append(path)
-    return written
 
 
 def filled(text: str, words: dict[str, str]) -> str:
-    """`text` with every ``@WORD@`` replaced; raises `KeyError` for an unknown one."""
+    """Return `text` with every placeholder replaced; raises `KeyError` for an unknown ``@WORD@``."""
+    text = re.sub(r"\bTemplate\b", words["CLASS"], text)
+    text = re.sub(r"\bwsss_template\b", words["PACKAGE"], text)
     return re.sub(r"@([A-Z]+)@", lambda match: words[match.group(1)], text)

@@ -1,0 +1,1 @@
+"""mylocalizer: a localizer for wsss-bench."""

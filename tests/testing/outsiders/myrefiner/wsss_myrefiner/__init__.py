@@ -1,0 +1,1 @@
+"""myrefiner: a refiner for wsss-bench."""

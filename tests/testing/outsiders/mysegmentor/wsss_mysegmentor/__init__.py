@@ -1,0 +1,1 @@
+"""mysegmentor: a segmentor for wsss-bench."""

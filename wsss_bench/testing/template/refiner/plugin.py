@@ -1,0 +1,91 @@
+"""@NAME@: seeds averaged over pixels of like colour nearby, then the best class."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsss_bench import (
+    LabelSet,
+    LabelWriter,
+    MethodCard,
+    Seed,
+    SeedSet,
+    StageContext,
+    WeakImage,
+    WeakView,
+    hookimpl,
+    read_image,
+)
+
+# Names and values here are the parameters: wsss-bench run --methods 'cam/@NAME@[threshold=0.3]/_'
+DEFAULTS: dict[str, Any] = {"threshold": 0.15, "levels": 8, "cells": 12}
+
+
+class Template:
+    """The hooks."""
+
+    @hookimpl
+    def method_card(self) -> MethodCard:
+        """What the leaderboard shows of the method."""
+        return MethodCard(
+            name="@NAME@",
+            version="0.1.0",
+            stages=("refine",),
+            defaults={"refine": DEFAULTS},
+        )
+
+    @hookimpl
+    def refine(
+        self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
+    ) -> LabelSet:
+        """One function per image; `per_image` makes it parallel and lets an interrupted stage go on."""
+        from wsss_bench.toolbox.parallel import per_image
+
+        def job(image: WeakImage) -> tuple[Path, Seed]:
+            return image.path, seeds[image.id]
+
+        # The function goes to worker processes, so it is one that can be pickled.
+        function = partial(label_image, params=dict(ctx.params))
+        return per_image(function, view, out, ctx, job)
+
+
+def label_image(job: tuple[Path, Seed], params: dict[str, Any]) -> np.ndarray:
+    """Return the label map ``uint8 [H, W]`` of one photograph and its seed."""
+    path, seed = job
+    if not len(seed.class_ids):
+        return np.zeros(seed.size, np.uint8)
+    image = read_image(path)
+    group = groups(image, int(params["levels"]), int(params["cells"]))
+    scores = smooth(seed.upsampled(), group)
+    best = seed.class_ids[scores.argmax(0)]
+    firm = scores.max(0) > params["threshold"]
+    return np.where(firm, best, 0).astype(np.uint8)
+
+
+def groups(image: np.ndarray, levels: int, cells: int) -> np.ndarray:
+    """Return ``int [H, W]``: pixels of one window and one colour share a number, counted from 0 without gaps."""
+    height, width = image.shape[:2]
+    red, green, blue = np.moveaxis(image.astype(np.int64) * levels // 256, 2, 0)
+    rows = np.arange(height) * cells // height
+    columns = np.arange(width) * cells // width
+    window = rows[:, None] * cells + columns
+    code = ((window * levels + red) * levels + green) * levels + blue
+    return np.unique(code, return_inverse=True)[1].reshape(height, width)
+
+
+def smooth(scores: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return ``float [K, H, W]``: every score replaced by the mean of its class over the pixel's group."""
+    flat = group.ravel()
+    size = np.bincount(flat)
+    smoothed = np.empty(scores.shape)
+    for target, plane in zip(smoothed, scores, strict=True):
+        mean = np.bincount(flat, plane.ravel()) / size
+        target[...] = mean[flat].reshape(plane.shape)
+    return smoothed
+
+
+plugin = Template()
