@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_fakes import hide_kernel
 
-from wsss_bench import toolbox
 from wsss_bench.errors import WsssError
 from wsss_bench.toolbox import crf
 from wsss_bench.toolbox.crf import crf_labels, dense_crf, dense_crf_shared
@@ -221,18 +221,13 @@ def test_absent_classes_that_share_an_energy_are_represented_exactly_by_one(
     assert np.array_equal(
         dense_crf_shared(image, unary, absent, 0, PRESETS["dsrg"]), left_out
     )
-    without_numba(monkeypatch)
+    hide_kernel(monkeypatch, "meanfield")
     assert (
         np.abs(
             full[:3] - dense_crf_shared(image, unary, absent, 18, PRESETS["dsrg"])
         ).max()
         <= 1e-6
     )
-
-
-def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wsss_bench.toolbox.kernels.meanfield", None)
-    monkeypatch.delattr(toolbox, "_meanfield", raising=False)
 
 
 def test_without_numba_auto_takes_pydensecrf_and_asking_for_numba_says_what_to_install(
@@ -244,7 +239,7 @@ def test_without_numba_auto_takes_pydensecrf_and_asking_for_numba_says_what_to_i
         crf.unary_from_probabilities(beliefs(rng, 2, 10, 10)),
     )
     expected = dense_crf(image, unary, PRESETS["dsrg"], "pydensecrf")
-    without_numba(monkeypatch)
+    hide_kernel(monkeypatch, "meanfield")
     assert np.array_equal(dense_crf(image, unary, PRESETS["dsrg"]), expected)
     with pytest.raises(WsssError, match="pip install numba"):
         dense_crf(image, unary, PRESETS["dsrg"], "numba")
@@ -380,7 +375,11 @@ def test_unknown_options_are_refused():
 
 
 def test_import_needs_neither_torch_nor_numba_nor_pydensecrf():
-    code = "import sys, wsss_bench.toolbox.crf; print([m in sys.modules for m in ('torch', 'numba', 'pydensecrf', 'cv2')])"
+    code = """
+import sys
+import wsss_bench.toolbox.crf
+print([m in sys.modules for m in ("torch", "numba", "pydensecrf", "cv2")])
+"""
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_fakes import hide_kernel
 
-from wsss_bench import toolbox
+from wsss_bench.toolbox import region_growing
 from wsss_bench.toolbox.region_growing import grow, grow_batch, grow_reference
 
 P_A = [
@@ -160,9 +161,17 @@ def test_a_batch_is_its_images_one_by_one():
 def test_without_numba_the_component_version_answers(monkeypatch):
     cues, probs = card_case()
     expected = grow(cues, probs, [1])
-    monkeypatch.setitem(sys.modules, "wsss_bench.toolbox.kernels.growing", None)
-    monkeypatch.delattr(toolbox, "_growing_numba", raising=False)
+    hide_kernel(monkeypatch, "growing")
+    by_components = region_growing._by_components
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return by_components(*arguments)
+
+    monkeypatch.setattr(region_growing, "_by_components", counted)
     assert np.array_equal(grow(cues, probs, [1]), expected)
+    assert len(calls) == 1
     assert grow_batch(
         cues[:0].reshape(0, 4, 4), probs[:0].reshape(0, 3, 4, 4), []
     ).shape == (0, 4, 4)
