@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,28 @@ import pytest
 from run_fakes import write_plugin
 
 from wsss_bench.cli import main
-from wsss_bench.doctor import examine as doctor
+from wsss_bench.doctor import (
+    compiled,
+    examine,
+    findings,
+    machine,
+    packages,
+    requirements,
+)
 from wsss_bench.doctor.findings import FAIL, OK, WARN, Check
+
+PROJECT = tomllib.loads(
+    Path(__file__).parents[2].joinpath("pyproject.toml").read_text()
+)["project"]
+
+
+def asked(name: str) -> str:
+    """The requirement as pyproject.toml has it, in the quotes and the order in which doctor prints it."""
+    (line,) = [
+        line for line in PROJECT["dependencies"] if re.match(rf"{name}\b(?!-)", line)
+    ]
+    ranges = sorted(line.removeprefix(name).split(","))
+    return f"'{name}{','.join(ranges)}'"
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +47,10 @@ def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def installed(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
     """Pretend versions; None for a distribution that is not there."""
-    real = doctor.version
+    real = requirements.version
     names = {name.replace("_", "-"): found for name, found in versions.items()}
     monkeypatch.setattr(
-        doctor, "version", lambda name: names[name] if name in names else real(name)
+        packages, "version", lambda name: names[name] if name in names else real(name)
     )
 
 
@@ -61,10 +83,13 @@ def test_a_sound_machine_has_no_failure_and_the_answer_is_json(
 
 def test_every_dependency_is_looked_at() -> None:
     named = {
-        need.name for need in doctor.requirements(doctor.project()["dependencies"])
+        need.name
+        for need in requirements.applying(requirements.project()["dependencies"])
     }
     shown = {
-        check.what.split()[0] for check in doctor.check_packages() if check.level == OK
+        check.what.split()[0]
+        for check in packages.check_packages()
+        if check.level == OK
     }
     assert {"torch", "pydensecrf2", "numba"} <= named <= shown
 
@@ -75,7 +100,7 @@ def test_every_dependency_is_looked_at() -> None:
         (
             {"torch": None},
             "torch is not installed",
-            "python -m pip install 'torch==2.15.0'",
+            f"python -m pip install {asked('torch')}",
         ),
         (
             {"numpy": "1.26.4"},
@@ -85,12 +110,12 @@ def test_every_dependency_is_looked_at() -> None:
         (
             {"torch": "2.15.0+cpu"},
             "builds of different kinds",
-            "--force-reinstall 'torch==2.15.0' 'torchvision==0.29.2'",
+            f"--force-reinstall {asked('torch')} {asked('torchvision')}",
         ),
         (
             {"mmcv": "2.1.0"},
             "mmcv 2.1.0 lies over onedl-mmcv",
-            "uninstall -y mmcv onedl-mmcv && python -m pip install 'onedl-mmcv",
+            f"uninstall -y mmcv onedl-mmcv && python -m pip install {asked('onedl-mmcv')}",
         ),
         (
             {"opencv_python_headless": "4.9"},
@@ -111,13 +136,13 @@ def test_packages_that_are_wrong_come_with_the_line_that_repairs_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     installed(monkeypatch, **versions)
-    found = [check for check in doctor.check_packages() if check.level == FAIL]
+    found = [check for check in packages.check_packages() if check.level == FAIL]
     assert any(what in check.what and fix in check.fix for check in found), found
 
 
 def test_a_python_that_is_too_new_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.13.1")
-    (check,) = bad(doctor.check_python())
+    monkeypatch.setattr(packages.platform, "python_version", lambda: "3.13.1")
+    (check,) = bad(packages.check_python())
     assert "3.13.1 is not >=3.11" in check.what
     assert check.fix.startswith("python3.11 -m venv")
 
@@ -125,19 +150,19 @@ def test_a_python_that_is_too_new_fails(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_installation_older_than_the_source_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = doctor.project()
+    real = requirements.project()
     monkeypatch.setattr(
-        doctor,
+        packages,
         "project",
         lambda: {**real, "methods": {**real["methods"], "brandnew": "x:y"}},
     )
-    (check,) = bad(doctor.check_install())
+    (check,) = bad(packages.check_install())
     assert "does not know brandnew" in check.what
     assert "python -m pip install -e" in check.fix
 
 
 def broken_import(*broken: str) -> Callable[[str], object]:
-    real = doctor.importlib.import_module
+    real = compiled.importlib.import_module
 
     def load(name: str) -> object:
         if name in broken:
@@ -158,8 +183,8 @@ def broken_import(*broken: str) -> Callable[[str], object]:
 def test_compiled_modules_that_do_not_load(
     module: str, level: str, fix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.importlib, "import_module", broken_import(module))
-    (check,) = bad(doctor.check_crf())
+    monkeypatch.setattr(compiled.importlib, "import_module", broken_import(module))
+    (check,) = bad(compiled.check_crf())
     assert check.level == level
     assert "libGL.so.1" in check.what
     assert fix in check.fix
@@ -187,11 +212,49 @@ def test_gpu(
     what: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doctor, "driver", lambda: driver)
-    monkeypatch.setattr(doctor, "torch_cuda", lambda: build)
-    (check,) = doctor.check_gpu()
+    monkeypatch.setattr(machine, "driver", lambda: driver)
+    monkeypatch.setattr(machine, "torch_cuda", lambda: build)
+    (check,) = machine.check_gpu()
     assert check.level == level
     assert what in check.what
+    if "without CUDA" in what:
+        both = f"{asked('torch')} {asked('torchvision')}"
+        assert check.fix == f"{findings.PIP} --force-reinstall {both}"
+
+
+def test_the_versions_to_install_are_those_of_the_installed_package_without_a_checkout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(requirements, "checkout", lambda: None)
+    assert requirements.source() == "wsss-bench"
+    wanted = requirements.project()
+    assert wanted["python"]
+    assert {"cam", "dsrg"} <= set(wanted["methods"])
+    # The package was installed when torch was asked for in one way or another; a bare name would let pip take any.
+    assert re.fullmatch(
+        r"'torch[=<>].+' 'torchvision[=<>].+'",
+        requirements.quoted("torch", "torchvision"),
+    )
+    assert requirements.quoted("something-else") == "something-else"
+
+
+def test_numba_keeps_its_cache_where_the_kernels_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wsss_bench.toolbox import kernels
+
+    assert Path(str(kernels.__file__)).parent == compiled.KERNELS
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(compiled.os, "access", lambda folder, how: False)
+    found = [c for c in compiled.check_crf() if "numba" in c.what + c.fix]
+    assert [(c.level, str(compiled.KERNELS) in c.what) for c in found] == [(WARN, True)]
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert any(f"{tmp_path} is read-only" in c.what for c in bad(compiled.check_crf()))
+
+
+def test_the_doctor_names_no_version_that_pyproject_does_not() -> None:
+    for file in Path(str(examine.__file__)).parent.glob("*.py"):
+        assert not re.search(r"[\w-]+==\d", file.read_text()), file
 
 
 def test_data_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +264,7 @@ def test_data_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (voc / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
     found = {
         check.what.split(":")[0].split(" ")[0]: check
-        for check in doctor.check_data(tmp_path / "data")
+        for check in examine.check_data(tmp_path / "data")
     }
     assert found["voc2012"].level == OK
     assert (
@@ -214,25 +277,25 @@ def test_data_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         == f"wsss-bench data prepare --dataset coco2014 --data-root {tmp_path / 'data'} --download"
     )
     monkeypatch.setenv("WSSS_BENCH_DATA_ROOT", str(tmp_path / "nowhere"))
-    (check,) = bad(doctor.check_data(None))
+    (check,) = bad(examine.check_data(None))
     assert (check.level, "is no folder" in check.what) == (FAIL, True)
 
 
 def test_work_dirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, *_ = doctor.check_work_dir(tmp_path / "not" / "yet")
+    first, *_ = machine.check_work_dir(tmp_path / "not" / "yet")
     assert first == Check(
         "work dir", OK, f"{tmp_path}: files can be written, renamed and locked"
     )
     assert not (tmp_path / "not").exists()
     (tmp_path / "file").write_text("")
-    (check,) = doctor.check_work_dir(tmp_path / "file")
+    (check,) = machine.check_work_dir(tmp_path / "file")
     assert (check.level, check.fix) == (FAIL, "wsss-bench run --work-dir OTHER_FOLDER")
     monkeypatch.setattr(
         "shutil.disk_usage", lambda path: type("Usage", (), {"free": 5 << 20})()
     )
     assert any(
         check.level == FAIL and check.what == "0.0 GiB free"
-        for check in doctor.check_work_dir(tmp_path)
+        for check in machine.check_work_dir(tmp_path)
     )
 
 
@@ -242,7 +305,7 @@ def test_locks_that_do_not_hold_are_noticed(
     import fcntl
 
     monkeypatch.setattr(fcntl, "flock", lambda handle, how: None)
-    (check,) = doctor.check_work_dir(tmp_path)
+    (check,) = machine.check_work_dir(tmp_path)
     assert check.level == FAIL
     assert "locks do not hold" in check.what
     assert list(tmp_path.iterdir()) == []
@@ -263,15 +326,16 @@ def test_broken_plugins_are_named_and_the_status_says_so(
     assert "repair: wsss-bench plugin check rotten --plugin rotten.py" in out
     monkeypatch.setenv("WSSS_BENCH_PLUGINS", "cam")
     assert any(
-        "hides all other plugins" in check.what for check in bad(doctor.check_plugins())
+        "hides all other plugins" in check.what
+        for check in bad(examine.check_plugins())
     )
 
 
 def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "check_gpu", lambda: 1 / 0)
-    found = list(doctor.examine(None, tmp_path))
+    monkeypatch.setattr(examine, "check_gpu", lambda: 1 / 0)
+    found = list(examine.examine(None, tmp_path))
     assert any(
         check.part == "gpu" and "ZeroDivisionError" in check.what for check in found
     )
@@ -282,7 +346,8 @@ def test_it_imports_no_torch_and_takes_well_under_three_seconds(tmp_path: Path) 
     code = (
         "import resource, sys; from wsss_bench.cli import main; status = main(['doctor']); "
         "use = resource.getrusage(resource.RUSAGE_SELF); "
-        "print(status, 'torch' in sys.modules or 'mmengine' in sys.modules, use.ru_utime + use.ru_stime, file=sys.stderr)"
+        "heavy = 'torch' in sys.modules or 'mmengine' in sys.modules; "
+        "print(status, heavy, use.ru_utime + use.ru_stime, file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

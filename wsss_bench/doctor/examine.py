@@ -1,8 +1,8 @@
 """What works on this machine, what does not, and the exact line that repairs it.
 
-Nothing here imports torch or mmengine, so the answer comes at once even where they are what is broken; versions are read from
-the installed distributions, the GPU is asked through its driver. Each heavy package can be imported in a process of its own
-(`check_imports`), which takes seconds.
+Nothing here imports torch or mmengine, so the answer comes at once even where they are what is broken; versions are
+read from the installed distributions, the GPU is asked through its driver. Each heavy package can be imported in a
+process of its own (`check_imports`), which takes seconds.
 """
 
 from __future__ import annotations
@@ -11,19 +11,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from wsss_bench.doctor.findings import FAIL, OK, WARN, Check
+from wsss_bench.doctor.compiled import check_crf, check_imports
+from wsss_bench.doctor.findings import DISTRIBUTION, FAIL, OK, PIP, WARN, Check
 from wsss_bench.doctor.machine import check_gpu, check_work_dir
-from wsss_bench.doctor.packages import (
-    DISTRIBUTION,
-    PIP,
-    _source,
-    check_crf,
-    check_imports,
-    check_install,
-    check_packages,
-    check_python,
-)
+from wsss_bench.doctor.packages import check_install, check_packages, check_python
+from wsss_bench.doctor.requirements import source
 from wsss_bench.errors import WsssError
+
+DOWNLOAD = "wsss-bench data prepare --dataset {kind} --data-root {root} --download"
 
 
 def examine(
@@ -33,7 +28,14 @@ def examine(
     *,
     imports: bool = False,
 ) -> Iterator[Check]:
-    """All checks, in the order in which a new user needs them; a check that itself breaks is a failure, not the end."""
+    """Run all checks, in the order in which a new user needs them.
+
+    Args:
+        data_root: where the data lie; None for what the environment names.
+        work_dir: where runs will be kept; it need not exist.
+        plugins: local ``.py`` files to load as well; their code runs.
+        imports: whether to import the heavy packages too.
+    """
     parts: list[tuple[str, Callable[[], Iterable[Check]]]] = [
         ("python", check_python),
         ("packages", check_packages),
@@ -50,55 +52,47 @@ def examine(
         try:
             yield from check()
         except Exception as error:
-            yield Check(
-                part,
-                FAIL,
-                f"the check itself failed: {type(error).__name__}: {error}",
-                f"{PIP} --upgrade {DISTRIBUTION}",
-            )
-
-
-# ---- data, work dir, plugins
+            # On a machine where much is broken a check may break too; the others must still have their say.
+            what = f"the check itself failed: {type(error).__name__}: {error}"
+            yield Check(part, FAIL, what, f"{PIP} --upgrade {DISTRIBUTION}")
 
 
 def check_data(root: Path | None) -> Iterator[Check]:
-    """Which datasets can be opened; nothing but their folders and lists is read."""
+    """Say which datasets can be opened; nothing but their folders and lists is read."""
     from wsss_bench.data.base import ROOT_VARIABLE
-    from wsss_bench.data.opening import KINDS, open_dataset
+    from wsss_bench.data.opening import KINDS
 
     yield Check("data", OK, "shapes: drawn on the spot")
-    named = root or (
-        Path(os.environ[ROOT_VARIABLE]) if os.environ.get(ROOT_VARIABLE) else None
-    )
-    get = "wsss-bench data prepare --dataset voc2012 --data-root FOLDER --download"
-    if named is None:
+    named = root or os.environ.get(ROOT_VARIABLE)
+    if not named:
         what = f"no data root: neither --data-root nor {ROOT_VARIABLE} is given, so only shapes can be used."
+        get = DOWNLOAD.format(kind="voc2012", root="FOLDER")
         yield Check("data", WARN, what, f"{get} && export {ROOT_VARIABLE}=FOLDER")
         return
-    if not named.expanduser().is_dir():
-        yield Check(
-            "data",
-            FAIL,
-            f"data root {named} is no folder.",
-            get.replace("FOLDER", str(named)),
-        )
+    folder = Path(named)
+    if not folder.expanduser().is_dir():
+        fix = DOWNLOAD.format(kind="voc2012", root=folder)
+        yield Check("data", FAIL, f"data root {folder} is no folder.", fix)
         return
-    for kind in [kind for kind in KINDS if kind != "shapes"]:
-        line = f"wsss-bench data verify --dataset {kind} --data-root {named}"
-        try:
-            dataset = open_dataset(kind, named)
-            splits = ", ".join(dataset.available_splits())
-            yield Check(
-                "data", OK, f"{kind} at {dataset.root}: {splits} (every file: {line})"
-            )
-        except WsssError as error:
-            what = str(error).partition(" (looked for")[0].rstrip(".")
-            yield Check(
-                "data",
-                WARN,
-                f"{kind}: {what}.",
-                get.replace("FOLDER", str(named)).replace("voc2012", kind),
-            )
+    for kind in KINDS:
+        if kind != "shapes":
+            yield _dataset(kind, folder)
+
+
+def _dataset(kind: str, folder: Path) -> Check:
+    from wsss_bench.data.opening import open_dataset
+
+    try:
+        dataset = open_dataset(kind, folder)
+        splits = ", ".join(dataset.available_splits())
+    except WsssError as error:
+        # The list of places that were looked at is for someone who has the data; here it would drown the others.
+        what = str(error).partition(" (looked for")[0].rstrip(".")
+        fix = DOWNLOAD.format(kind=kind, root=folder)
+        return Check("data", WARN, f"{kind}: {what}.", fix)
+    line = f"wsss-bench data verify --dataset {kind} --data-root {folder}"
+    what = f"{kind} at {dataset.root}: {splits} (every file: {line})"
+    return Check("data", OK, what)
 
 
 def check_plugins(files: Sequence[Path] = ()) -> Iterator[Check]:
@@ -106,31 +100,23 @@ def check_plugins(files: Sequence[Path] = ()) -> Iterator[Check]:
     from wsss_bench.methods.catalog import RESTRICT, Catalog
 
     if RESTRICT in os.environ:
-        yield Check(
-            "plugins",
-            WARN,
-            f"{RESTRICT}={os.environ[RESTRICT]!r} hides all other plugins.",
-            f"unset {RESTRICT}",
-        )
+        what = f"{RESTRICT}={os.environ[RESTRICT]!r} hides all other plugins."
+        yield Check("plugins", WARN, what, f"unset {RESTRICT}")
     catalog = Catalog(local=files)
     for listing in catalog.listings():
         try:
             stages = ", ".join(catalog.load(listing.name).card.stages)
             yield Check("plugins", OK, f"{listing.who}: {stages}")
         except WsssError as error:
-            yield Check(
-                "plugins",
-                FAIL,
-                str(error),
-                _plugin_fix(listing.distribution, listing.version),
-            )
+            fix = _plugin_fix(listing.distribution, listing.version)
+            yield Check("plugins", FAIL, str(error), fix)
 
 
 def _plugin_fix(distribution: str, version: str) -> str:
     if version == "local":
-        return (
-            f"wsss-bench plugin check {Path(distribution).stem} --plugin {distribution}"
-        )
+        # The catalogue names a local file in place of a distribution.
+        name = Path(distribution).stem
+        return f"wsss-bench plugin check {name} --plugin {distribution}"
     if distribution == DISTRIBUTION:
-        return f"{PIP} --force-reinstall {_source()}"
+        return f"{PIP} --force-reinstall {source()}"
     return f"python -m pip uninstall -y {distribution}"

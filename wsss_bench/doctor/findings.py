@@ -13,7 +13,14 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: `part` of the machine, `level` (`OK`, `WARN`, `FAIL`), `what` was found, and the command that repairs it."""
+    """One finding.
+
+    Attributes:
+        part: what was looked at, e.g. ``gpu``.
+        level: `OK`, `WARN` (works, but worth knowing) or `FAIL`.
+        what: what was found, as a sentence.
+        fix: the command that repairs it; "" where there is none or nothing to repair.
+    """
 
     part: str
     level: str
@@ -22,6 +29,7 @@ class Check:
 
 
 def nearest(folder: Path) -> Path:
-    """The folder, or the nearest of its parents that exists."""
+    """Return the folder as an absolute path, or the nearest of its parents that exists."""
     folder = folder.expanduser().absolute()
+    # The root of the file system always exists, so there is always a next one.
     return next(path for path in (folder, *folder.parents) if path.exists())
