@@ -1,12 +1,13 @@
 """Fully connected CRF (Krähenbühl & Koltun, NeurIPS 2011) with the constants that the field publishes.
 
-Two back ends with the same result: `pydensecrf`, and a compiled one of our own that fuses the mean-field step, lets other
-threads run meanwhile, and is faster for the few labels an image usually has. Both work on energies, ``-log p`` up to a
-constant per pixel: energies from logits and from log-softmax give the same answer, and plain ``-p`` does not.
+Two back ends with the same result up to rounding: `pydensecrf`, and a compiled one of our own that fuses the mean-field
+step, lets other threads run meanwhile, and is faster for the few labels an image usually has. Both work on energies,
+``-log p`` up to a constant per pixel: energies from logits and from log-softmax give the same answer, ``-p`` does not.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import WsssError
-from wsss_bench.toolbox.crf_presets import CrfParams
+from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
 
 Backend = Literal["auto", "pydensecrf", "numba"]
 
@@ -28,37 +29,46 @@ LIKELY = 1e-3
 def unary_from_probabilities(
     probs: NDArray[np.floating], floor: float = 1e-5
 ) -> NDArray[np.float32]:
-    """Energies ``-log(max(p, floor))`` of ``[K, H, W]`` scores; they need not sum to 1 (psa's do not)."""
-    return -np.log(np.maximum(probs, floor)).astype(np.float32)
+    """Return the energies ``-log(max(p, floor))`` of scores, ``float32 [K, H, W]``.
+
+    Args:
+        probs: ``[K, H, W]``, not negative; the classes need not sum to 1 (psa's scores do not).
+        floor: a class of probability 0 would have infinite energy, which mean field cannot use.
+    """
+    # The logarithm keeps the precision of `probs`; only its result is rounded.
+    energies = -np.log(np.maximum(probs, floor))
+    return energies.astype(np.float32)
 
 
 def unary_from_labels(
     labels: NDArray[np.integer], num_labels: int, gt_prob: float = 0.7
 ) -> NDArray[np.float32]:
-    """Energies of a label map that is trusted with probability `gt_prob`; the rest is shared by the other labels (IRN).
+    """Return energies of a label map that is trusted with probability `gt_prob`; the other labels share the rest (IRN).
 
     Args:
-        labels: ``[H, W]``, values 0..num_labels-1; 0 is a label like any other. 255 = unlabelled: all labels equally likely.
+        labels: ``[H, W]``, values 0..num_labels-1, 0 a label like any other; 255 = unlabelled, all equally likely.
         num_labels: at least 2.
         gt_prob: in (0, 1).
 
     Returns:
         ``float32 [num_labels, H, W]``.
+
+    Raises:
+        ValueError: a label or a parameter lies outside its range.
     """
     if num_labels < 2 or not 0 < gt_prob < 1:
         raise ValueError(
-            f"unary_from_labels: needs num_labels >= 2 and 0 < gt_prob < 1, not {num_labels} and {gt_prob}."
+            "unary_from_labels: needs num_labels >= 2 and 0 < gt_prob < 1, "
+            f"not {num_labels} and {gt_prob}."
         )
     known = labels != IGNORE
     if labels.min(initial=0) < 0 or labels[known].max(initial=0) >= num_labels:
         raise ValueError(
-            f"unary_from_labels: labels must lie in 0..{num_labels - 1} or be 255; map the ids of the image to 0..K first."
+            f"unary_from_labels: labels must lie in 0..{num_labels - 1} or be 255; "
+            "map the ids of the image to 0..K first."
         )
-    unary = np.full(
-        (num_labels, *labels.shape),
-        -np.log((1 - gt_prob) / (num_labels - 1)),
-        np.float32,
-    )
+    doubted = (1 - gt_prob) / (num_labels - 1)
+    unary = np.full((num_labels, *labels.shape), -np.log(doubted), np.float32)
     unary[:, ~known] = np.log(num_labels)
     rows, columns = np.nonzero(known)
     unary[labels[known], rows, columns] = -np.log(gt_prob)
@@ -71,7 +81,7 @@ def dense_crf(
     params: CrfParams,
     backend: Backend = "auto",
 ) -> NDArray[np.float32]:
-    """Mean-field marginals of the CRF.
+    """Return the mean-field marginals of the CRF.
 
     Args:
         image: ``uint8 [H, W, 3]``.
@@ -91,11 +101,13 @@ def dense_crf(
         raise ValueError(
             f"dense_crf: no back end {backend!r}; use 'auto', 'pydensecrf' or 'numba'."
         )
-    if backend == "numba" or (
-        backend == "auto" and _prefer_numba(len(unary), image, params)
-    ):
-        return _numba(image, unary, params, np.ones(len(unary), np.float32))
-    return _pydensecrf(image, unary, params)
+    if backend == "auto":
+        preferred = _prefer_numba(len(unary), image, params)
+        backend = "numba" if preferred else "pydensecrf"
+    if backend == "pydensecrf":
+        return _pydensecrf(image, unary, params)
+    each_once = np.ones(len(unary), np.float32)
+    return _numba(image, unary, params, each_once)
 
 
 def dense_crf_shared(
@@ -105,7 +117,7 @@ def dense_crf_shared(
     count: int,
     params: CrfParams,
 ) -> NDArray[np.float32]:
-    """`dense_crf` for K classes of their own energies and `count` absent classes that share one, at the price of K + 1.
+    """Return `dense_crf` of K classes beside `count` absent ones that share their energies, at the price of K + 1.
 
     Classes with one common energy stay equal under mean field, so one of them stands for all, counted `count` times in
     every normaliser. This is exact; leaving absent classes out altogether is not.
@@ -123,16 +135,17 @@ def dense_crf_shared(
     _check(image, unary)
     if count <= 0:
         return dense_crf(image, unary, params)
+    energies = np.concatenate([unary, absent[None]])
+    counts = np.ones(len(energies), np.float32)
+    counts[-1] = count
     try:
-        both = np.concatenate([unary, absent[None]])
-        return _numba(
-            image, both, params, np.array([1.0] * len(unary) + [count], np.float32)
-        )[:-1]
+        marginals = _numba(image, energies, params, counts)
     except WsssError:
+        # pydensecrf cannot count a label several times: there it is repeated instead.
         repeated = np.broadcast_to(absent, (count, *absent.shape))
-        return _pydensecrf(image, np.concatenate([unary, repeated]), params)[
-            : len(unary)
-        ]
+        energies = np.concatenate([unary, repeated])
+        marginals = _pydensecrf(image, energies, params)
+    return marginals[: len(unary)]
 
 
 def crf_labels(
@@ -141,17 +154,20 @@ def crf_labels(
     params: CrfParams,
     classes: Literal["all", "likely"] = "all",
 ) -> NDArray[np.uint8]:
-    """Label map after the CRF: the class of highest marginal.
+    """Return the label map after the CRF: per pixel the class of highest marginal, the lowest id among equals.
 
     Args:
         image: ``uint8 [H, W, 3]``.
         probs: ``float32 [C+1, H, W]`` probabilities, channel = class id, on the image's grid.
         params: constants.
-        classes: "all" runs the CRF on every channel; "likely" only on background and the classes that exceed 1e-3 somewhere:
-            for many classes several times faster, and an approximation.
+        classes: "all" runs the CRF on every channel; "likely" only on background and the classes that exceed 1e-3
+            somewhere: for many classes several times faster, and an approximation.
 
     Returns:
         ``uint8 [H, W]``.
+
+    Raises:
+        ValueError: `classes` is not known, or shapes or dtypes break the contract of `dense_crf`.
     """
     if classes not in ("all", "likely"):
         raise ValueError(
@@ -160,39 +176,67 @@ def crf_labels(
     wanted = np.arange(len(probs))
     if classes == "likely":
         likely = probs.max(axis=(1, 2)) > LIKELY
+        # Background stays, so that there is a label even where no class is likely.
         likely[0] = True
         wanted = np.flatnonzero(likely)
-    marginals = dense_crf(image, unary_from_probabilities(probs[wanted]), params)
-    return wanted.astype(np.uint8)[marginals.argmax(axis=0)]
+    unary = unary_from_probabilities(probs[wanted])
+    winners = dense_crf(image, unary, params).argmax(axis=0)
+    return wanted.astype(np.uint8)[winners]
+
+
+def crf_of_job(
+    job: tuple[str, Path, NDArray[np.float32]], preset: str, restrict: bool
+) -> tuple[str, NDArray[np.uint8]]:
+    """Return the image's id and its label map after the CRF: what a worker process does with one predicted image.
+
+    Args:
+        job: the image's id, the path of its photograph, and probabilities ``float32 [C+1, H, W]`` on its grid.
+        preset: a name in `PRESETS`.
+        restrict: let only classes take part that have a probability above 0 somewhere.
+
+    Returns:
+        The id, and labels ``uint8 [H, W]``.
+    """
+    from wsss_bench.io.images import read_image
+
+    image_id, path, probabilities = job
+    image, params = read_image(path), PRESETS[preset]
+    if not restrict:
+        return image_id, crf_labels(image, probabilities, params)
+    # A class that is ruled out would keep the energy of the floor and so a share of every
+    # pixel. Without it the labels are those of the present classes alone.
+    kept = np.flatnonzero(probabilities.any(axis=(1, 2)))
+    chosen = np.ascontiguousarray(probabilities[kept])
+    labels = crf_labels(image, chosen, params)
+    return image_id, kept[labels].astype(np.uint8)
 
 
 def _check(image: NDArray[np.uint8], unary: NDArray[np.float32]) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
-            f"dense_crf: the image must be uint8 [H, W, 3], not {image.dtype} {image.shape}."
+            "dense_crf: the image must be uint8 [H, W, 3], "
+            f"not {image.dtype} {image.shape}."
         )
-    if (
-        unary.ndim != 3
-        or unary.shape[1:] != image.shape[:2]
-        or unary.dtype != np.float32
-        or not len(unary)
-    ):
+    on_grid = unary.ndim == 3 and unary.shape[1:] == image.shape[:2]
+    if not on_grid or unary.dtype != np.float32 or not len(unary):
         raise ValueError(
-            f"dense_crf: energies must be float32 [K, H, W] on the grid {image.shape[:2]}, not {unary.dtype} {unary.shape};"
-            " resize the scores to the image first."
+            f"dense_crf: energies must be float32 [K, H, W] on the grid "
+            f"{image.shape[:2]}, not {unary.dtype} {unary.shape}; "
+            "resize the scores to the image first."
         )
     if not np.isfinite(unary).all():
         raise ValueError(
-            "dense_crf: some energies are not finite; put a floor under the probabilities before the logarithm."
+            "dense_crf: some energies are not finite; "
+            "put a floor under the probabilities before the logarithm."
         )
 
 
 def _prefer_numba(labels: int, image: NDArray[np.uint8], params: CrfParams) -> bool:
     try:
-        from wsss_bench.toolbox.kernels import meanfield as _meanfield
+        from wsss_bench.toolbox.kernels import meanfield
     except ImportError:
         return False
-    if not _meanfield.fits(image.shape[:2], params):
+    if not meanfield.fits(image.shape[:2], params):
         return False
     return labels <= FEW_LABELS or not _has_pydensecrf()
 
@@ -210,12 +254,13 @@ def _numba(
     multiplicity: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     try:
-        from wsss_bench.toolbox.kernels import meanfield as _meanfield
+        from wsss_bench.toolbox.kernels import meanfield
     except ImportError as error:
         raise WsssError(
-            f"dense_crf: the numba back end cannot be loaded: {error}. Run: pip install numba"
+            f"dense_crf: the numba back end cannot be loaded: {error}. "
+            "Run: pip install numba"
         ) from error
-    return _meanfield.infer(image, unary, params, multiplicity)
+    return meanfield.infer(image, unary, params, multiplicity)
 
 
 def _pydensecrf(
@@ -225,18 +270,21 @@ def _pydensecrf(
         from pydensecrf.densecrf import DenseCRF2D
     except ImportError as error:
         raise WsssError(
-            f"dense_crf: pydensecrf cannot be loaded: {error}. Run: pip install pydensecrf2==1.1"
+            f"dense_crf: pydensecrf cannot be loaded: {error}. "
+            "Run: pip install pydensecrf2==1.1"
         ) from error
     labels, height, width = unary.shape
     crf = DenseCRF2D(width, height, labels)
     # pydensecrf takes writable buffers only, and images decoded by PIL are read-only.
-    crf.setUnaryEnergy(np.require(unary.reshape(labels, -1), requirements=["C", "W"]))
-    crf.addPairwiseGaussian(sxy=params.gauss_sxy, compat=params.gauss_compat)
+    energies = np.require(unary.reshape(labels, -1), requirements=["C", "W"])
     colours = np.require(image, requirements=["C", "W"])
+    crf.setUnaryEnergy(energies)
+    crf.addPairwiseGaussian(sxy=params.gauss_sxy, compat=params.gauss_compat)
     crf.addPairwiseBilateral(
         sxy=params.bilateral_sxy,
         srgb=params.bilateral_srgb,
         rgbim=colours,
         compat=params.bilateral_compat,
     )
-    return np.asarray(crf.inference(params.iterations), np.float32).reshape(unary.shape)
+    marginals = np.asarray(crf.inference(params.iterations), np.float32)
+    return marginals.reshape(unary.shape)

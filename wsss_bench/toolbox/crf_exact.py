@@ -14,7 +14,7 @@ from wsss_bench.toolbox.crf_presets import CrfParams
 
 @torch.no_grad()
 def meanfield_exact(images: Tensor, unary: Tensor, params: CrfParams) -> Tensor:
-    """Mean-field marginals with exact kernels, the message of a cell to itself included (as lattice implementations do).
+    """Return mean-field marginals with exact kernels.
 
     Args:
         images: ``float32 [B, h, w, 3]``, RGB on the 0..255 scale, on the grid of the energies.
@@ -27,38 +27,55 @@ def meanfield_exact(images: Tensor, unary: Tensor, params: CrfParams) -> Tensor:
     Raises:
         ValueError: images and energies lie on different grids.
     """
-    if images.shape != (unary.shape[0], *unary.shape[2:], 3):
+    batch, _, h, w = unary.shape
+    if images.shape != (batch, h, w, 3):
         raise ValueError(
-            f"meanfield_exact: images {tuple(images.shape)} must be [B, h, w, 3] on the grid of unary {tuple(unary.shape)}."
+            f"meanfield_exact: images {tuple(images.shape)} must be [B, h, w, 3] "
+            f"on the grid of unary {tuple(unary.shape)}."
         )
     energies = unary.flatten(2)
     kernel = _kernel(images.to(unary), params)
     q = (-energies).softmax(dim=1)
     for _ in range(params.iterations):
-        q = torch.baddbmm(energies, q, kernel, beta=-1).softmax(dim=1)
+        # The kernel's diagonal stays: implementations on a lattice send a cell its own
+        # message too, and the published constants were chosen with it.
+        logits = torch.baddbmm(energies, q, kernel, beta=-1)
+        q = logits.softmax(dim=1)
     return q.view_as(unary)
 
 
 def _kernel(images: Tensor, params: CrfParams) -> Tensor:
-    """The sum of both kernels ``[B, N, N]``, each symmetrically normalised and weighted."""
+    """Return the sum of both kernels ``[B, N, N]``, each symmetrically normalised and weighted; N cells, row-major."""
     batch, h, w, _ = images.shape
-    rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    places = torch.stack([columns, rows], dim=-1).view(1, h * w, 2).to(images)
-    smooth = _normalised(places / params.gauss_sxy, params.gauss_compat)
-    colours = images.view(batch, h * w, 3) / params.bilateral_srgb
-    features = torch.cat(
-        [(places / params.bilateral_sxy).expand(batch, -1, -1), colours], dim=-1
+    cells = h * w
+    rows, columns = torch.meshgrid(
+        torch.arange(h),
+        torch.arange(w),
+        indexing="ij",
     )
+    places = torch.stack([columns, rows], dim=-1)
+    places = places.view(1, cells, 2).to(images)
+    smooth = _normalised(places / params.gauss_sxy, params.gauss_compat)
+    colours = images.view(batch, cells, 3) / params.bilateral_srgb
+    shared = (places / params.bilateral_sxy).expand(batch, -1, -1)
+    features = torch.cat([shared, colours], dim=-1)
+    # In place: a third matrix of this size would set the peak of memory.
     return _normalised(features, params.bilateral_compat).add_(smooth)
 
 
 def _normalised(features: Tensor, compat: float) -> Tensor:
-    # Products in place of pairwise differences are as exact as needed once the features are centred.
-    centred = features - features.mean(dim=1, keepdim=True)
-    squares = centred.square().sum(dim=-1)
+    """Return ``compat * D^-1/2 G D^-1/2`` ``[B, N, N]``, G the Gaussian of features ``[B, N, d]``, D its row sums."""
+    # |a - b|^2 as a^2 + b^2 - 2ab needs no [B, N, N, d]. It loses digits where features
+    # are far from the origin, so they are centred first.
+    centre = features.mean(dim=1, keepdim=True)
+    centred = features - centre
+    half_squares = 0.5 * centred.square().sum(dim=-1)
     kernel = torch.bmm(centred, centred.transpose(1, 2))
-    kernel.sub_(0.5 * squares.unsqueeze(1)).sub_(0.5 * squares.unsqueeze(2)).clamp_(
-        max=0
-    ).exp_()
+    kernel.sub_(half_squares.unsqueeze(1))
+    kernel.sub_(half_squares.unsqueeze(2))
+    # Rounding may leave a cell at a squared distance below 0 from itself.
+    kernel.clamp_(max=0).exp_()
     norm = kernel.sum(dim=2).add_(1e-20).rsqrt_()
-    return kernel.mul_(norm.unsqueeze(1)).mul_(norm.unsqueeze(2)).mul_(compat)
+    kernel.mul_(norm.unsqueeze(1))
+    kernel.mul_(norm.unsqueeze(2))
+    return kernel.mul_(compat)

@@ -23,7 +23,11 @@ class CrfParams:
     """Weight of the appearance kernel."""
 
     def scaled(self, factor: float) -> CrfParams:
-        """The same CRF on an image shrunk by `factor`: both spatial deviations divided by it (SEC and DSRG train with 12)."""
+        """Return the same CRF for an image shrunk by `factor`: both spatial deviations divided by it.
+
+        SEC and DSRG train with a factor of 12, whatever their grid's true ratio to the image is.
+        """
+        # Colours do not shrink with the image, so their deviation stays.
         return replace(
             self,
             gauss_sxy=self.gauss_sxy / factor,
@@ -38,4 +42,7 @@ PRESETS: dict[str, CrfParams] = {
     "deeplab": CrfParams(10, 1, 3, 67, 3, 4),
     "vwe2": CrfParams(10, 1, 3, 64, 3, 4),
 }
-"""Published constants by who uses them: dsrg (also SEC), psa (also SC-CAM, SEAM), irn, deeplab (also CLIP-ES), vwe2 (VWL)."""
+"""Published constants by the name of who uses them.
+
+dsrg (also SEC), psa (also SC-CAM, SEAM), irn, deeplab (also CLIP-ES), vwe2 (VWL).
+"""

@@ -15,7 +15,7 @@ _COUNT_FLOOR = 1e-4
 
 
 def floored_softmax(logits: Tensor, floor: float = 1e-4) -> Tensor:
-    """Softmax over channels, kept away from zero: ``p = (softmax + floor) / sum``.
+    """Return the softmax over channels, kept away from zero: ``p = (softmax + floor) / sum``.
 
     Args:
         logits: ``[B, C, h, w]``.
@@ -26,32 +26,47 @@ def floored_softmax(logits: Tensor, floor: float = 1e-4) -> Tensor:
         ``[B, C, h, w]``, positive, summing to 1 over channels. Source: SEC's and DSRG's released softmax layer.
     """
     lifted = logits.softmax(dim=1) + floor
-    return lifted / lifted.sum(dim=1, keepdim=True)
+    total = lifted.sum(dim=1, keepdim=True)
+    return lifted / total
 
 
 def one_hot_cues(labels: Tensor, channels: int, ignore: int = 255) -> Tensor:
     """Turn integer ``[B, h, w]`` cue maps into ``float32 [B, channels, h, w]``, all zero where a cell is `ignore`."""
     wanted = torch.arange(channels, device=labels.device).view(1, -1, 1, 1)
-    return (
-        (labels.long().unsqueeze(1) == wanted) & (labels.long().unsqueeze(1) != ignore)
-    ).float()
+    cells = labels.long().unsqueeze(1)
+    known = cells != ignore
+    # Asked apart: `ignore` may lie below `channels`, where it would match.
+    hot = (cells == wanted) & known
+    return hot.float()
 
 
 def _log(probs: Tensor) -> Tensor:
-    """Logarithm whose value and gradient stay finite at zero probability."""
-    return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
+    """Return a logarithm whose value and gradient stay finite at zero probability."""
+    return _positive(probs).log()
+
+
+def _positive(probs: Tensor) -> Tensor:
+    """Return probabilities of at least the smallest normal number of their type."""
+    smallest = torch.finfo(probs.dtype).tiny
+    return probs.clamp_min(smallest)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    """Return the sum over channels and cells of each image, ``[B]``."""
+    return values.sum(dim=(1, 2, 3))
 
 
 def _check_maps(where: str, probs: Tensor, other: Tensor, name: str) -> None:
     if probs.ndim != 4 or probs.shape != other.shape:
         raise ValueError(
-            f"{where}: probs {tuple(probs.shape)} and {name} {tuple(other.shape)} must both be [B, C, h, w]."
-            f" Resize {name} to the grid of the network's output first."
+            f"{where}: probs {tuple(probs.shape)} and {name} {tuple(other.shape)} "
+            f"must both be [B, C, h, w]. "
+            f"Resize {name} to the grid of the network's output first."
         )
 
 
 def balanced_seed_loss(probs: Tensor, cues: Tensor) -> Tensor:
-    """Seeding loss with one normaliser for background cues and one for all foreground cues (DSRG, eq. 1).
+    """Return the seeding loss with one normaliser for background cues and one for all foreground cues (DSRG, eq. 1).
 
     Args:
         probs: ``[B, C, h, w]`` probabilities.
@@ -63,17 +78,21 @@ def balanced_seed_loss(probs: Tensor, cues: Tensor) -> Tensor:
     _check_maps("balanced_seed_loss", probs, cues, "cues")
     weight = cues.to(probs.dtype)
     masked = weight * _log(probs)
-    background = masked[:, 0].sum(dim=(1, 2)) / weight[:, 0].sum(dim=(1, 2)).clamp_min(
-        _COUNT_FLOOR
-    )
-    foreground = masked[:, 1:].sum(dim=(1, 2, 3)) / weight[:, 1:].sum(
-        dim=(1, 2, 3)
-    ).clamp_min(_COUNT_FLOOR)
-    return -(background + foreground).mean()
+    # Most cues are background; under one common mean they would drown the objects.
+    background = _mean_likelihood(masked[:, :1], weight[:, :1])
+    foreground = _mean_likelihood(masked[:, 1:], weight[:, 1:])
+    both = background + foreground
+    return -both.mean()
+
+
+def _mean_likelihood(masked: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of `masked` log-probabilities over the cells of `weight`, per image ``[B]``; 0 without cells."""
+    cells = _per_image(weight).clamp_min(_COUNT_FLOOR)
+    return _per_image(masked) / cells
 
 
 def seed_loss(probs: Tensor, cues: Tensor) -> Tensor:
-    """SEC's seeding loss: one joint normaliser, the number of labelled cells of any class (SEC, section 3.2).
+    """Return SEC's seeding loss: one joint normaliser, the number of labelled cells of any class (SEC, section 3.2).
 
     Args:
         probs: ``[B, C, h, w]`` probabilities.
@@ -84,12 +103,12 @@ def seed_loss(probs: Tensor, cues: Tensor) -> Tensor:
     """
     _check_maps("seed_loss", probs, cues, "cues")
     weight = cues.to(probs.dtype)
-    total = (weight * _log(probs)).sum(dim=(1, 2, 3))
-    return -(total / weight.sum(dim=(1, 2, 3)).clamp_min(_COUNT_FLOOR)).mean()
+    masked = weight * _log(probs)
+    return -_mean_likelihood(masked, weight).mean()
 
 
 def global_weighted_rank_pooling(probs: Tensor, decay: float) -> Tensor:
-    """``sum_j decay^j p_(j) / sum_j decay^j`` over the cells of each map, sorted descending (SEC, section 3.3).
+    """Return ``sum_j decay^j p_(j) / sum_j decay^j`` over the cells of each map, sorted descending (SEC, section 3.3).
 
     Args:
         probs: ``[..., h, w]``.
@@ -98,16 +117,20 @@ def global_weighted_rank_pooling(probs: Tensor, decay: float) -> Tensor:
     Returns:
         ``[...]``, one value per map.
     """
-    ranked = probs.flatten(-2).sort(dim=-1, descending=True).values
-    ranks = torch.arange(ranked.shape[-1], device=probs.device, dtype=probs.dtype)
-    weights = torch.as_tensor(decay, dtype=probs.dtype, device=probs.device) ** ranks
-    return (ranked * weights).sum(dim=-1) / weights.sum()
+    cells = probs.flatten(-2)
+    ranked, _ = cells.sort(dim=-1, descending=True)
+    count = ranked.shape[-1]
+    ranks = torch.arange(count, dtype=probs.dtype, device=probs.device)
+    # torch has 0 ** 0 = 1, so that a decay of 0 gives all weight to the maximum.
+    weights = probs.new_tensor(decay) ** ranks
+    total = (ranked * weights).sum(dim=-1)
+    return total / weights.sum()
 
 
 def expansion_loss(
     probs: Tensor, present: Tensor, d_fg: float = 0.996, d_bg: float = 0.999
 ) -> Tensor:
-    """SEC's expansion loss: present classes should cover some of the image, absent ones none of it (SEC, eq. 5).
+    """Return SEC's expansion loss: present classes should cover some of the image, absent ones none of it (SEC, eq. 5).
 
     Args:
         probs: ``[B, C, h, w]`` probabilities.
@@ -120,25 +143,35 @@ def expansion_loss(
     """
     if present.shape != probs.shape[:2]:
         raise ValueError(
-            f"expansion_loss: present {tuple(present.shape)} must be [B, C] = {tuple(probs.shape[:2])}, background included."
+            f"expansion_loss: present {tuple(present.shape)} must be "
+            f"[B, C] = {tuple(probs.shape[:2])}, background included."
         )
     tagged = present[:, 1:].to(probs.dtype)
     absent = 1 - tagged
     foreground = probs[:, 1:]
-    expand = -(tagged * _log(global_weighted_rank_pooling(foreground, d_fg))).sum(
-        1
-    ) / tagged.sum(1).clamp_min(1)
-    suppress = -(absent * _log(1 - foreground.amax(dim=(2, 3)))).sum(1) / absent.sum(
-        1
-    ).clamp_min(1)
-    background = -_log(global_weighted_rank_pooling(probs[:, 0], d_bg))
-    return (expand + suppress + background).mean()
+    covered = global_weighted_rank_pooling(foreground, d_fg)
+    expand = _mean_of(-_log(covered), tagged)
+    # An absent class is judged by its best cell alone: a mean over ranks would let a
+    # small false region pass.
+    strongest = foreground.amax(dim=(2, 3))
+    suppress = _mean_of(-_log(1 - strongest), absent)
+    background = global_weighted_rank_pooling(probs[:, 0], d_bg)
+    per_image = expand + suppress - _log(background)
+    return per_image.mean()
+
+
+def _mean_of(losses: Tensor, classes: Tensor) -> Tensor:
+    """Return the mean of losses ``[B, C]`` over the classes that are 1, per image ``[B]``; 0 where there are none."""
+    number = classes.sum(1).clamp_min(1)
+    return (classes * losses).sum(1) / number
 
 
 def boundary_loss(
     probs: Tensor, q: Tensor, clip: tuple[float, float] | None = (0.05, 20.0)
 ) -> Tensor:
-    """``KL(Q || probs)``, mean over all cells of the batch: SEC's constrain-to-boundary loss, DSRG's boundary loss.
+    """Return ``KL(Q || probs)``, mean over all cells of the batch.
+
+    SEC's constrain-to-boundary loss; with `clip`, DSRG's boundary loss.
 
     Args:
         probs: ``[B, C, h, w]`` probabilities of the network.
@@ -151,17 +184,20 @@ def boundary_loss(
     _check_maps("boundary_loss", probs, q, "q")
     target = q.detach().to(probs.dtype)
     if clip is None:
-        divergence = torch.xlogy(target, target) - target * _log(probs)
+        # `xlogy` is 0 where the target is; a plain product would be NaN.
+        divergence = torch.xlogy(target, target)
+        divergence = divergence - target * _log(probs)
     else:
-        ratio = target / probs.clamp_min(torch.finfo(probs.dtype).tiny)
+        # No gradient flows outside the bounds, as in the released code.
+        ratio = target / _positive(probs)
         divergence = target * ratio.clamp(*clip).log()
     return divergence.sum(dim=1).mean()
 
 
 def balanced_cross_entropy(logits: Tensor, labels: Tensor, ignore: int = 255) -> Tensor:
-    """Cross-entropy with separate means over foreground and over background pixels of the batch, summed.
+    """Return the cross-entropy with separate means over foreground and over background pixels of the batch, summed.
 
-    ``-(1/N_fg) sum_fg log p - (1/N_bg) sum_bg log p``: the segmentor loss of RIB and AdvCAM, after DSRG's balanced seeding.
+    ``-(1/N_fg) sum_fg log p - (1/N_bg) sum_bg log p``: the segmentor loss of RIB and AdvCAM, modelled on DSRG's.
 
     Args:
         logits: ``[B, C, h, w]``.
@@ -171,16 +207,21 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor, ignore: int = 255) ->
     Returns:
         Scalar; a side without pixels contributes 0.
     """
-    if labels.shape != (logits.shape[0], *logits.shape[2:]):
+    batch, _, h, w = logits.shape
+    if labels.shape != (batch, h, w):
         raise ValueError(
-            f"balanced_cross_entropy: labels {tuple(labels.shape)} do not lie on the grid of logits {tuple(logits.shape)}."
+            f"balanced_cross_entropy: labels {tuple(labels.shape)} do not lie on "
+            f"the grid of logits {tuple(logits.shape)}."
         )
     target = labels.long()
     loss = F.cross_entropy(logits, target, ignore_index=ignore, reduction="none")
-    background = (target == 0) & (target != ignore)
-    foreground = (target != 0) & (target != ignore)
-    parts = [
-        (loss * side).sum() / side.sum().clamp_min(1)
-        for side in (foreground, background)
-    ]
-    return parts[0] + parts[1]
+    known = target != ignore
+    foreground = _mean_where(loss, known & (target != 0))
+    background = _mean_where(loss, known & (target == 0))
+    return foreground + background
+
+
+def _mean_where(loss: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mean of `loss` over the chosen pixels, 0 where there are none."""
+    number = chosen.sum().clamp_min(1)
+    return (loss * chosen).sum() / number

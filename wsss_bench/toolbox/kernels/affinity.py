@@ -1,4 +1,7 @@
-"""Compiled sweeps over pairs of cells for `affinity`, on a CPU: pairs without labels cost nothing, the others one visit."""
+"""Compiled sweeps over pairs of cells for `affinity` on a CPU: pairs without labels cost nothing, others one visit.
+
+A pair's kind is an index: 0 both background, 1 both of one foreground class, 2 of different classes.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,14 @@ from wsss_bench.toolbox.kernels.jit import fast_jit, jit
 
 @jit
 def count(labels, windows):  # type: ignore[no-untyped-def]
-    """Pairs ``float64 [3]`` of background, of one class, of different classes.
+    """Count the pairs of each kind.
 
-    ``labels uint8 [B, h, w]`` (255 unknown), ``windows int64 [P, 6]``: dy, dx, first row, last row + 1, first column, last column + 1.
+    Args:
+        labels: ``uint8 [B, h, w]``, 255 unknown.
+        windows: ``int64 [P, 6]``: dy, dx, first row, last row + 1, first column, last column + 1.
+
+    Returns:
+        ``float64 [3]``: floats, since all that follows divides by them.
     """
     total = np.zeros(3)
     for b in range(len(labels)):
@@ -19,36 +27,56 @@ def count(labels, windows):  # type: ignore[no-untyped-def]
             dy, dx, top, bottom, left, right = windows[p]
             for y in range(top, bottom):
                 for x in range(left, right):
-                    one, two = labels[b, y, x], labels[b, y + dy, x + dx]
+                    one = labels[b, y, x]
+                    two = labels[b, y + dy, x + dx]
                     if one != 255 and two != 255:
                         total[2 if one != two else 0 if one == 0 else 1] += 1
     return total
 
 
 @fast_jit
-def boundary_sweep(values, labels, windows, shifts, starts, weights, floor):  # type: ignore[no-untyped-def]
-    """Terms ``float64 [3]`` and gradient ``float32 [B, h*w]`` of the balanced loss of ``1 - max on the way``.
+def boundary_sweep(  # type: ignore[no-untyped-def]
+    values, labels, windows, shifts, starts, weights, floor
+):
+    """Sum the balanced loss of the affinity ``1 - max on the way``, and its gradient.
 
-    ``values float32 [B, h*w]``; the cells on pair p's way are ``shifts[starts[p]:starts[p + 1]]`` further, flat; ``weights [3]``
-    belong to the kinds of `count`. Of equal maxima the first takes the gradient.
+    Args:
+        values: ``float32 [B, h*w]`` boundary probabilities.
+        labels: as for `count`.
+        windows: as for `count`.
+        shifts: the cells on pair p's way lie ``shifts[starts[p]:starts[p + 1]]`` further, in a flat map.
+        starts: ``int64 [P + 1]``.
+        weights: ``float64 [3]``, of the kinds.
+        floor: added inside logarithms.
+
+    Returns:
+        Terms ``float64 [3]`` by kind, and the gradient ``float32 [B, h*w]``.
     """
-    terms, gradient = np.zeros(3), np.zeros(values.shape, np.float32)
+    terms = np.zeros(3)
+    gradient = np.zeros(values.shape, np.float32)
     width = labels.shape[2]
     for b in range(len(labels)):
-        source, target = values[b], gradient[b]
+        source = values[b]
+        target = gradient[b]
+        # Offsets outside, cells inside: neighbouring cells then read neighbouring memory.
         for p in range(len(windows)):
             dy, dx, top, bottom, left, right = windows[p]
             for y in range(top, bottom):
                 for x in range(left, right):
-                    one, two = labels[b, y, x], labels[b, y + dy, x + dx]
+                    one = labels[b, y, x]
+                    two = labels[b, y + dy, x + dx]
                     if one == 255 or two == 255:
                         continue
                     here = y * width + x
-                    where, worst = here, source[here]
+                    where = here
+                    worst = source[here]
                     for k in range(starts[p], starts[p + 1]):
                         value = source[here + shifts[k]]
+                        # Strict, so that of equal maxima the first takes the gradient,
+                        # as in the way without a compiler.
                         if value > worst:
-                            where, worst = here + shifts[k], value
+                            where = here + shifts[k]
+                            worst = value
                     if one != two:
                         apart = worst + floor
                         terms[2] -= weights[2] * np.log(apart)
@@ -63,21 +91,37 @@ def boundary_sweep(values, labels, windows, shifts, starts, weights, floor):  # 
 
 @fast_jit
 def feature_sweep(values, labels, windows, weights, floor):  # type: ignore[no-untyped-def]
-    """As `boundary_sweep` for ``exp(-mean |difference|)`` of ``values float32 [B, h, w, C]``; the gradient has their shape."""
-    terms, gradient = np.zeros(3), np.zeros(values.shape, np.float32)
+    """Sum the balanced loss of the affinity ``exp(-mean |difference|)``, and its gradient.
+
+    Args:
+        values: ``float32 [B, h, w, C]``.
+        labels: as for `count`.
+        windows: as for `count`.
+        weights: ``float64 [3]``, of the kinds.
+        floor: added inside logarithms.
+
+    Returns:
+        Terms ``float64 [3]`` by kind, and the gradient ``float32 [B, h, w, C]``.
+    """
+    terms = np.zeros(3)
+    gradient = np.zeros(values.shape, np.float32)
     channels = values.shape[3]
     for b in range(len(labels)):
         for p in range(len(windows)):
             dy, dx, top, bottom, left, right = windows[p]
             for y in range(top, bottom):
                 for x in range(left, right):
-                    one, two = labels[b, y, x], labels[b, y + dy, x + dx]
+                    one = labels[b, y, x]
+                    two = labels[b, y + dy, x + dx]
                     if one == 255 or two == 255:
                         continue
-                    first, second = values[b, y, x], values[b, y + dy, x + dx]
+                    first = values[b, y, x]
+                    second = values[b, y + dy, x + dx]
                     distance = np.float32(0)
                     for c in range(channels):
                         distance += abs(first[c] - second[c])
+                    # In double precision from here: 1 - affinity of similar cells is
+                    # small, and the logarithm wants its digits.
                     affinity = np.exp(-np.float64(distance) / channels)
                     if one != two:
                         apart = 1 + floor - affinity
@@ -89,9 +133,12 @@ def feature_sweep(values, labels, windows, weights, floor):  # type: ignore[no-u
                         terms[kind] -= weights[kind] * np.log(near)
                         slope = -weights[kind] / near
                     pull = np.float32(-slope * affinity / channels)
-                    up, down = gradient[b, y, x], gradient[b, y + dy, x + dx]
+                    up = gradient[b, y, x]
+                    down = gradient[b, y + dy, x + dx]
                     for c in range(channels):
                         difference = first[c] - second[c]
+                        # A choice of values, not branches, so that it becomes vector
+                        # instructions.
                         step = (
                             pull
                             if difference > 0

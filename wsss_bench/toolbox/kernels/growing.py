@@ -8,16 +8,24 @@ from numpy.typing import NDArray
 from wsss_bench.toolbox.kernels.jit import jit
 
 UNSET = 255
+"""No cue, no label, or not (any more) to be visited."""
 
 
 @jit
 def _best_labels(cues, probs, classes, theta_f, theta_b, value, labels):  # type: ignore[no-untyped-def]
-    """Write the map that components are taken on: the cues, overwritten by every confident decision. All maps are flat."""
+    """Write the map that components are taken on into `labels`: cues, overwritten by every confident decision.
+
+    All maps are flat. `value` is room for the probabilities of the decisions.
+    """
     value[:] = np.float32(-1)
     labels[:] = UNSET
+    # Class by class along memory: all cells of one plane, then all of the next.
     for c in classes:
-        plane, name = probs[c], np.uint8(c)
+        plane = probs[c]
+        name = np.uint8(c)
         for i in range(len(value)):
+            # Strict: the lowest class wins a tie, and NaN, which is never greater, wins
+            # nothing. Chosen without a branch, so that it becomes vector instructions.
             better = plane[i] > value[i]
             value[i] = plane[i] if better else value[i]
             labels[i] = name if better else labels[i]
@@ -28,27 +36,32 @@ def _best_labels(cues, probs, classes, theta_f, theta_b, value, labels):  # type
 
 @jit
 def _flood(cues, present, labels, conduct, around, stack, out):  # type: ignore[no-untyped-def]
-    """Grow every tagged cue into `out`; a visited cell of `labels` is set to UNSET, so none is visited twice.
+    """Grow every tagged cue into `out`; a visited cell of `labels` is set to `UNSET`, so none is visited twice.
 
-    Maps are flat with a frame of UNSET around them, which stops growth; `around` holds the 8 steps to a cell's neighbours.
+    Maps are flat with a frame of `UNSET` around them, which stops growth without a question for the border; `around`
+    holds the 8 steps to a cell's neighbours.
     """
     for start in range(len(cues)):
         c = cues[start]
         if c == UNSET or not present[c]:
             continue
         if conduct:
+            # The network disagrees with this cue, or an earlier flood came by.
             if labels[start] != c:
                 continue
             labels[start] = UNSET
-        stack[0], top = start, 1
+        stack[0] = start
+        top = 1
         while top > 0:
             top -= 1
             cell = stack[top]
             for step in around:
+                # Unsigned: a signed index would be asked whether it counts from the end.
                 near = np.uint64(cell + step)
                 if labels[near] != c:
                     continue
                 free = cues[near] == UNSET
+                # A foreign cue may let growth through (`conduct`), but keeps its label.
                 if free or conduct:
                     labels[near] = UNSET
                     if free:
@@ -66,22 +79,33 @@ def grow_batch(
     theta_b: np.float32,
     conduct: bool,
 ) -> NDArray[np.uint8]:
-    """`region_growing.grow_batch` on checked, contiguous arrays; `present` is ``bool [B, C+1]``, background included."""
+    """Do what `region_growing.grow_batch` does, on checked, contiguous arrays.
+
+    Args:
+        cues: ``uint8 [B, h, w]``.
+        probs: ``float32 [B, C+1, h, w]``.
+        present: ``bool [B, C+1]``, background included.
+        theta_f: threshold on foreground.
+        theta_b: additional threshold on background.
+        conduct: see `region_growing.grow`.
+
+    Returns:
+        ``uint8 [B, h, w]``.
+    """
     images, height, width = cues.shape
-    flat_cues, flat_probs = (
-        cues.reshape(images, height * width),
-        probs.reshape(images, probs.shape[1], height * width),
-    )
-    best, value = (
-        np.empty((height, width), np.uint8),
-        np.empty(height * width, np.float32),
-    )
+    cells = height * width
+    flat_cues = cues.reshape(images, cells)
+    flat_probs = probs.reshape(images, probs.shape[1], cells)
+    # All room is taken once and serves every image.
+    best = np.empty((height, width), np.uint8)
+    value = np.empty(cells, np.float32)
     framed_cues = np.full((height + 2, width + 2), UNSET, np.uint8)
-    labels, grown = framed_cues.copy(), framed_cues.copy()
+    labels = framed_cues.copy()
+    grown = framed_cues.copy()
     row = width + 2
     around = np.array([-row - 1, -row, -row + 1, -1, 1, row - 1, row, row + 1])
     # A cell enters the stack at most once beside its start, so this never overflows.
-    stack = np.empty(height * width + 1, np.int64)
+    stack = np.empty(cells + 1, np.int64)
     out = np.empty_like(cues)
     for image in range(images):
         _best_labels(

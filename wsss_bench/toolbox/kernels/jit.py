@@ -16,7 +16,7 @@ def jit(function: _F) -> _F:
 
 
 def fast_jit(function: _F) -> _F:
-    """`jit` that may reorder floating-point sums and assumes finite numbers; for loops whose result is rounded anyway."""
+    """`jit` that may reorder floating-point sums and assumes finite numbers: for results that are rounded anyway."""
     return _compile(function, fastmath=True, error_model="numpy")
 
 
@@ -26,8 +26,13 @@ def fused_jit(function: _F) -> _F:
 
 
 def _compile(function: _F, **options: Any) -> _F:
+    # Without the interpreter lock, so that threads work on several images at a time.
     try:
-        compiled = numba.njit(cache=True, nogil=True, **options)(function)
+        decorate = numba.njit(cache=True, nogil=True, **options)
+        compiled = decorate(function)
     except RuntimeError:
-        compiled = numba.njit(nogil=True, **options)(function)
+        # numba refuses to cache where it finds no folder to write to, such as a package
+        # installed by root under a home that is read-only.
+        decorate = numba.njit(nogil=True, **options)
+        compiled = decorate(function)
     return compiled  # type: ignore[no-any-return]

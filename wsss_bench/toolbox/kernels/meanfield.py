@@ -1,7 +1,9 @@
 """Mean field of a two-kernel dense CRF on permutohedral lattices, compiled, one pass over the pixels per iteration.
 
-Reading messages, normalising and writing the new marginals happen per block of pixels while they are in cache. Labels are
-kept in lanes of four, padded, so that one compiled function serves every number of labels and a vertex is one vector load.
+Reading messages, normalising and writing the new marginals happen per block of pixels while they are in cache. Labels
+are kept in lanes of four, padded, so that one compiled function serves every number of labels and a vertex is one
+vector load. Indices of hot loops are unsigned: a signed one would be asked at every access whether it counts from the
+end.
 """
 
 from __future__ import annotations
@@ -19,32 +21,49 @@ if TYPE_CHECKING:
     from wsss_bench.toolbox.crf_presets import CrfParams
 
 _LANE = 4
+"""Labels are padded to a multiple of this."""
+
+_BLOCK = 64
+"""Pixels that are read, normalised and written together."""
+
+_Splat = tuple[
+    NDArray[np.uint32],
+    NDArray[np.float32],
+    NDArray[np.uint32],
+    NDArray[np.float32],
+]
+"""A lattice's three arrays, and the factor of every point."""
 
 
 class _Kernel(NamedTuple):
+    """One Gaussian kernel of the CRF on one image."""
+
     lattice: lattices.Lattice
     norm: NDArray[np.float32]
+    """``[N]``: its symmetric normalisation."""
 
-    def weighted(
-        self, compat: float
-    ) -> tuple[
-        NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32], NDArray[np.float32]
-    ]:
-        """The lattice and ``[N]`` factors for writing and reading alike: half of compatibility and gain, as a root, in either."""
-        factor = np.float32(
-            np.sqrt(compat * lattices.blur_gain(self.lattice.offsets.shape[1] - 1))
-        )
+    def weighted(self, compat: float) -> _Splat:
+        """Return the lattice, and the factors ``[N]`` with which points are written and read alike.
+
+        Compatibility and the blur's gain belong to a message once: each side gets their root.
+        """
+        dimensions = self.lattice.offsets.shape[1] - 1
+        gain = lattices.blur_gain(dimensions)
+        factor = np.float32(np.sqrt(compat * gain))
         return (*self.lattice, self.norm * factor)
 
 
 def fits(size: tuple[int, int], params: CrfParams) -> bool:
-    """Whether both kernels' lattice coordinates fit into their keys: not for deviations far below a pixel or a colour step."""
+    """Return whether both kernels' lattice coordinates fit into their keys.
+
+    They do not for deviations far below a pixel or a step of colour.
+    """
     place = np.array([size[1], size[0]], np.float64)
-    spatial = lattices.extent(place / params.gauss_sxy) < lattices.key_range(2)
-    features = np.concatenate(
-        [place / params.bilateral_sxy, np.full(3, 255.0) / params.bilateral_srgb]
-    )
-    return spatial and lattices.extent(features) < lattices.key_range(5)
+    spatial = lattices.extent(place / params.gauss_sxy)
+    colours = np.full(3, 255.0) / params.bilateral_srgb
+    features = np.concatenate([place / params.bilateral_sxy, colours])
+    bilateral = lattices.extent(features)
+    return spatial < lattices.key_range(2) and bilateral < lattices.key_range(5)
 
 
 def infer(
@@ -53,7 +72,13 @@ def infer(
     params: CrfParams,
     multiplicity: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Marginals ``float32 [K, H, W]`` of ``[K, H, W]`` energies; label k counts ``multiplicity[k]`` times in normalisers.
+    """Return marginals ``float32 [K, H, W]``.
+
+    Args:
+        image: ``uint8 [H, W, 3]``.
+        unary: ``float32 [K, H, W]`` energies.
+        params: constants.
+        multiplicity: ``float32 [K]``: how many times a label counts in normalisers.
 
     Raises:
         ValueError: the deviations are too small for the image (see `fits`).
@@ -61,58 +86,68 @@ def infer(
     size = (image.shape[0], image.shape[1])
     if not fits(size, params):
         raise ValueError(
-            f"dense_crf: the numba back end cannot hold {params} on {size[1]}x{size[0]} pixels; use backend='pydensecrf'."
+            f"dense_crf: the numba back end cannot hold {params} on "
+            f"{size[1]}x{size[0]} pixels; use backend='pydensecrf'."
         )
     labels = len(unary)
-    counts = np.zeros(-(-labels // _LANE) * _LANE, np.float32)
+    lanes = -(-labels // _LANE) * _LANE
+    counts = np.zeros(lanes, np.float32)
     counts[:labels] = multiplicity
     energies = np.ascontiguousarray(unary.reshape(labels, -1))
-    smooth = _spatial(size, float(params.gauss_sxy)).weighted(params.gauss_compat)
-    appearance = _bilateral(image, params).weighted(params.bilateral_compat)
-    return _mean_field(
-        energies, counts, *smooth, *appearance, params.iterations
-    ).reshape(unary.shape)
+    smoothness = _spatial(size, float(params.gauss_sxy))
+    appearance = _bilateral(image, params)
+    marginals = _mean_field(
+        energies,
+        counts,
+        *smoothness.weighted(params.gauss_compat),
+        *appearance.weighted(params.bilateral_compat),
+        params.iterations,
+    )
+    return marginals.reshape(unary.shape)
 
 
+# Depends on the size only, and the photographs of a set share few sizes.
 @lru_cache(maxsize=8)
 def _spatial(size: tuple[int, int], deviation: float) -> _Kernel:
-    """The smoothness kernel depends on the size only; images of a set share few sizes."""
-    lattice = lattices.build(_places(size, deviation))
-    return _Kernel(lattice, lattices.normaliser(lattice))
+    """Return the smoothness kernel of images of a size."""
+    return _kernel(_places(size, deviation))
 
 
 def _bilateral(image: NDArray[np.uint8], params: CrfParams) -> _Kernel:
-    colours = image.reshape(-1, 3).T.astype(np.float32) / np.float32(
-        params.bilateral_srgb
-    )
-    lattice = lattices.build(
-        np.concatenate(
-            [_places((image.shape[0], image.shape[1]), params.bilateral_sxy), colours]
-        )
-    )
+    """Return the appearance kernel of an image."""
+    size = (image.shape[0], image.shape[1])
+    places = _places(size, params.bilateral_sxy)
+    colours = image.reshape(-1, 3).T.astype(np.float32)
+    colours = colours / np.float32(params.bilateral_srgb)
+    return _kernel(np.concatenate([places, colours]))
+
+
+def _kernel(features: NDArray[np.float32]) -> _Kernel:
+    lattice = lattices.build(features)
     return _Kernel(lattice, lattices.normaliser(lattice))
 
 
 def _places(size: tuple[int, int], deviation: float) -> NDArray[np.float32]:
+    """Return every pixel's column and row, divided by the deviation: ``[2, H*W]``."""
     rows, columns = np.indices(size, np.float32)
-    return np.stack([columns.ravel(), rows.ravel()]) / np.float32(deviation)
+    places = np.stack([columns.ravel(), rows.ravel()])
+    return places / np.float32(deviation)
 
 
 @fast_jit
 def _blur(values, scratch, neighbours):  # type: ignore[no-untyped-def]
-    """Blur flat ``values [rows * lanes]`` along every direction; returns the blurred array and the other one."""
-    stride, half = np.uint64(len(values) // neighbours.shape[1]), np.float32(0.5)
+    """Blur flat ``values [rows * lanes]`` along every direction; return the blurred array and the other one."""
+    stride = np.uint64(len(values) // neighbours.shape[1])
+    half = np.float32(0.5)
     for j in range(neighbours.shape[0]):
+        # Row 0 stands for vertices that do not exist: it is read, and stays 0.
         for m in range(1, neighbours.shape[1]):
             own = np.uint64(m) * stride
-            before, after = (
-                np.uint64(neighbours[j, m, 0]) * stride,
-                np.uint64(neighbours[j, m, 1]) * stride,
-            )
+            before = np.uint64(neighbours[j, m, 0]) * stride
+            after = np.uint64(neighbours[j, m, 1]) * stride
             for k in range(np.uint64(0), stride):
-                scratch[own + k] = values[own + k] + half * (
-                    values[before + k] + values[after + k]
-                )
+                beside = values[before + k] + values[after + k]
+                scratch[own + k] = values[own + k] + half * beside
         values, scratch = scratch, values
     return values, scratch
 
@@ -125,6 +160,7 @@ def _read(values, offsets, weights, factors, start, count, energy):  # type: ign
         p = start + b
         f = factors[p]
         for lane in range(0, energy.shape[0], 4):
+            # Four sums by name: the compiler keeps them in one register.
             s0 = s1 = s2 = s3 = np.float32(0)
             for r in range(offsets.shape[1]):
                 w = weights[p, r]
@@ -147,12 +183,10 @@ def _write(values, offsets, weights, factors, start, count, q):  # type: ignore[
         p = start + b
         f = factors[p]
         for lane in range(0, q.shape[0], 4):
-            q0, q1, q2, q3 = (
-                f * q[lane, b],
-                f * q[lane + 1, b],
-                f * q[lane + 2, b],
-                f * q[lane + 3, b],
-            )
+            q0 = f * q[lane, b]
+            q1 = f * q[lane + 1, b]
+            q2 = f * q[lane + 2, b]
+            q3 = f * q[lane + 3, b]
             for r in range(offsets.shape[1]):
                 w = weights[p, r]
                 at = np.uint64(offsets[p, r]) * stride + np.uint64(lane)
@@ -164,7 +198,10 @@ def _write(values, offsets, weights, factors, start, count, q):  # type: ignore[
 
 @fast_jit
 def _softmax(energy, counts, power, power_bits, top, total):  # type: ignore[no-untyped-def]
-    """Softmax over lanes of ``energy [lanes, 64]`` in place, by a polynomial for 2^f and the exponent bits for 2^i."""
+    """Softmax over lanes of ``energy [lanes, 64]`` in place; lane k counts ``counts[k]`` times in the sum.
+
+    `power` is a view of `power_bits` as float32; `top` and `total` are room for one number per pixel.
+    """
     lanes, block = energy.shape
     for b in range(block):
         top[b] = energy[0, b]
@@ -173,19 +210,21 @@ def _softmax(energy, counts, power, power_bits, top, total):  # type: ignore[no-
         for b in range(block):
             top[b] = max(top[b], energy[k, b])
     for k in range(lanes):
+        # e^x = 2^i * 2^f, because the library's exponential would be called number by
+        # number. 2^f is a polynomial, and 2^i an exponent written as bits.
         for b in range(block):
-            z = max(
-                (energy[k, b] - top[b]) * np.float32(1.4426950408889634),
-                np.float32(-120),
-            )
+            # log2(e). Below 2^-120 the exponent would leave the bits' range.
+            scaled = (energy[k, b] - top[b]) * np.float32(1.4426950408889634)
+            z = max(scaled, np.float32(-120))
             whole = np.int32(z - np.float32(0.5))
+            # Back to base e by ln(2), where Taylor's coefficients are the factorials'.
             f = (z - np.float32(whole)) * np.float32(0.6931471805599453)
-            tail = np.float32(1 / 6) + f * (
-                np.float32(1 / 24) + f * (np.float32(1 / 120) + f * np.float32(1 / 720))
-            )
-            energy[k, b] = np.float32(1) + f * (
-                np.float32(1) + f * (np.float32(0.5) + f * tail)
-            )
+            tail = np.float32(1 / 120) + f * np.float32(1 / 720)
+            tail = np.float32(1 / 24) + f * tail
+            tail = np.float32(1 / 6) + f * tail
+            tail = np.float32(0.5) + f * tail
+            tail = np.float32(1) + f * tail
+            energy[k, b] = np.float32(1) + f * tail
             power_bits[b] = (whole + np.int32(127)) << np.int32(23)
         for b in range(block):
             energy[k, b] *= power[b]
@@ -198,36 +237,35 @@ def _softmax(energy, counts, power, power_bits, top, total):  # type: ignore[no-
 
 
 @fast_jit
-def _mean_field(
+def _mean_field(  # type: ignore[no-untyped-def]
     unary, counts, off_s, wei_s, nbr_s, fac_s, off_a, wei_a, nbr_a, fac_a, iterations
-):  # type: ignore[no-untyped-def]
-    """All iterations on ``unary [K, N]``; per kernel (s: smoothness, a: appearance) its lattice and factors -> ``[K, N]``."""
+):
+    """Run all iterations on ``unary [K, N]``; return the marginals ``[K, N]``.
+
+    Offsets, weights, neighbours and factors come once per kernel: s is smoothness, a appearance.
+    """
     labels, n = unary.shape
     lanes = len(counts)
-    val_s, new_s = (
-        np.zeros(nbr_s.shape[1] * lanes, np.float32),
-        np.zeros(nbr_s.shape[1] * lanes, np.float32),
-    )
-    val_a, new_a = (
-        np.zeros(nbr_a.shape[1] * lanes, np.float32),
-        np.zeros(nbr_a.shape[1] * lanes, np.float32),
-    )
-    energy = np.zeros((lanes, 64), np.float32)
-    power_bits, top, total = (
-        np.empty(64, np.int32),
-        np.empty(64, np.float32),
-        np.empty(64, np.float32),
-    )
+    val_s = np.zeros(nbr_s.shape[1] * lanes, np.float32)
+    new_s = np.zeros(nbr_s.shape[1] * lanes, np.float32)
+    val_a = np.zeros(nbr_a.shape[1] * lanes, np.float32)
+    new_a = np.zeros(nbr_a.shape[1] * lanes, np.float32)
+    energy = np.zeros((lanes, _BLOCK), np.float32)
+    power_bits = np.empty(_BLOCK, np.int32)
+    top = np.empty(_BLOCK, np.float32)
+    total = np.empty(_BLOCK, np.float32)
     power = power_bits.view(np.float32)
     out = np.empty((labels, n), np.float32)
+    # One round more than iterations: the first only writes marginals, the last only reads
+    # messages.
     for iteration in range(iterations + 1):
         if iteration > 0:
             val_s, new_s = _blur(val_s, new_s, nbr_s)
             val_a, new_a = _blur(val_a, new_a, nbr_a)
             new_s[:] = np.float32(0)
             new_a[:] = np.float32(0)
-        for start in range(0, n, 64):
-            count = min(64, n - start)
+        for start in range(0, n, _BLOCK):
+            count = min(_BLOCK, n - start)
             for k in range(lanes):
                 # Padding repeats label 0 and counts 0 times: it stays finite and touches no other lane.
                 row = k if k < labels else 0
