@@ -1,6 +1,7 @@
 """One harness for weakly-supervised semantic segmentation.
 
-Only the names a plugin author needs live here; they are imported on first use, so that importing the package is free.
+The public names live here: what the author of a plugin needs, and what a script or a notebook runs and reads results with.
+They are imported on first use, so that importing the package is free.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from wsss_bench import _moved
 
 __version__ = "0.1.0"
 
+# Old import paths must work from the first import on, whichever module it is of.
 _moved.install()
 
 _WHERE = {
@@ -30,7 +32,12 @@ _WHERE = {
     "LabelSet": "contract.artifacts",
     "LabelWriter": "contract.artifacts",
     "Segmentor": "contract.artifacts",
+    "run": "runs.api",
+    "RunResult": "runs.result",
+    "Board": "runs.result",
+    "load_board": "runs.result",
 }
+"""Public names, and the modules that they are imported from."""
 
 __all__ = ["__version__", *_WHERE]
 
@@ -39,3 +46,7 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'wsss_bench' has no attribute {name!r}")
     return getattr(import_module(f"wsss_bench.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

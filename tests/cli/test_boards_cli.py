@@ -185,9 +185,9 @@ def test_export_of_a_run_predicts_the_split_with_its_last_segmentor(
             raw.write(image.id, np.zeros((64, 64), np.uint8))
             crf.write(image.id, np.full((64, 64), 3, np.uint8))
 
-    fake = types.ModuleType("wsss_bench.engine.inference")
+    fake = types.ModuleType("wsss_bench.toolbox.prediction")
     fake.predict = predict  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "wsss_bench.engine.inference", fake)
+    monkeypatch.setitem(sys.modules, "wsss_bench.toolbox.prediction", fake)
     arguments = [
         "export",
         "voc-test",

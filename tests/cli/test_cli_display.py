@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from wsss_bench.cli import _display
-from wsss_bench.cli._display import LiveDisplay, PlainDisplay
-from wsss_bench.runs.progress import Clock, Observer, duration
+from wsss_bench.cli._display import LiveDisplay
+from wsss_bench.runs import progress as _display
+from wsss_bench.runs.progress import Clock, Observer, PlainDisplay, duration
 from wsss_bench.runs.provenance.facts import command, portable, versions
 from wsss_bench.runs.provenance.meter import Meter
 

@@ -218,15 +218,15 @@ class Disk:
 
 
 def _install(job: dict[str, Any]) -> None:
-    from wsss_bench.cli import _flags as _dataset
     from wsss_bench.runs import pipeline
+    from wsss_bench.runs import request as _dataset
     from wsss_bench.runs.store.folders import StageFolder
     from wsss_bench.toolbox import parallel
 
     if job.get("fake", True):
         install(Patch(), Path(job["data"]))
         FewImages.train = job.get("images", FewImages.train)
-        _dataset.dataset_from_args = lambda args: FewImages(Path(job["data"]))  # type: ignore[assignment,return-value]
+        _dataset.open_requested = lambda *_: FewImages(Path(job["data"]))  # type: ignore[assignment,return-value]
     if job.get("pool"):
         parallel._MIN_FOR_POOL = 2
     if job.get("still", True):

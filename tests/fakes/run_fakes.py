@@ -185,10 +185,10 @@ def fake_predict(segmentor: Any, view: Any, out: Any, out_crf: Any, ctx: Any) ->
 
 def install(monkeypatch: Any, root: Path) -> None:
     """Let the command line use the tiny dataset and the fake engine."""
-    from wsss_bench.cli import _flags as _dataset
     from wsss_bench.runs import pipeline
+    from wsss_bench.runs import request as _dataset
 
-    monkeypatch.setattr(_dataset, "dataset_from_args", lambda args: TinyDataset(root))
+    monkeypatch.setattr(_dataset, "open_requested", lambda *_: TinyDataset(root))
     monkeypatch.setattr(pipeline, "predict_images", fake_predict)
 
 

@@ -16,13 +16,8 @@ from wsss_bench.errors import WsssError
 from wsss_bench.io.images import write_mask
 from wsss_bench.results.records import RunRecord, load_records
 from wsss_bench.runs import pipeline
-from wsss_bench.runs.reproduce import (
-    Given,
-    arguments,
-    check_files,
-    compare,
-    find_measured,
-)
+from wsss_bench.runs.comparing import compare
+from wsss_bench.runs.reproduce import Given, arguments, check_files, find_measured
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from wsss_bench.runs.plan import Cell, Step
-from wsss_bench.runs.progress import Clock, Observer, duration
+from wsss_bench.runs.progress import Clock, Observer, PlainDisplay, duration
 from wsss_bench.runs.store.folders import DONE, UNFINISHED, Store
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ CACHED, RUNNING, WAITING, FAILED, TODO = (
     "to do",
 )
 _PLAN_WORDS = {DONE: "cached", UNFINISHED: "resume"}
-_QUIET_SECONDS = 10.0
 
 
 def print_plan(cells: Sequence[Cell], store: Store) -> None:
@@ -55,57 +53,6 @@ def make_display(cells: Sequence[Cell], *, quiet: bool = False) -> Observer:
     if quiet:
         return Observer()
     return LiveDisplay(cells) if sys.stdout.isatty() else PlainDisplay(sys.stdout)
-
-
-class PlainDisplay(Observer):
-    """One line per event, and one every ten seconds for a step that goes on."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._clock, self._last = Clock(), 0.0
-
-    def _line(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
-
-    def step_started(self, cell: Cell, step: Step) -> None:
-        """Say so."""
-        self._clock, self._last = Clock(), time.monotonic()
-        self._line(f"[{cell.label}] {step.name}: started")
-
-    def step_waiting(self, cell: Cell, step: Step) -> None:
-        """Say so."""
-        self._line(f"[{cell.label}] {step.name}: another process computes it, waiting")
-
-    def step_progress(
-        self, cell: Cell, step: Step, what: str, done: int, total: int
-    ) -> None:
-        """Say so, every ten seconds."""
-        left = self._clock.left(what, done, total)
-        if time.monotonic() - self._last < _QUIET_SECONDS:
-            return
-        self._last = time.monotonic()
-        self._line(
-            f"[{cell.label}] {step.name}: {what} {done}/{total}"
-            + (f", {duration(left)} left" if left is not None else "")
-        )
-
-    def step_done(self, cell: Cell, step: Step, seconds: float, cached: bool) -> None:
-        """Say so."""
-        self._line(
-            f"[{cell.label}] {step.name}: {'cached' if cached else f'done in {duration(seconds)}'}"
-        )
-
-    def cell_done(self, cell: Cell) -> None:
-        """Say so."""
-        self._line(f"[{cell.label}] recorded")
-
-    def cell_failed(self, cell: Cell, step: Step | None, error: BaseException) -> None:
-        """Say so, with the reason."""
-        self._line(f"[{cell.label}] {step.name if step else 'record'}: FAILED: {error}")
-
-    def note(self, text: str) -> None:
-        """Print the line."""
-        self._line(text)
 
 
 class LiveDisplay(Observer):

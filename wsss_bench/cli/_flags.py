@@ -1,86 +1,95 @@
-"""Flags that name a dataset, shared by every verb that reads one."""
+"""Flags that several verbs share: those that name a dataset, and where run records and boards lie."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wsss_bench.data.opening import KINDS
-from wsss_bench.errors import DataError
+from wsss_bench.runs import request as requests
 
 if TYPE_CHECKING:
     from wsss_bench.data.base import Dataset
 
+_PLACES = (Path("work_dirs/leaderboards"), Path("leaderboards"))
+
+_DATA_ROOT = (
+    "where the data lie (default: $WSSS_BENCH_DATA_ROOT; shapes: work_dirs/data)"
+)
+_LABELS = "voc2012: image-level labels from a CSV table, 'xml', or 'masks'"
+_OPTIONS = "shapes: train, val, size, seed; coco2014: lists=all|tagged, cache=FOLDER (repeatable)"
+_SKIP = "leave out the ids that FILE lists (data verify --write-skip)"
+_SPLITS = {
+    "train": "split that methods are trained on",
+    "seeds": "split on which seeds and pseudo-labels are scored",
+    "val": "split on which segmentations are scored",
+}
+_BOARDS = (
+    "where runs/ and the tables lie "
+    "(default: work_dirs/leaderboards, where `run` writes; else leaderboards)"
+)
+
+
+def say(line: str) -> None:
+    """Print a line to standard error, where it disturbs nobody who reads the output."""
+    print(line, file=sys.stderr, flush=True)
+
 
 def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--dataset``, ``--data-root`` and the rest of the dataset's flags to `parser`."""
-    group = parser.add_argument_group("dataset")
-    group.add_argument(
-        "--dataset",
-        default="shapes",
-        metavar="KIND",
-        help=f"{', '.join(KINDS)} (default: %(default)s)",
-    )
-    where = (
-        "where the data lie (default: $WSSS_BENCH_DATA_ROOT; shapes: work_dirs/data)"
-    )
-    group.add_argument("--data-root", type=Path, metavar="FOLDER", help=where)
-    group.add_argument(
-        "--name",
-        metavar="NAME",
-        help="what tables call this copy of the data (default: KIND)",
-    )
-    group.add_argument(
-        "--labels",
-        metavar="WHERE",
-        help="voc2012: image-level labels from a CSV table, 'xml', or 'masks'",
-    )
-    group.add_argument(
+    add = parser.add_argument_group("dataset").add_argument
+    kinds = f"{', '.join(KINDS)} (default: %(default)s)"
+    add("--dataset", default="shapes", metavar="KIND", help=kinds)
+    add("--data-root", type=Path, metavar="FOLDER", help=_DATA_ROOT)
+    name = "what tables call this copy of the data (default: KIND)"
+    add("--name", metavar="NAME", help=name)
+    add("--labels", metavar="WHERE", help=_LABELS)
+    add(
         "--data-option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="shapes: train, val, size, seed; coco2014: lists=all|tagged, cache=FOLDER (repeatable)",
+        help=_OPTIONS,
     )
-    group.add_argument(
-        "--skip",
-        type=Path,
-        metavar="FILE",
-        help="leave out the ids that FILE lists (data verify --write-skip)",
-    )
-    group.add_argument(
-        "--train-split", metavar="SPLIT", help="split that methods are trained on"
-    )
-    group.add_argument(
-        "--seeds-split",
-        metavar="SPLIT",
-        help="split on which seeds and pseudo-labels are scored",
-    )
-    group.add_argument(
-        "--val-split", metavar="SPLIT", help="split on which segmentations are scored"
+    add("--skip", type=Path, metavar="FILE", help=_SKIP)
+    for role, text in _SPLITS.items():
+        add(f"--{role}-split", metavar="SPLIT", help=text)
+
+
+def dataset_request(args: argparse.Namespace) -> requests.DatasetRequest:
+    """Return what the flags ask for; raises `DataError` for a ``--data-option`` that is no ``KEY=VALUE``."""
+    splits = {role: getattr(args, f"{role}_split") for role in _SPLITS}
+    return requests.DatasetRequest(
+        kind=args.dataset,
+        root=args.data_root,
+        name=args.name,
+        options=requests.parse_data_options(args.data_option),
+        splits={role: split for role, split in splits.items() if split is not None},
+        labels=args.labels,
+        skip=args.skip,
     )
 
 
 def dataset_from_args(args: argparse.Namespace) -> Dataset:
     """Open the dataset that the flags name; raises `DataError` where it cannot be."""
-    from wsss_bench.data.opening import open_dataset
+    return requests.open_requested(dataset_request(args), say)
 
-    options: dict[str, Any] = {}
-    for item in args.data_option:
-        key, separator, value = item.partition("=")
-        if not separator or not key:
-            raise DataError(
-                f"--data-option {item!r}: write it as KEY=VALUE, e.g. --data-option train=50"
-            )
-        options[key.strip().replace("-", "_")] = value.strip()
-    for key in ("labels", "train_split", "seeds_split", "val_split"):
-        if getattr(args, key) is not None:
-            options[key] = getattr(args, key)
-    dataset = open_dataset(args.dataset, args.data_root, args.name, **options)
-    if args.skip is not None:
-        from wsss_bench.data.skipping import skip
 
-        print(skip(dataset, args.skip), file=sys.stderr)
-    return dataset
+def add_leaderboard_dir(parser: argparse.ArgumentParser) -> None:
+    """Add ``--leaderboard-dir`` to `parser`."""
+    parser.add_argument("--leaderboard-dir", type=Path, metavar="FOLDER", help=_BOARDS)
+
+
+def leaderboard_dir(folder: Path | None, work_dir: Path | None = None) -> Path:
+    """Return `folder`, else the first of the usual places that has runs, else the first.
+
+    Where the verb has a ``--work-dir``, its ``leaderboards`` is the first place.
+    """
+    if folder is not None:
+        return folder
+    places = list(_PLACES)
+    if work_dir is not None:
+        places.insert(0, work_dir / requests.LEADERBOARDS)
+    return next((place for place in places if (place / "runs").is_dir()), places[0])

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
+from wsss_bench.cli._flags import add_leaderboard_dir, leaderboard_dir
 
 if TYPE_CHECKING:
     from wsss_bench.boards.comparison import Comparison
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from wsss_bench.boards.comparison import as_json, compare_runs
 
     found = compare_runs(
-        leaderboard_dir(args),
+        leaderboard_dir(args.leaderboard_dir),
         args.first,
         args.second,
         args.dataset,

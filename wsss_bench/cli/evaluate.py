@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
+from wsss_bench.cli._flags import add_leaderboard_dir, leaderboard_dir
 
 if TYPE_CHECKING:
     from wsss_bench.data.base import Dataset
@@ -74,8 +74,10 @@ def run(args: argparse.Namespace) -> int:
     if args.save is not None:
         next(iter(scored.counts.values())).save(args.save)
     if args.add is not None:
-        with locked(leaderboard_dir(args)):
-            add_imported(leaderboard_dir(args), args.add, dataset, split, scored)
+        with locked(leaderboard_dir(args.leaderboard_dir)):
+            add_imported(
+                leaderboard_dir(args.leaderboard_dir), args.add, dataset, split, scored
+            )
     if args.json:
         from wsss_bench.boards.render.as_json import dumps
 
@@ -149,6 +151,6 @@ def _lines(
     if args.add is not None:
         lines += [
             "",
-            f"  added to {leaderboard_dir(args)}/{dataset.name}.md as imported row {args.add!r}",
+            f"  added to {leaderboard_dir(args.leaderboard_dir)}/{dataset.name}.md as imported row {args.add!r}",
         ]
     return lines

@@ -6,7 +6,13 @@ import argparse
 import os
 from pathlib import Path
 
-from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
+from wsss_bench.cli._flags import (
+    add_dataset_arguments,
+    add_leaderboard_dir,
+    dataset_request,
+    leaderboard_dir,
+    say,
+)
 
 HELP = "write predictions in the form that an evaluation server takes"
 EXAMPLES = """\
@@ -17,8 +23,6 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this verb."""
-    from wsss_bench.cli._flags import add_dataset_arguments
-
     parser.add_argument(
         "target",
         choices=("voc-test",),
@@ -73,9 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = Path(args.run)
     if not folder.is_dir():
-        from wsss_bench.runs.predicting import predict_run
-
-        folder = predict_run(args, leaderboard_dir(args))
+        folder = _predicted(args)
     done = export_voc(folder, args.out, args.ids)
     if args.json:
         from wsss_bench.boards.render.as_json import dumps
@@ -95,3 +97,19 @@ def run(args: argparse.Namespace) -> int:
         print(f"{done.archive}: {done.images} masks, sha256 {done.sha256}")
         print("Upload it as: VOC2012, segmentation (competition comp6).")
     return 0
+
+
+def _predicted(args: argparse.Namespace) -> Path:
+    """Return the folder of masks that the run predicts now."""
+    from wsss_bench.runs.predicting import PredictionRequest, predict_run
+
+    request = PredictionRequest(
+        run=args.run,
+        boards=leaderboard_dir(args.leaderboard_dir, args.work_dir),
+        split=args.split,
+        dataset=dataset_request(args),
+        work_dir=args.work_dir,
+        device=args.device,
+        workers=args.workers,
+    )
+    return predict_run(request, say)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from contextlib import nullcontext
 
-from wsss_bench.cli._boards import add_leaderboard_dir, leaderboard_dir
+from wsss_bench.cli._flags import add_leaderboard_dir, leaderboard_dir
 
 HELP = "build, check and print the comparison tables"
 EXAMPLES = """\
@@ -64,7 +64,7 @@ def _build(args: argparse.Namespace) -> int:
     from wsss_bench.errors import DataError, did_you_mean
     from wsss_bench.io.locking import locked
 
-    folder = leaderboard_dir(args)
+    folder = leaderboard_dir(args.leaderboard_dir)
     with locked(folder) if folder.is_dir() else nullcontext():
         paths = build(folder)
     if not paths:
@@ -108,7 +108,7 @@ def _build(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from wsss_bench.boards import check, datasets
 
-    wrong = check(leaderboard_dir(args))
+    wrong = check(leaderboard_dir(args.leaderboard_dir))
     if args.json:
         from wsss_bench.boards.render.as_json import dumps
 
@@ -117,15 +117,16 @@ def _check(args: argparse.Namespace) -> int:
         print(*wrong, sep="\n", file=sys.stderr)
     else:
         print(
-            f"every table agrees with the counts ({', '.join(datasets(leaderboard_dir(args))) or 'no runs'})"
+            f"every table agrees with the counts ({', '.join(datasets(leaderboard_dir(args.leaderboard_dir))) or 'no runs'})"
         )
     return 1 if wrong else 0
 
 
 def _table(args: argparse.Namespace) -> int:
     from wsss_bench.boards import published
+    from wsss_bench.results.published import published_csv
 
-    tables = published.load_tables(published.published_csv(leaderboard_dir(args)))
+    tables = published.load_tables(published_csv(leaderboard_dir(args.leaderboard_dir)))
     if args.name is None:
         if args.json:
             from wsss_bench.boards.render.as_json import dumps

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.runs.progress import Say, Tenths, silent
+from wsss_bench.runs.request import (
+    STORE,
+    DatasetRequest,
+    open_requested,
+    resolve_device,
+)
 
 if TYPE_CHECKING:
     from wsss_bench.contract.artifacts import LabelWriter, Segmentor
@@ -15,45 +21,68 @@ if TYPE_CHECKING:
     from wsss_bench.results.records import RunRecord
 
 
-def predict_run(args: argparse.Namespace, leaderboards: Path) -> Path:
-    """Predict ``args.split`` with the segmentor of run ``args.run``; returns the folder of masks, after CRF where the run has it.
+@dataclass(frozen=True)
+class PredictionRequest:
+    """Which run predicts which images, and where.
+
+    Attributes:
+        run: a run id, a recipe, or the folder of a record.
+        boards: where the run records lie.
+        split: the split to predict.
+        dataset: the data it is of.
+        work_dir: the work dir of the run; the masks go below its ``export``.
+        device, workers: as in `wsss_bench.runs.request.RunRequest`.
+    """
+
+    run: str
+    boards: Path
+    split: str
+    dataset: DatasetRequest = field(default_factory=DatasetRequest)
+    work_dir: Path = Path("work_dirs")
+    device: str = "auto"
+    workers: int = 1
+
+
+def predict_run(request: PredictionRequest, say: Say = silent) -> Path:
+    """Predict a split and return the folder of masks, after CRF where the run has it; `say` hears how far it is.
 
     The folder is kept below the work dir, so an interrupted prediction is taken up where it stopped.
 
     Raises:
-        DataError: there is no such run, or the dataset has no such split.
+        DataError: there is no such run, or the dataset has no such split, or other classes.
         ArtifactError: the run's segmentor is no longer in the store.
     """
-    from wsss_bench.cli._flags import dataset_from_args
-    from wsss_bench.cli.run import device
     from wsss_bench.contract.context import StageContext
     from wsss_bench.results.records import find_run
     from wsss_bench.toolbox.prediction import predict
 
-    record = find_run(str(args.run), leaderboards)
-    segmentor = stored_segmentor(args.work_dir, record)
-    dataset = dataset_from_args(args)
-    if tuple(dataset.classes) != record.classes:
-        raise DataError(
-            f"run {record.run_id!r} was trained for the classes of {record.dataset['name']}, not of {dataset.name}."
-        )
-    view = dataset.image_view(args.split)
-    folder = args.work_dir / "export" / record.run_id / args.split
+    record = find_run(request.run, request.boards)
+    segmentor = stored_segmentor(request.work_dir, record)
+    view = _view(request, record, say)
+    folder = request.work_dir / "export" / record.run_id / request.split
     raw, crf = _writers(folder, view, record, bool(segmentor.test.get("crf", True)))
     context = StageContext(
         seed=record.seed,
-        device=device(args.device),
+        device=resolve_device(request.device),
         params={},
         scratch=folder / "scratch",
         out_dir=folder,
-        workers=args.workers,
-        progress=_say,
+        workers=request.workers,
+        progress=Tenths("predict", say),
     )
     predict(segmentor, view, raw, crf, context)
     raw.close()
     if crf is not None:
         crf.close()
     return (crf or raw).path
+
+
+def _view(request: PredictionRequest, record: RunRecord, say: Say) -> WeakView:
+    dataset = open_requested(request.dataset, say)
+    if tuple(dataset.classes) != record.classes:
+        trained = f"was trained for the classes of {record.dataset['name']}"
+        raise DataError(f"run {record.run_id!r} {trained}, not of {dataset.name}.")
+    return dataset.image_view(request.split)
 
 
 def _writers(
@@ -63,38 +92,28 @@ def _writers(
 
     facts = {"run": record.run_id}
     raw = LabelWriter(folder / "raw", view, "export", facts, tags=False)
-    crf = (
-        LabelWriter(folder / "crf", view, "export", facts, tags=False)
-        if with_crf
-        else None
-    )
-    return raw, crf
+    if not with_crf:
+        return raw, None
+    return raw, LabelWriter(folder / "crf", view, "export", facts, tags=False)
 
 
 def stored_segmentor(work_dir: Path, record: RunRecord) -> Segmentor:
-    """The segmentor of the run's last round, from the store; raises `ArtifactError` where it was deleted."""
+    """Return the segmentor of the run's last round, from the store; raises `ArtifactError` where it was deleted."""
     from wsss_bench.contract.artifacts import SEGMENTOR, read_segmentor
 
-    steps = sorted(
-        (name for name in record.keys if name.partition(".")[0] == "segment"),
-        key=_round,
-    )
-    if not steps:
-        raise ArtifactError(
-            f"run {record.run_id!r} trained no segmentor, so there is nothing to predict with."
-        )
-    folder = work_dir / "store" / "segment" / record.keys[steps[-1]][:16] / "out"
+    names = [name for name in record.keys if name.partition(".")[0] == "segment"]
+    if not names:
+        what = f"run {record.run_id!r} trained no segmentor"
+        raise ArtifactError(f"{what}, so there is nothing to predict with.")
+    # The plugin may be gone by now, so the folder is found by the key in the record alone.
+    key = record.keys[max(names, key=_round)]
+    folder = work_dir / STORE / "segment" / key[:16] / "out"
     if not (folder / SEGMENTOR).is_file():
-        raise ArtifactError(
-            f"the segmentor of run {record.run_id!r} is not in {work_dir}/store. Run the recipe again, or name its --work-dir."
-        )
+        what = f"the segmentor of run {record.run_id!r} is not in {work_dir / STORE}."
+        raise ArtifactError(f"{what} Run the recipe again, or name its --work-dir.")
     return read_segmentor(folder)
 
 
 def _round(step: str) -> int:
+    """Return 2 for ``segment.2``, 1 for ``segment``."""
     return int(step.partition(".")[2] or 1)
-
-
-def _say(what: str, done: int, total: int) -> None:
-    if done == total or done % max(1, total // 10) == 0:
-        print(f"predict: {what} {done}/{total}", file=sys.stderr, flush=True)

@@ -1,20 +1,26 @@
-"""Run a recorded run again and compare: the command out of the record, what differs here, and every count."""
+"""Run a recorded run again: the request out of the record, with what a record only names given by the user."""
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_bench.errors import DataError, PluginError, RecipeError
-from wsss_bench.results.records import COUNTS, RunRecord, find_run
-from wsss_bench.runs.store.explain import differences
+from wsss_bench.results.records import RunRecord, find_run
+from wsss_bench.runs.progress import Say, silent
+from wsss_bench.runs.request import (
+    DatasetRequest,
+    RunRequest,
+    command_words,
+    make_cells,
+    parse_data_options,
+    store_of,
+)
 
 if TYPE_CHECKING:
-    from wsss_bench.evaluate import Counts
     from wsss_bench.methods.catalog import Catalog
     from wsss_bench.runs.plan import Cell
     from wsss_bench.runs.source import Source
@@ -22,20 +28,19 @@ if TYPE_CHECKING:
 MARKER = "reproduces.json"
 """Written into the work dir of a reproduction, so that an interrupted one can go on, and nothing else is taken for one."""
 
+SKIP = "skip.txt"
+"""The file in that work dir that lists the ids which the run left out."""
+
 _FILE = re.compile(r".+\.(pth|pt|pth\.tar|npz|npy|json|py|csv|safetensors)")
 
 
 def find_measured(name: str, leaderboard_dir: Path) -> RunRecord:
-    """What `find_run` finds; raises `DataError` besides for an imported run: there is no command to run again."""
+    """Return what `find_run` finds; raises `DataError` besides for an imported run: there is no command to run again."""
     record = find_run(name, leaderboard_dir)
     if record.origin != "measured":
-        raise DataError(
-            f"run {record.run_id!r} was imported from other people's files, so there is nothing to run again."
-        )
+        what = f"run {record.run_id!r} was imported from other people's files"
+        raise DataError(f"{what}, so there is nothing to run again.")
     return record
-
-
-# ---- the command
 
 
 @dataclass(frozen=True)
@@ -53,78 +58,112 @@ class Given:
     workers: int | None = None
 
 
-def arguments(record: RunRecord, given: Given, forced: Sequence[str] = ()) -> list[str]:
-    """The words after ``wsss-bench`` that run `record` again; `forced` are ``stage.key=value`` besides what was typed then.
+@dataclass(frozen=True)
+class Again:
+    """A recorded run, planned anew.
+
+    Attributes:
+        request: what to run.
+        cell, source: its one cell and its dataset, as they are now.
+        strange: parameters that came or went since, a sentence each.
+    """
+
+    request: RunRequest
+    cell: Cell
+    source: Source
+    strange: list[str]
+
+
+def plan_again(record: RunRecord, given: Given, say: Say = silent) -> Again:
+    """Plan a recorded run anew, with the recorded parameters wherever defaults have changed since.
 
     Raises:
         DataError, RecipeError, PluginError: something that the record only names is needed and not given.
     """
-    words = [
-        "run",
-        f"--methods={record.recipe}",
-        "--seeds",
-        str(record.seed),
-        "--profile",
-        given.profile or record.profile,
-    ]
-    words += _data_words(record, given)
-    for path in given.plugins:
-        words += ["--plugin", str(path)]
-    if given.weights is not None:
-        words += ["--weights", given.weights]
-    chosen = [*forced, *given.options]
-    words += ["--cfg-options", *chosen] if chosen else []
-    words += [
-        "--device",
-        given.device or ("cpu" if record.device.startswith("cpu") else "cuda"),
-    ]
-    words += ["--workers", str(given.workers)] if given.workers is not None else []
-    return [*words, "--work-dir", str(given.work_dir)]
+    from wsss_bench.methods.catalog import Catalog
+
+    check_methods(record, Catalog(local=given.plugins))
+    check_files(record, given)
+    write_skip(record, given.work_dir)
+    request = rerun(record, given)
+    planned = make_cells(request, say)
+    forced, strange = forced_options(record, planned.cells[0], given)
+    if forced:
+        request = rerun(record, given, forced)
+        planned = make_cells(request, say)
+    return Again(request, planned.cells[0], planned.source, strange)
 
 
-def _data_words(record: RunRecord, given: Given) -> list[str]:
+def arguments(record: RunRecord, given: Given, forced: Sequence[str] = ()) -> list[str]:
+    """Return the words after ``wsss-bench`` that run `record` again; see `rerun`."""
+    return command_words(rerun(record, given, forced))
+
+
+def rerun(record: RunRecord, given: Given, forced: Sequence[str] = ()) -> RunRequest:
+    """Return the request that runs `record` again; `forced` are ``stage.key=value`` besides what was typed then.
+
+    Raises:
+        DataError: the label table that the run was given is not here.
+        RecipeError: an option cannot be understood.
+    """
+    from wsss_bench.methods.params import parse_options
+
+    kind = "cpu" if record.device.startswith("cpu") else "cuda"
+    return RunRequest(
+        methods=(record.recipe,),
+        dataset=_dataset(record, given),
+        profile=given.profile or record.profile,
+        seeds=(record.seed,),
+        options=tuple(parse_options([*forced, *given.options])),
+        weights=given.weights,
+        plugins=tuple(given.plugins),
+        work_dir=given.work_dir,
+        device=given.device or kind,
+        workers=given.workers,
+    )
+
+
+def _dataset(record: RunRecord, given: Given) -> DatasetRequest:
     dataset, options = record.dataset, _data_options(record)
-    words = ["--dataset", str(dataset["kind"]), "--name", str(dataset["name"])]
-    for role, split in dataset["splits"].items():
-        words += [f"--{role}-split", str(split)]
-    if given.data_root is not None:
-        words += ["--data-root", str(given.data_root)]
-    labels = given.labels or options.pop("labels", None)
-    if labels is not None:
-        if given.labels is None and _is_file(labels) and not Path(labels).exists():
-            raise DataError(
-                f"the run read its image-level labels from {labels!r}. Give that file: --labels PATH/{labels}"
-            )
-        words += ["--labels", labels]
-    for key, value in options.items():
-        words += ["--data-option", f"{key}={value}"]
-    if dataset.get("skipped"):
-        words += ["--skip", str(given.work_dir / "skip.txt")]
-    return words
+    recorded = options.pop("labels", None)
+    labels = given.labels or recorded
+    if labels and not given.labels and _is_file(labels) and not Path(labels).exists():
+        what = f"the run read its image-level labels from {labels!r}."
+        raise DataError(f"{what} Give that file: --labels PATH/{labels}")
+    return DatasetRequest(
+        kind=str(dataset["kind"]),
+        root=given.data_root,
+        name=str(dataset["name"]),
+        options=options,
+        splits={role: str(split) for role, split in dataset["splits"].items()},
+        labels=labels,
+        skip=given.work_dir / SKIP if dataset.get("skipped") else None,
+    )
 
 
 def _data_options(record: RunRecord) -> dict[str, str]:
-    """The loader's options without splits and cache: from the record, or from the command line of an older one."""
-    options = {
-        str(key): str(value) for key, value in record.dataset.get("options", {}).items()
-    }
+    """Return the loader's options without splits and cache: from the record, or from the command line of an older one."""
+    recorded = record.dataset.get("options", {})
+    options = {str(key): str(value) for key, value in recorded.items()}
     if "options" not in record.dataset:
-        parser = argparse.ArgumentParser(
-            add_help=False, allow_abbrev=False, exit_on_error=False
-        )
-        parser.add_argument("--data-option", action="append", default=[])
-        parser.add_argument("--labels")
-        typed, _ = parser.parse_known_args([*record.command])
-        pairs = (item.partition("=") for item in typed.data_option)
-        options = {
-            key.strip().replace("-", "_"): value.strip() for key, _, value in pairs
-        }
-        options |= {"labels": typed.labels} if typed.labels else {}
-    return {
-        key: value
-        for key, value in options.items()
-        if not key.endswith("_split") and key != "cache"
-    }
+        options = parse_data_options([*_typed(record.command, "--data-option")])
+        for table in _typed(record.command, "--labels"):
+            options["labels"] = table
+    # Splits stand in the record by role; a cache changes no number and lies where this machine has room.
+    wanted = [key for key in options if not key.endswith("_split") and key != "cache"]
+    return {key: options[key] for key in wanted}
+
+
+def _typed(command: Sequence[str], flag: str) -> Iterator[str]:
+    """Yield every value that a command line gives a flag, as ``--flag value`` or ``--flag=value``."""
+    for position, word in enumerate(command):
+        name, equals, value = word.partition("=")
+        if name != flag:
+            continue
+        if equals:
+            yield value
+        elif position + 1 < len(command):
+            yield command[position + 1]
 
 
 def check_methods(record: RunRecord, catalog: Catalog) -> None:
@@ -137,33 +176,37 @@ def check_methods(record: RunRecord, catalog: Catalog) -> None:
         fix = f"Install it: pip install '{file}=={version}'"
         if version == "local":
             fix = f"Give the file it came from: --plugin PATH/{file}"
-        raise PluginError(
-            f"{name} ({distribution})",
-            "discovery",
-            "the run used this method, and it is not here.",
-            fix,
-        )
+        who = f"{name} ({distribution})"
+        what = "the run used this method, and it is not here."
+        raise PluginError(who, "discovery", what, fix)
 
 
 def check_files(record: RunRecord, given: Given) -> None:
     """Raise `RecipeError` for a file that the user had passed as a parameter, of which the record keeps the name only."""
-    replaced = {option.partition("=")[0].strip() for option in given.options}
     for stage, passed in record.passed.items():
         for key, value in passed.items():
-            if f"{stage}.{key}" in replaced or (
-                key == "weights" and given.weights is not None
-            ):
+            if _replaced(stage, key, given) or not _names_a_place(key, value):
                 continue
-            if (
-                isinstance(value, str)
-                and (_is_file(value) or key.endswith("_dir"))
-                and value
-                and not Path(value).exists()
-            ):
-                raise RecipeError(
-                    f"the run was given {stage}.{key}={value!r}; records keep names, not places. "
-                    f"Give it: --cfg-options {stage}.{key}=PATH/{value}"
-                )
+            name = f"{stage}.{key}"
+            what = (
+                f"the run was given {name}={value!r}; records keep names, not places."
+            )
+            raise RecipeError(f"{what} Give it: --cfg-options {name}=PATH/{value}")
+
+
+def _replaced(stage: str, key: str, given: Given) -> bool:
+    """Return whether the user gives this parameter anew."""
+    names = {option.partition("=")[0].strip() for option in given.options}
+    by_weights = key == "weights" and given.weights is not None
+    return f"{stage}.{key}" in names or by_weights
+
+
+def _names_a_place(key: str, value: object) -> bool:
+    """Return whether a value is the name of a file or folder that is not here."""
+    if not isinstance(value, str) or not value:
+        return False
+    place = _is_file(value) or key.endswith("_dir")
+    return place and not Path(value).exists()
 
 
 def _is_file(value: str) -> bool:
@@ -173,125 +216,37 @@ def _is_file(value: str) -> bool:
 def forced_options(
     record: RunRecord, cell: Cell, given: Given
 ) -> tuple[list[str], list[str]]:
-    """``stage.key=value`` for every recorded parameter that would be another now, and the names that are gone or new."""
-    from wsss_bench.methods.recipe import format_value
-    from wsss_bench.runs.provenance.facts import portable
-
-    forced, strange = [], []
-    replaced = {option.partition("=")[0].strip() for option in given.options}
+    """Return ``stage.key=value`` for every recorded parameter that would be another now, and the names that are gone or new."""
+    forced: list[str] = []
+    strange: list[str] = []
     for stage, then in record.params.items():
-        now = (
-            portable(cell.resolved.params[stage].resolved)
-            if stage in cell.resolved.params
-            else {}
-        )
+        now = _params_now(cell, stage)
         strange += [f"{stage}.{key} is gone" for key in then if key not in now]
         strange += [f"{stage}.{key} is new" for key in now if key not in then]
-        for key, value in then.items():
-            name = f"{stage}.{key}"
-            if (
-                key not in now
-                or now[key] == value
-                or name in replaced
-                or (key == "weights" and given.weights)
-            ):
-                continue
-            whole = {**value, "_delete_": True} if isinstance(value, dict) else value
-            forced.append(f"{name}={format_value(whole)}")
+        forced += _forced(stage, then, now, given)
     return forced, strange
 
 
-# ---- what differs
+def _params_now(cell: Cell, stage: str) -> dict[str, Any]:
+    """Return a stage's parameters in force, as a record would keep them."""
+    from wsss_bench.runs.provenance.facts import portable
 
-
-def environment(
-    record: RunRecord, cell: Cell, source: Source, device: str
-) -> list[str]:
-    """What is not as it was: versions, plugins, data, hardware, stage keys; one line each, ``what: then -> now``."""
-    from wsss_bench.runs.provenance.facts import device_name, versions
-
-    methods = cell.resolved.methods
-    now: dict[str, Any] = {
-        "versions": versions(),
-        "plugins": {
-            stage: {"version": m.card.version, "code": m.code_digest}
-            for stage, m in methods.items()
-        },
-        "data fingerprint": source.fingerprint,
-        "device": device_name(device),
-    }
-    then: dict[str, Any] = {
-        "versions": dict(record.versions),
-        "plugins": {
-            stage: {key: card.get(key) for key in ("version", "code")}
-            for stage, card in record.cards.items()
-        },
-        "data fingerprint": record.dataset["fingerprint"],
-        "device": record.device,
-    }
-    keys = {step.name: step.spec.key for step in cell.steps}
-    changed = [name for name, key in keys.items() if record.keys.get(name) != key]
-    lines = differences(then, now)
-    if changed:
-        lines.append(
-            f"stage keys: {', '.join(changed)} (see above; a key holds method, code, parameters, seed and data)"
-        )
-    return lines
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One scored stage, then and now: mIoU in percent, images whose counts differ, and whether none does."""
-
-    what: str
-    then: float | None
-    now: float | None
-    images: int
-
-    @property
-    def delta(self) -> float | None:
-        """Now minus then in mIoU points; None where one of them was not scored."""
-        return None if self.then is None or self.now is None else self.now - self.then
-
-    def within(self, tolerance: float) -> bool:
-        """Whether the mIoU moved by no more than `tolerance` points (both undefined counts as no move)."""
-        if self.delta is None:
-            return False
-        return self.images == 0 or abs(self.delta) <= tolerance
-
-
-def compare(then: RunRecord, now: RunRecord) -> list[Compared]:
-    """Every scored stage of both records; per-image counts decide, not rounded means."""
-    found = []
-    for what in COUNTS:
-        old, new = then.load_counts(what), now.load_counts(what)
-        if old is None and new is None:
-            continue
-        images = (
-            max(len(old or ()), len(new or ()))
-            if old is None or new is None
-            else _differing(old, new)
-        )
-        found.append(Compared(what, _percent(old), _percent(new), images))
+    params = cell.resolved.params.get(stage)
+    found: dict[str, Any] = portable(params.resolved) if params else {}
     return found
 
 
-def _percent(counts: Counts | None) -> float | None:
-    return None if counts is None else 100 * counts.miou()
+def _forced(
+    stage: str, then: Mapping[str, Any], now: Mapping[str, Any], given: Given
+) -> Iterator[str]:
+    from wsss_bench.methods.recipe import format_value
 
-
-def _differing(old: Counts, new: Counts) -> int:
-    """Images whose counts differ, those in one set alone included; all of them where the classes differ."""
-    import numpy as np
-
-    if old.classes != new.classes:
-        return max(len(old), len(new))
-    here = set(new.ids)
-    both = [image_id for image_id in old.ids if image_id in here]
-    alone = len(here.symmetric_difference(old.ids))
-    wrong = int((old.rows(both) != new.rows(both)).any((1, 2)).sum()) if both else 0
-    # Equal per image, and yet another confusion: classes were exchanged within the misses of some image.
-    return alone + max(wrong, int(not np.array_equal(old.confusion, new.confusion)))
+    for key, value in then.items():
+        if key not in now or now[key] == value or _replaced(stage, key, given):
+            continue
+        # A dict would be merged with what the defaults hold now, unless it says that it is whole.
+        whole = {**value, "_delete_": True} if isinstance(value, dict) else value
+        yield f"{stage}.{key}={format_value(whole)}"
 
 
 def prepare_work_dir(record: RunRecord, work_dir: Path, cell: Cell) -> None:
@@ -301,54 +256,26 @@ def prepare_work_dir(record: RunRecord, work_dir: Path, cell: Cell) -> None:
         DataError: stages of this run are finished there already, by something other than this reproduction: comparing them
             would prove nothing.
     """
-    from wsss_bench.io.files import read_json, write_atomic, write_json
+    from wsss_bench.io.files import read_json, write_json
     from wsss_bench.runs.plan import states
-    from wsss_bench.runs.store.folders import DONE, Store
+    from wsss_bench.runs.store.folders import DONE
 
     mark = {"run": record.run_id, "dataset": str(record.dataset["name"])}
     own = (work_dir / MARKER).exists() and read_json(work_dir / MARKER) == mark
-    done = [
-        name
-        for name, state in states(cell, Store(work_dir / "store")).items()
-        if state == DONE
-    ]
+    found = states(cell, store_of(work_dir))
+    done = [name for name, state in found.items() if state == DONE]
     if done and not own:
-        raise DataError(
-            f"{work_dir} holds finished stages of this run ({', '.join(done)}). Name a fresh folder: --work-dir OTHER"
-        )
+        what = f"{work_dir} holds finished stages of this run ({', '.join(done)})."
+        raise DataError(f"{what} Name a fresh folder: --work-dir OTHER")
     write_json(work_dir / MARKER, mark)
-    write_skip(record, work_dir, write_atomic)
+    write_skip(record, work_dir)
 
 
-def write_skip(record: RunRecord, work_dir: Path, write: Any) -> None:
+def write_skip(record: RunRecord, work_dir: Path) -> None:
     """Write the ids that the run left out to ``skip.txt``, where it left out any."""
+    from wsss_bench.io.files import write_atomic
+
     skipped: Sequence[str] = record.dataset.get("skipped", ())
     if skipped:
         text = "".join(f"{image_id}\n" for image_id in skipped)
-        write(work_dir / "skip.txt", lambda handle: handle.write(text.encode()))
-
-
-def as_json(
-    record: RunRecord,
-    command: Sequence[str],
-    differs: Sequence[str],
-    found: Sequence[Compared],
-) -> Mapping[str, Any]:
-    """What ``--json`` prints."""
-    rows = [
-        {
-            "what": c.what,
-            "then": c.then,
-            "now": c.now,
-            "delta": c.delta,
-            "images_that_differ": c.images,
-        }
-        for c in found
-    ]
-    return {
-        "schema": 1,
-        "run": record.run_id,
-        "command": ["wsss-bench", *command],
-        "differs": list(differs),
-        "scores": rows,
-    }
+        write_atomic(work_dir / SKIP, lambda handle: handle.write(text.encode()))

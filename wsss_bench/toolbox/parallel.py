@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager
+from itertools import chain, islice
+from multiprocessing import parent_process, popen_spawn_posix, spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
 
 from wsss_bench.contract.context import StageContext
@@ -19,7 +24,9 @@ from wsss_bench.io.sealing import arm, armed
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MIN_FOR_POOL = 48  # below this many items, starting processes costs more than it saves
+# Below this many items, starting processes costs more than it saves.
+_MIN_FOR_POOL = 48
+
 _THREADS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -27,36 +34,67 @@ _THREADS = (
     "NUMBA_NUM_THREADS",
 )
 
+_MAIN = ("init_main_from_name", "init_main_from_path")
+"""Keys by which `multiprocessing` tells a new process to import the main module."""
+
+_LAUNCHING = threading.Lock()
+
 
 def imap(
     fn: Callable[[T], R], items: Iterable[T], workers: int, total: int
 ) -> Iterator[R]:
-    """``fn`` of every item, in any order, on `workers` processes (in this one where there is little to do).
+    """Yield ``fn`` of every item, in any order, from `workers` processes (from this one where there is little to do).
 
     `fn` and the items must be picklable. At most ``4 × workers`` items are in flight, so memory stays flat.
-    An exception in `fn` propagates and ends the pool, and so does the death of a process, as an `ArtifactError`. The
-    processes end with this one, however it ends.
+    The processes never import the main module: a script without an ``if __name__ == "__main__"`` guard is not run again.
+    What the main module itself defines (a notebook's function) therefore runs in this process, which the log says.
+    The processes end with this one, however it ends.
+
+    Raises:
+        ArtifactError: a process died. An exception in `fn` propagates; either ends the pool.
     """
     if workers < 2 or total < _MIN_FOR_POOL:
         yield from map(fn, items)
         return
+    stream = iter(items)
+    first = list(islice(stream, 1))
+    stream = chain(first, stream)
+    if _defined_in_main(fn, *first):
+        log = logging.getLogger("wsss_bench")
+        what = (
+            "a function or class of the main module cannot be sent to worker processes"
+        )
+        remedy = "Put it into a module of its own to use all cores"
+        log.warning("%s: working on images one by one. %s.", what, remedy)
+        yield from map(fn, stream)
+        return
+    yield from _from_pool(fn, stream, workers)
+
+
+def _from_pool(fn: Callable[[T], R], items: Iterator[T], workers: int) -> Iterator[R]:
+    with _one_thread_each():
+        pool = ProcessPoolExecutor(
+            workers, mp_context=_Context(), initializer=_start, initargs=armed()
+        )
+        try:
+            yield from _stream(pool, fn, items, 4 * workers)
+        except BrokenProcessPool as error:
+            what = "a worker process died: it was killed, or the memory ran out."
+            kept = "Every image that was written stays"
+            fix = "run the command again, with fewer --workers where memory is short."
+            raise ArtifactError(f"{what} {kept}; {fix}") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that start meanwhile compute with one thread: the work is parallel over images already."""
     saved = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(
-        dict.fromkeys(_THREADS, "1")
-    )  # inherited by the workers: one thread each, parallel over images
-    # spawn, not fork: the parent holds OpenMP threads, which do not survive a fork.
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start, initargs=armed()
-    )
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
-        yield from _stream(pool, fn, iter(items), 4 * workers)
-    except BrokenProcessPool as error:
-        raise ArtifactError(
-            "a worker process died: it was killed, or the memory ran out. Every image that was written stays; run the command "
-            "again, with fewer --workers where memory is short."
-        ) from error
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
         for name, value in saved.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -64,8 +102,54 @@ def imap(
                 os.environ[name] = value
 
 
+def _defined_in_main(*things: object) -> bool:
+    """Return whether a worker would need the main module to unpickle `things`."""
+    try:
+        # A name is pickled as module and attribute, so the module stands there in plain letters. The same letters within
+        # data mean a slower run and no wrong one.
+        return b"__main__" in pickle.dumps(things)
+    except Exception as error:
+        # What cannot be pickled at all is the pool's to refuse, but a notebook's lambda can still run here.
+        return "__main__" in str(error)
+
+
+class _Popen(popen_spawn_posix.Popen):
+    """Starts a process that is not told of the main module."""
+
+    def _launch(self, process_obj: Any) -> None:
+        # Where the main module is a script without a guard, importing it would run it again, in every worker. Nothing
+        # public leaves it out, so for this launch, on this thread, the preparation data go without it.
+        launching = threading.get_ident()
+        with _LAUNCHING:
+            prepare = spawn.get_preparation_data
+
+            def without_main(name: str) -> dict[str, Any]:
+                data: dict[str, Any] = prepare(name)
+                if threading.get_ident() != launching:
+                    return data
+                return {key: data[key] for key in data if key not in _MAIN}
+
+            spawn.get_preparation_data = without_main
+            try:
+                super()._launch(process_obj)
+            finally:
+                spawn.get_preparation_data = prepare
+
+
+class _Process(SpawnProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return _Popen(process_obj)
+
+
+class _Context(SpawnContext):
+    """Starts processes afresh: the parent holds OpenMP threads, which do not survive a fork."""
+
+    Process = _Process
+
+
 def _start(*seal: Any) -> None:
-    """What a worker process does first: hear of its parent's death, which the pool's queues would never tell it, and seal."""
+    """Do what comes first in a worker process: hear of its parent's death, which the pool's queues never tell it, and seal."""
     threading.Thread(
         target=_end_with_parent, name="wsss-bench-parent", daemon=True
     ).start()
@@ -104,10 +188,10 @@ def per_image(
     ctx: StageContext,
     jobs: Callable[[Any], Any],
 ) -> Any:
-    """Make a per-image function a stage: ``out.write(id, fn(jobs(image)))`` for every image that is not done, then close.
+    """Write ``fn(jobs(image))`` for every image of `view` that `out` does not have yet, then close `out`.
 
     Args:
-        fn: a picklable function of one job returning what `out` takes (a `Seed` or ``uint8 [H, W]``).
+        fn: a picklable function of one job that returns what `out` takes (a `Seed` or ``uint8 [H, W]``).
         view: the images.
         out: a `SeedWriter` or `LabelWriter`.
         ctx: for workers and progress.
@@ -118,10 +202,8 @@ def per_image(
     """
     todo = [image for image in view if not out.done(image.id)]
     done = len(view) - len(todo)
-    call = _Keyed(fn)
-    for image_id, result in imap(
-        call, ((image.id, jobs(image)) for image in todo), ctx.workers, len(todo)
-    ):
+    keyed = ((image.id, jobs(image)) for image in todo)
+    for image_id, result in imap(_Keyed(fn), keyed, ctx.workers, len(todo)):
         out.write(image_id, result)
         done += 1
         ctx.progress("images", done, len(view))

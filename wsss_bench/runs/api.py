@@ -1,0 +1,149 @@
+"""The Python API: `wsss_bench.run`, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_bench.errors import RecipeError
+from wsss_bench.runs.progress import PlainDisplay
+from wsss_bench.runs.request import DatasetRequest, RunRequest
+from wsss_bench.runs.result import RunResult, result_of
+from wsss_bench.runs.session import Session
+
+if TYPE_CHECKING:
+    from wsss_bench.methods.params import Option
+
+Place = str | Path
+
+
+def run(
+    methods: str | Sequence[str],
+    dataset: str = "shapes",
+    data_root: Place | None = None,
+    *,
+    profile: str | None = None,
+    seeds: int | Sequence[int] = (0,),
+    options: Mapping[str, Any] | None = None,
+    weights: Place | None = None,
+    plugins: Place | Sequence[Place] = (),
+    work_dir: Place = "work_dirs",
+    leaderboard_dir: Place | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    log: Sequence[str] = ("local",),
+    name: str | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    splits: Mapping[str, str] | None = None,
+    labels: str | None = None,
+    skip: Place | None = None,
+    quiet: bool = False,
+) -> RunResult:
+    """Run recipes on a dataset, score every stage, record the results, and return them.
+
+    The same call again computes nothing that is finished and resumes what was interrupted, as ``wsss-bench run`` does; both
+    share work dirs. A cell that fails does not stop the others and raises nothing: see ``failed`` of the result.
+
+    Args:
+        methods: recipes, e.g. ``["cam", "vwe/irn/deeplab[lr=0.01]"]``.
+        dataset: ``"shapes"`` (embedded), ``"voc2012"``, ``"coco2014"``, or an installed one.
+        data_root: where the data lie; None: the variable ``WSSS_BENCH_DATA_ROOT``.
+        profile: set of parameter defaults, by name or as a ``.py`` file; None: ``"shapes"`` for the embedded data, else ``"paper"``.
+        seeds: every recipe runs once with each.
+        options: parameters for every recipe that has them, by ``"stage.key"``, e.g. ``{"segment.iterations": 2000}``.
+        weights: initial weights, wherever a stage has the parameter ``weights``.
+        plugins: Python files that bring methods besides the installed ones (this runs their code).
+        work_dir: store of finished and unfinished stages, logs and cells.
+        leaderboard_dir: run records and tables; None: ``leaderboards`` in `work_dir`.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        workers: processes for per-image work; None: one for each core.
+        log: where trainings log to: ``"local"``, ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
+        name: what tables call this copy of the data; None: `dataset`.
+        data_options: the dataset's own options, e.g. ``{"train": 50}``.
+        splits: split by role, e.g. ``{"train": "train_aug"}``; the roles are ``train``, ``seeds`` and ``val``.
+        labels: where the image-level labels come from; None: the dataset's choice.
+        skip: a file that lists ids to leave out.
+        quiet: write nothing to standard output and standard error.
+
+    Raises:
+        RecipeError: a recipe, a parameter or an option cannot be understood, or the device is not there.
+        PluginError: no recipe is left that can run.
+        DataError: the dataset cannot be used.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; everything finished is kept.
+    """
+    data = DatasetRequest(
+        kind=dataset,
+        root=_path(data_root),
+        name=name,
+        options={key: str(value) for key, value in (data_options or {}).items()},
+        splits=dict(splits or {}),
+        labels=labels,
+        skip=_path(skip),
+    )
+    request = RunRequest(
+        methods=_several(methods),
+        dataset=data,
+        profile=profile,
+        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
+        options=_options(options or {}),
+        weights=None if weights is None else str(weights),
+        plugins=tuple(map(Path, _several(plugins))),
+        work_dir=Path(work_dir),
+        leaderboard_dir=_path(leaderboard_dir),
+        device=device,
+        workers=workers,
+        log=_several(log),
+    )
+    return run_request(request, quiet=quiet)
+
+
+def run_request(request: RunRequest, *, quiet: bool = False) -> RunResult:
+    """Run what is asked for and return what it leaves; unless `quiet`, say on standard output how it goes."""
+    if quiet:
+        session = Session(request)
+        return result_of(session, session.run())
+    display = PlainDisplay(sys.stdout)
+    session = Session(request, display.note)
+    for recipe, error in session.refused.items():
+        display.note(f"cannot run {recipe}: {error}")
+    return result_of(session, session.run(lambda cells: display))
+
+
+def _several(items: Any) -> tuple[Any, ...]:
+    """Return a tuple also where one text or path stands for itself."""
+    return (items,) if isinstance(items, str | Path) else tuple(items)
+
+
+def _path(place: Place | None) -> Path | None:
+    return None if place is None else Path(place).expanduser()
+
+
+def _options(options: Mapping[str, Any]) -> tuple[Option, ...]:
+    """Return parameters as options; raises `RecipeError` for a name without a stage or a value that no command could give."""
+    from wsss_bench.methods.params import parse_options
+
+    found = []
+    for key, value in options.items():
+        # The name is read as the command line's are. The value is not: it has its type already.
+        (option,) = parse_options([f"{key}=0"])
+        found.append(replace(option, value=_plain(key, value)))
+    return tuple(found)
+
+
+def _plain(key: str, value: Any) -> Any:
+    """Return `value` as a literal: what a record can keep, and a command line could say."""
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # a number or array of numpy's
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(key, item) for item in value)
+    if isinstance(value, dict):
+        return {name: _plain(key, item) for name, item in value.items()}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    what = f"option {key!r}: {type(value).__name__} is no parameter."
+    raise RecipeError(f"{what} Give a number, a text, a list or a dict of these.")

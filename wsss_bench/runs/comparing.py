@@ -1,0 +1,145 @@
+"""A recorded run beside its repetition: what differs around them, and every count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wsss_bench.results.records import COUNTS, RECORD, RUNS, RunRecord, load_record
+from wsss_bench.runs.store.explain import differences
+
+if TYPE_CHECKING:
+    from wsss_bench.evaluate import Counts
+    from wsss_bench.runs.plan import Cell
+    from wsss_bench.runs.source import Source
+
+
+def environment(
+    record: RunRecord, cell: Cell, source: Source, device: str
+) -> list[str]:
+    """Return what is not as it was: versions, plugins, data, hardware, stage keys; a line ``what: then -> now`` each."""
+    from wsss_bench.runs.provenance.facts import device_name, versions
+
+    plugins_now = {
+        stage: {"version": method.card.version, "code": method.code_digest}
+        for stage, method in cell.resolved.methods.items()
+    }
+    now: dict[str, Any] = {
+        "versions": versions(),
+        "plugins": plugins_now,
+        "data fingerprint": source.fingerprint,
+        "device": device_name(device),
+    }
+    plugins_then = {
+        stage: {"version": card.get("version"), "code": card.get("code")}
+        for stage, card in record.cards.items()
+    }
+    then: dict[str, Any] = {
+        "versions": dict(record.versions),
+        "plugins": plugins_then,
+        "data fingerprint": record.dataset["fingerprint"],
+        "device": record.device,
+    }
+    return differences(then, now) + _changed_keys(record, cell)
+
+
+def _changed_keys(record: RunRecord, cell: Cell) -> list[str]:
+    keys = {step.name: step.spec.key for step in cell.steps}
+    changed = [name for name, key in keys.items() if record.keys.get(name) != key]
+    if not changed:
+        return []
+    why = "see above; a key holds method, code, parameters, seed and data"
+    return [f"stage keys: {', '.join(changed)} ({why})"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One scored stage, then and now: mIoU in percent, images whose counts differ, and whether none does."""
+
+    what: str
+    then: float | None
+    now: float | None
+    images: int
+
+    @property
+    def delta(self) -> float | None:
+        """Now minus then in mIoU points; None where one of them was not scored."""
+        return None if self.then is None or self.now is None else self.now - self.then
+
+    def within(self, tolerance: float) -> bool:
+        """Return whether the mIoU moved by no more than `tolerance` points (both undefined counts as no move)."""
+        if self.delta is None:
+            return False
+        return self.images == 0 or abs(self.delta) <= tolerance
+
+
+def repetition(boards: Path, cell: Cell) -> RunRecord:
+    """Return the record of a cell that has just run; raises `ArtifactError` where there is none."""
+    return load_record(boards / RUNS / cell.dataset / cell.run_id / RECORD)
+
+
+def compare(then: RunRecord, now: RunRecord) -> list[Compared]:
+    """Return every scored stage of both records; per-image counts decide, not rounded means."""
+    found = []
+    for what in COUNTS:
+        old, new = then.load_counts(what), now.load_counts(what)
+        if old is None and new is None:
+            continue
+        if old is None or new is None:
+            images = max(len(old or ()), len(new or ()))
+        else:
+            images = _differing(old, new)
+        found.append(Compared(what, _percent(old), _percent(new), images))
+    return found
+
+
+def _percent(counts: Counts | None) -> float | None:
+    return None if counts is None else 100 * counts.miou()
+
+
+def _differing(old: Counts, new: Counts) -> int:
+    """Return how many images have other counts, those in one set alone included; all of them where the classes differ."""
+    import numpy as np
+
+    if old.classes != new.classes:
+        return max(len(old), len(new))
+    here = set(new.ids)
+    both = [image_id for image_id in old.ids if image_id in here]
+    alone = len(here.symmetric_difference(old.ids))
+    wrong = 0
+    if both:
+        unequal = old.rows(both) != new.rows(both)
+        wrong = int(unequal.any((1, 2)).sum())
+    # Equal per image, and yet another confusion: classes were exchanged within the misses of some image.
+    confused = not np.array_equal(old.confusion, new.confusion)
+    return alone + max(wrong, int(confused))
+
+
+def as_json(
+    record: RunRecord,
+    command: Sequence[str],
+    differs: Sequence[str],
+    found: Sequence[Compared] | None = None,
+) -> Mapping[str, Any]:
+    """Return what ``--json`` prints; without scores where nothing was compared (yet)."""
+    facts = {
+        "schema": 1,
+        "run": record.run_id,
+        "command": ["wsss-bench", *command],
+        "differs": list(differs),
+    }
+    if found is None:
+        return facts
+    return {**facts, "scores": [_score(one) for one in found]}
+
+
+def _score(one: Compared) -> dict[str, Any]:
+    return {
+        "what": one.what,
+        "then": one.then,
+        "now": one.now,
+        "delta": one.delta,
+        "images_that_differ": one.images,
+    }

@@ -1,0 +1,97 @@
+"""Run records as tables: one row a cell, or one row a cell, score and class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from wsss_bench.contract.names import STAGES
+from wsss_bench.errors import RecipeError, did_you_mean
+from wsss_bench.results.records import COUNTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wsss_bench.results.records import RunRecord
+
+KINDS = ("wide", "long")
+
+Facts = Mapping[str, Any]
+"""What the row of a cell begins with: its names, its seed, and the error of one that failed."""
+
+LONG = ("stage", "class", "iou")
+
+
+def make_frame(
+    rows: Iterable[tuple[Facts, RunRecord | None]], kind: str
+) -> pd.DataFrame:
+    """Return a table of cells, each given by facts and by its record (None where the cell failed).
+
+    Args:
+        rows: the cells.
+        kind: ``"wide"``: one row a cell, with the mIoU of every score in percent; ``"long"``: one row for each cell, stage
+            (one of `COUNTS`) and class, with the IoU in percent. NaN stands where nothing was scored.
+
+    Raises:
+        RecipeError: another kind.
+        ArtifactError: a record's counts are missing or damaged.
+    """
+    import pandas as pd
+
+    if kind not in KINDS:
+        raise RecipeError(
+            f"there is no frame of kind {kind!r}.{did_you_mean(kind, KINDS)}"
+        )
+    if kind == "wide":
+        return pd.DataFrame([_wide(facts, record) for facts, record in rows])
+    found = [line for facts, record in rows for line in _long(facts, record)]
+    # Without a single line pandas would not know the columns.
+    return pd.DataFrame(found, columns=None if found else [*LONG])
+
+
+def facts_of(record: RunRecord) -> dict[str, Any]:
+    """Return what identifies a recorded run: dataset, recipe, methods by stage, seed, profile and run id."""
+    picks = {stage: record.picks.get(stage) for stage in STAGES}
+    return {
+        "dataset": str(record.dataset["name"]),
+        "recipe": record.recipe,
+        **picks,
+        "seed": record.seed,
+        "profile": record.profile,
+        "run_id": record.run_id,
+    }
+
+
+def _wide(facts: Facts, record: RunRecord | None) -> dict[str, Any]:
+    row = dict(facts)
+    for what in COUNTS:
+        counts = record.load_counts(what) if record else None
+        row[f"{what}_miou"] = 100 * counts.miou() if counts else float("nan")
+    row["minutes"] = _minutes(record) if record else float("nan")
+    return row
+
+
+def _minutes(record: RunRecord) -> float:
+    """Return how long the computing of all stages took, whoever did it first."""
+    return sum(cost.get("seconds", 0.0) for cost in record.cost.values()) / 60
+
+
+def _long(facts: Facts, record: RunRecord | None) -> Iterator[dict[str, Any]]:
+    if record is None:
+        return
+    for what in COUNTS:
+        counts = record.load_counts(what)
+        if counts is None:
+            continue
+        scores = 100 * counts.per_class_iou()
+        for name, score in zip(record.classes, scores.tolist(), strict=True):
+            yield {**facts, **dict(zip(LONG, (what, name, score), strict=True))}
+
+
+def as_html(frame: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:
+    """Return a wide frame as HTML for a notebook: without empty columns, numbers with one digit, `notes` below."""
+    shown = frame.dropna(axis=1, how="all")
+    table = shown.to_html(index=False, border=0, float_format="{:.1f}".format)
+    lines = [f"<p>{escape(note)}</p>" for note in notes]
+    return "\n".join([f"<p><b>{escape(title)}</b></p>", table, *lines])

@@ -1,0 +1,137 @@
+"""One run from request to boards: plan, queue, signals, records, tables."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsss_bench.runs.executors.jobs import CellJob, CellWorker, Outcome, log_path
+from wsss_bench.runs.executors.local import LocalExecutor
+from wsss_bench.runs.progress import Observer, Say, silent
+from wsss_bench.runs.request import (
+    RunRequest,
+    check_log,
+    check_workers,
+    make_cells,
+    resolve_device,
+    store_of,
+)
+
+if TYPE_CHECKING:
+    from wsss_bench.runs.plan import Cell
+
+Display = Callable[[Sequence["Cell"]], Observer]
+"""Makes whoever watches the run; called once all cells are known and nothing is computed yet."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a session ended: failures by cell id, and the page of its board (None where nothing was recorded)."""
+
+    failed: dict[str, str]
+    page: Path | None
+
+
+class Session:
+    """Plans a request when it is made, and runs it when told to.
+
+    Attributes:
+        request: what was asked for.
+        cells, source, refused: what the request comes to; see `wsss_bench.runs.request.Planned`.
+        store: the finished and unfinished stages.
+    """
+
+    def __init__(self, request: RunRequest, say: Say = silent) -> None:
+        """Plan everything; `say` hears of the dataset's preparation.
+
+        Raises:
+            RecipeError, PluginError, DataError: the request cannot be run; nothing was computed.
+        """
+        check_workers(request.workers)
+        check_log(request.log)
+        self.request = request
+        self._planned = make_cells(request, say)
+        self.cells, self.source, self.refused = self._planned
+        self.store = store_of(request.work_dir)
+
+    def run(self, display: Display | None = None) -> Finish:
+        """Compute and record every cell, then build the boards; a failing cell does not stop the others.
+
+        SIGTERM ends a run as Ctrl-C does: with everything finished kept, and a `KeyboardInterrupt`.
+
+        Raises:
+            RecipeError: the device is not there.
+            ArtifactError: the boards cannot be built or written.
+        """
+        request = replace(self.request, device=resolve_device(self.request.device))
+        make = display or (lambda cells: Observer())
+        with closing(make(self.cells)) as observer, interruptible():
+            worker = CellWorker(request, self._planned, observer)
+            failed = self._work_through(LocalExecutor(), worker, request)
+        if len(failed) == len(self.cells):
+            return Finish(failed, None)
+        self._build_boards()
+        page = request.boards / f"{self.cells[0].dataset}.md"
+        return Finish(failed, page if page.exists() else None)
+
+    def log_path(self, cell: Cell) -> Path:
+        """Return where the log of a cell is."""
+        return log_path(self.request, cell.id)
+
+    def _work_through(
+        self, executor: Executor, worker: CellWorker, request: RunRequest
+    ) -> dict[str, str]:
+        """Run every cell and return what made some fail, by cell id."""
+        failed: dict[str, str] = {}
+        queue, put_off = deque(cell.id for cell in self.cells), 0
+        while queue:
+            cell = queue.popleft()
+            # Another process may be at work on a cell: that one comes later. Wait only where others are at work on all
+            # that are left.
+            patient = put_off > len(queue)
+            job = CellJob(request, cell, patient)
+            outcome: Outcome = executor.submit(worker.run, job).result()
+            if outcome.busy:
+                queue.append(cell)
+                put_off += 1
+                continue
+            put_off = 0
+            if outcome.error is not None:
+                failed[cell] = outcome.error
+        return failed
+
+    def _build_boards(self) -> None:
+        from wsss_bench.boards import build
+        from wsss_bench.io.files import drop_leftovers
+        from wsss_bench.io.locking import locked
+
+        boards = self.request.boards
+        with locked(boards):
+            # A killed process may have left half a table; nobody else writes while the folder is held.
+            drop_leftovers(boards, ".")
+            build(boards)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Make SIGTERM raise `KeyboardInterrupt` in the block, as Ctrl-C does."""
+    # Only the main thread may set handlers; a server that runs sessions in threads keeps its own.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
