@@ -26,13 +26,14 @@ _LANE = 4
 _BLOCK = 64
 """Pixels that are read, normalised and written together."""
 
-_Splat = tuple[
-    NDArray[np.uint32],
-    NDArray[np.float32],
-    NDArray[np.uint32],
-    NDArray[np.float32],
-]
-"""A lattice's three arrays, and the factor of every point."""
+
+class _Points(NamedTuple):
+    """What compiled loops need to know of one kernel: its lattice's three arrays, and every point's factor."""
+
+    offsets: NDArray[np.uint32]
+    weights: NDArray[np.float32]
+    neighbours: NDArray[np.uint32]
+    factors: NDArray[np.float32]
 
 
 class _Kernel(NamedTuple):
@@ -42,7 +43,7 @@ class _Kernel(NamedTuple):
     norm: NDArray[np.float32]
     """``[N]``: its symmetric normalisation."""
 
-    def weighted(self, compat: float) -> _Splat:
+    def weighted(self, compat: float) -> _Points:
         """Return the lattice, and the factors ``[N]`` with which points are written and read alike.
 
         Compatibility and the blur's gain belong to a message once: each side gets their root.
@@ -50,7 +51,7 @@ class _Kernel(NamedTuple):
         dimensions = self.lattice.offsets.shape[1] - 1
         gain = lattices.blur_gain(dimensions)
         factor = np.float32(np.sqrt(compat * gain))
-        return (*self.lattice, self.norm * factor)
+        return _Points(*self.lattice, self.norm * factor)
 
 
 def fits(size: tuple[int, int], params: CrfParams) -> bool:
@@ -99,8 +100,8 @@ def infer(
     marginals = _mean_field(
         energies,
         counts,
-        *smoothness.weighted(params.gauss_compat),
-        *appearance.weighted(params.bilateral_compat),
+        smoothness.weighted(params.gauss_compat),
+        appearance.weighted(params.bilateral_compat),
         params.iterations,
     )
     return marginals.reshape(unary.shape)
@@ -153,12 +154,14 @@ def _blur(values, scratch, neighbours):  # type: ignore[no-untyped-def]
 
 
 @fast_jit
-def _read(values, offsets, weights, factors, start, count, energy):  # type: ignore[no-untyped-def]
+def _read(values, points, start, count, energy):  # type: ignore[no-untyped-def]
     """Add to ``energy [lanes, 64]`` the messages of a block of points: weighted sums over their vertices."""
+    offsets = points.offsets
+    weights = points.weights
     stride = np.uint64(energy.shape[0])
     for b in range(count):
         p = start + b
-        f = factors[p]
+        f = points.factors[p]
         for lane in range(0, energy.shape[0], 4):
             # Four sums by name: the compiler keeps them in one register.
             s0 = s1 = s2 = s3 = np.float32(0)
@@ -176,12 +179,14 @@ def _read(values, offsets, weights, factors, start, count, energy):  # type: ign
 
 
 @fast_jit
-def _write(values, offsets, weights, factors, start, count, q):  # type: ignore[no-untyped-def]
+def _write(values, points, start, count, q):  # type: ignore[no-untyped-def]
     """Splat the marginals ``q [lanes, 64]`` of a block of points into their vertices."""
+    offsets = points.offsets
+    weights = points.weights
     stride = np.uint64(q.shape[0])
     for b in range(count):
         p = start + b
-        f = factors[p]
+        f = points.factors[p]
         for lane in range(0, q.shape[0], 4):
             q0 = f * q[lane, b]
             q1 = f * q[lane + 1, b]
@@ -237,51 +242,50 @@ def _softmax(energy, counts, power, power_bits, top, total):  # type: ignore[no-
 
 
 @fast_jit
-def _mean_field(  # type: ignore[no-untyped-def]
-    unary, counts, off_s, wei_s, nbr_s, fac_s, off_a, wei_a, nbr_a, fac_a, iterations
-):
-    """Run all iterations on ``unary [K, N]``; return the marginals ``[K, N]``.
-
-    Offsets, weights, neighbours and factors come once per kernel: s is smoothness, a appearance.
-    """
+def _mean_field(unary, counts, smooth, appear, iterations):  # type: ignore[no-untyped-def]
+    """Run all iterations of two kernels on ``unary [K, N]``; return the marginals ``[K, N]``."""
     labels, n = unary.shape
     lanes = len(counts)
-    val_s = np.zeros(nbr_s.shape[1] * lanes, np.float32)
-    new_s = np.zeros(nbr_s.shape[1] * lanes, np.float32)
-    val_a = np.zeros(nbr_a.shape[1] * lanes, np.float32)
-    new_a = np.zeros(nbr_a.shape[1] * lanes, np.float32)
+    smooth_size = smooth.neighbours.shape[1] * lanes
+    appear_size = appear.neighbours.shape[1] * lanes
+    # Two arrays each: marginals are written into one while the other is read.
+    smooth_old = np.zeros(smooth_size, np.float32)
+    smooth_new = np.zeros(smooth_size, np.float32)
+    appear_old = np.zeros(appear_size, np.float32)
+    appear_new = np.zeros(appear_size, np.float32)
     energy = np.zeros((lanes, _BLOCK), np.float32)
     power_bits = np.empty(_BLOCK, np.int32)
+    power = power_bits.view(np.float32)
     top = np.empty(_BLOCK, np.float32)
     total = np.empty(_BLOCK, np.float32)
-    power = power_bits.view(np.float32)
     out = np.empty((labels, n), np.float32)
     # One round more than iterations: the first only writes marginals, the last only reads
     # messages.
     for iteration in range(iterations + 1):
         if iteration > 0:
-            val_s, new_s = _blur(val_s, new_s, nbr_s)
-            val_a, new_a = _blur(val_a, new_a, nbr_a)
-            new_s[:] = np.float32(0)
-            new_a[:] = np.float32(0)
+            smooth_old, smooth_new = _blur(smooth_old, smooth_new, smooth.neighbours)
+            appear_old, appear_new = _blur(appear_old, appear_new, appear.neighbours)
+            smooth_new[:] = np.float32(0)
+            appear_new[:] = np.float32(0)
         for start in range(0, n, _BLOCK):
             count = min(_BLOCK, n - start)
             for k in range(lanes):
-                # Padding repeats label 0 and counts 0 times: it stays finite and touches no other lane.
+                # Padding repeats label 0 and counts 0 times: it stays finite and touches
+                # no other lane.
                 row = k if k < labels else 0
                 for b in range(count):
                     energy[k, b] = -unary[row, start + b]
             if iteration > 0:
-                _read(val_s, off_s, wei_s, fac_s, start, count, energy)
-                _read(val_a, off_a, wei_a, fac_a, start, count, energy)
+                _read(smooth_old, smooth, start, count, energy)
+                _read(appear_old, appear, start, count, energy)
             _softmax(energy, counts, power, power_bits, top, total)
             if iteration < iterations:
-                _write(new_s, off_s, wei_s, fac_s, start, count, energy)
-                _write(new_a, off_a, wei_a, fac_a, start, count, energy)
+                _write(smooth_new, smooth, start, count, energy)
+                _write(appear_new, appear, start, count, energy)
             else:
                 for k in range(labels):
                     for b in range(count):
                         out[k, start + b] = energy[k, b]
-        val_s, new_s = new_s, val_s
-        val_a, new_a = new_a, val_a
+        smooth_old, smooth_new = smooth_new, smooth_old
+        appear_old, appear_new = appear_new, appear_old
     return out
