@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 KINDS = ("wide", "long")
 
 Facts = Mapping[str, Any]
-"""What the row of a cell begins with: its names, its seed, and the error of one that failed."""
+"""What is known of a cell besides its numbers."""
+
+FIRST = ("cell", "dataset", "recipe", "seed")
+"""The facts that stand before the numbers; a notebook shows the first and the last columns of a wide table only."""
 
 LONG = ("stage", "class", "iou")
 
@@ -30,8 +33,8 @@ def make_frame(
 
     Args:
         rows: the cells.
-        kind: ``"wide"``: one row a cell, with the mIoU of every score in percent; ``"long"``: one row for each cell, stage
-            (one of `COUNTS`) and class, with the IoU in percent. NaN stands where nothing was scored.
+        kind: ``"wide"``: one row a cell, with the mIoU of every score in percent; ``"long"``: one row for each cell,
+            stage (one of `COUNTS`) and class, with the IoU in percent. NaN stands where nothing was scored.
 
     Raises:
         RecipeError: another kind.
@@ -44,10 +47,18 @@ def make_frame(
             f"there is no frame of kind {kind!r}.{did_you_mean(kind, KINDS)}"
         )
     if kind == "wide":
-        return pd.DataFrame([_wide(facts, record) for facts, record in rows])
-    found = [line for facts, record in rows for line in _long(facts, record)]
+        return pd.DataFrame([_row(facts, _wide(record)) for facts, record in rows])
+    found = []
+    for facts, record in rows:
+        found += [_row(facts, line) for line in _long(record)]
     # Without a single line pandas would not know the columns.
-    return pd.DataFrame(found, columns=None if found else [*LONG])
+    return pd.DataFrame(found, columns=None if found else [*FIRST, *LONG])
+
+
+def _row(facts: Facts, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts and numbers in the order of columns."""
+    first = {name: facts[name] for name in FIRST if name in facts}
+    return {**first, **numbers, **facts}
 
 
 def facts_of(record: RunRecord) -> dict[str, Any]:
@@ -63,21 +74,21 @@ def facts_of(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _wide(facts: Facts, record: RunRecord | None) -> dict[str, Any]:
-    row = dict(facts)
+def _wide(record: RunRecord | None) -> dict[str, float]:
+    numbers = {}
     for what in COUNTS:
         counts = record.load_counts(what) if record else None
-        row[f"{what}_miou"] = 100 * counts.miou() if counts else float("nan")
-    row["minutes"] = _minutes(record) if record else float("nan")
-    return row
+        numbers[f"{what}_miou"] = 100 * counts.miou() if counts else float("nan")
+    numbers["minutes"] = _minutes(record) if record else float("nan")
+    return numbers
 
 
 def _minutes(record: RunRecord) -> float:
-    """Return how long the computing of all stages took, whoever did it first."""
+    """Return how long the computing of all stages took, whichever run did it."""
     return sum(cost.get("seconds", 0.0) for cost in record.cost.values()) / 60
 
 
-def _long(facts: Facts, record: RunRecord | None) -> Iterator[dict[str, Any]]:
+def _long(record: RunRecord | None) -> Iterator[dict[str, Any]]:
     if record is None:
         return
     for what in COUNTS:
@@ -86,7 +97,7 @@ def _long(facts: Facts, record: RunRecord | None) -> Iterator[dict[str, Any]]:
             continue
         scores = 100 * counts.per_class_iou()
         for name, score in zip(record.classes, scores.tolist(), strict=True):
-            yield {**facts, **dict(zip(LONG, (what, name, score), strict=True))}
+            yield dict(zip(LONG, (what, name, score), strict=True))
 
 
 def as_html(frame: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:

@@ -148,7 +148,7 @@ class RunResult:
     def _repr_html_(self) -> str:
         """Return the wide table and the failures, as a notebook shows them."""
         notes = [f"failed: {cell}: {error}" for cell, error in self.failed.items()]
-        title = f"{len(self.cells)} cells, records and tables in {self.boards}"
+        title = f"Cells: {len(self.cells)}. Records and tables: {self.boards}"
         return as_html(self.frame(), title, notes)
 
 
@@ -188,7 +188,7 @@ class Board:
 
     def _repr_html_(self) -> str:
         """Return the wide table, as a notebook shows it."""
-        return as_html(self.frame(), f"{len(self.records)} runs in {self.folder}")
+        return as_html(self.frame(), f"Runs in {self.folder}: {len(self.records)}")
 
 
 def load_board(folder: str | Path) -> Board:
