@@ -218,7 +218,7 @@ class Disk:
 
 
 def _install(job: dict[str, Any]) -> None:
-    from wsss_bench.runs import pipeline
+    from wsss_bench.runs import attempt
     from wsss_bench.runs import request as _dataset
     from wsss_bench.runs.store.folders import StageFolder
     from wsss_bench.toolbox import parallel
@@ -231,7 +231,7 @@ def _install(job: dict[str, Any]) -> None:
         parallel._MIN_FOR_POOL = 2
     if job.get("still", True):
         # Minutes and megabytes are columns of the boards and never the same twice; here the clock stands still.
-        pipeline.Meter = StillMeter  # type: ignore[assignment,misc]
+        attempt.Meter = StillMeter  # type: ignore[assignment,misc]
         StageFolder.lost_seconds = lambda self: 0.0  # type: ignore[method-assign]
 
 

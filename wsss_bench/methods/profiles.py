@@ -18,6 +18,9 @@ from wsss_bench.methods.values import Params, has, put
 HARNESS: Mapping[str, Mapping[str, Any]] = {"segment": {"rounds": 1}}
 """Parameters every method has, because the harness itself reads them; a card may set another default."""
 
+TEST_SETTINGS = "test_settings"
+"""What a card's defaults hold beside the stages: names of parameters, by stage, that trainings do not depend on."""
+
 ANY = "*"
 LENGTHS = ("epochs", "iterations")
 """Two parameters that say how long a training is. Zero in one of them leaves it to the other."""
@@ -75,11 +78,19 @@ def defaults(method: LoadedMethod, stage: str) -> Params:
     if isinstance(source, Path):
         source = read_config(source)
     for key in source:
-        if key not in STAGES:
+        if key not in (*STAGES, TEST_SETTINGS, "profiles"):
             raise RecipeError(
                 f"method {method.who}: the card's defaults name {key!r}.{did_you_mean(key, STAGES)}"
             )
     return {**HARNESS.get(stage, {}), **copy.deepcopy(dict(source.get(stage, {})))}
+
+
+def test_settings(method: LoadedMethod, stage: str) -> tuple[str, ...]:
+    """Return the names of the parameters of `stage` that its trainings do not depend on."""
+    source = method.card.defaults
+    if isinstance(source, Path):
+        source = read_config(source)
+    return tuple(source.get(TEST_SETTINGS, {}).get(stage, ()))
 
 
 def with_profiles(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from wsss_bench import __version__
-from wsss_bench.contract.names import CONTRACT
+from wsss_bench.contract.names import CONTRACT, TEST_NAMES
 from wsss_bench.evaluate import PROTOCOL
 from wsss_bench.io.files import canonical, file_digest
 from wsss_bench.methods.catalog import LoadedMethod
 from wsss_bench.methods.params import Resolved, StageParams
-from wsss_bench.methods.profiles import HARNESS
+from wsss_bench.methods.profiles import HARNESS, test_settings
 from wsss_bench.runs.source import Source
 from wsss_bench.runs.store.folders import StageSpec, Store
 
@@ -31,8 +31,11 @@ class Step:
         name: unique in the cell: ``localize``, ``refine.2`` (second round), ``score_val``.
         spec: its key and the stage's name in the store.
         inputs: the name of the step that gives each input, by role (``seeds``, ``labels``, ``previous``, …).
-        method, params: who computes it; None for the harness itself.
+        method, params: who computes it, and the parameters in force; None for the harness itself.
         round: 1, or the retrain round.
+        handed: the parameters that the plugin gets: all in force, without those that belong to the harness.
+        test_settings: names of parameters that the stage's trainings do not depend on.
+        training: what the trainings depend on that the store keeps apart from the stage; None where it keeps none.
     """
 
     name: str
@@ -41,11 +44,20 @@ class Step:
     method: LoadedMethod | None = None
     params: StageParams | None = None
     round: int = 1
+    handed: Mapping[str, Any] = field(default_factory=dict)
+    test_settings: tuple[str, ...] = ()
+    training: Mapping[str, Any] | None = None
 
     @property
     def stage(self) -> str:
         """The stage's name in the store."""
         return self.spec.stage
+
+    @property
+    def test(self) -> Mapping[str, Any]:
+        """Settings that a ``predict`` step lays over those of its segmentor; none for other steps."""
+        found: Mapping[str, Any] = self.spec.parts.get("test", {})
+        return found
 
 
 @dataclass(frozen=True)
@@ -66,73 +78,87 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """Names the cell over repetitions of the same command, whatever the code is by now."""
-        passed = {
-            stage: key_params(params.passed)
-            for stage, params in self.resolved.params.items()
-        }
-        identity = canonical(
-            [str(self.resolved.recipe), self.dataset, self.seed, self.profile, passed]
-        )
-        return f"{self.dataset}-{self.resolved.recipe.slug}-s{self.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+        recipe = self.resolved.recipe
+        passed = {}
+        for stage, params in self.resolved.params.items():
+            passed[stage] = key_params(params.passed)
+        identity = [str(recipe), self.dataset, self.seed, self.profile, passed]
+        short = _short_digest(identity, 6)
+        return f"{self.dataset}-{recipe.slug}-s{self.seed}-{short}"
 
     @cached_property
     def run_id(self) -> str:
         """Names the result: equal only for equal stage keys."""
-        keys = canonical([step.spec.key for step in self.steps])
-        return f"{self.resolved.recipe.slug}-s{self.seed}-{hashlib.sha256(keys.encode()).hexdigest()[:8]}"
+        short = _short_digest([step.spec.key for step in self.steps], 8)
+        return f"{self.resolved.recipe.slug}-s{self.seed}-{short}"
 
     def step(self, name: str) -> Step | None:
-        """The step of that name, or None where the cell has none."""
+        """Return the step of that name, or None where the cell has none."""
         return next((step for step in self.steps if step.name == name), None)
 
     def last(self, stage: str) -> Step | None:
-        """The last step of a stage (its last round), or None where the cell has none."""
-        return next(
-            (step for step in reversed(self.steps) if step.stage == stage), None
-        )
+        """Return the last step of a stage (its last round), or None where the cell has none."""
+        backwards = reversed(self.steps)
+        return next((step for step in backwards if step.stage == stage), None)
+
+
+def _short_digest(payload: object, length: int) -> str:
+    return hashlib.sha256(canonical(payload).encode()).hexdigest()[:length]
 
 
 def key_params(value: Any) -> Any:
-    """Parameters as they enter a key: a path of an existing file counts by content and name, not by where it lies."""
+    """Return parameters as they enter a key: a path of an existing file counts by content and name, not by where it lies."""
     if isinstance(value, Mapping):
         return {str(key): key_params(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [key_params(item) for item in value]
-    if isinstance(value, Path) or (
-        isinstance(value, str) and ("/" in value or "." in value)
-    ):
-        path = Path(value)
-        return (
-            {"file": path.name, "sha256": _digest(path, path.stat().st_mtime_ns)}
-            if path.is_file()
-            else str(value)
-        )
+    if isinstance(value, Path):
+        return _key_path(value)
+    # A text that can be no path of ours is not looked up on the disk.
+    if isinstance(value, str) and ("/" in value or "." in value):
+        return _key_path(Path(value), value)
     return value
+
+
+def _key_path(path: Path, text: str | None = None) -> Any:
+    if not path.is_file():
+        return str(path) if text is None else text
+    digest = _digest(path, path.stat().st_mtime_ns)
+    return {"file": path.name, "sha256": digest}
 
 
 @lru_cache
 def _digest(path: Path, changed: int) -> str:
-    """A file's digest, read once for all cells; `changed` (its time stamp) makes an edited file a new one."""
+    """Return a file's digest, read once for all cells; `changed` (its time stamp) makes an edited file a new one."""
     return file_digest(path)
 
 
 def plugin_params(params: StageParams) -> dict[str, Any]:
-    """What a plugin is handed: all but the harness's own, so that a first round is shared by runs of one and two rounds."""
-    return {
-        key: value
-        for key, value in params.resolved.items()
-        if key not in HARNESS["segment"]
-    }
+    """Return all parameters but the harness's own, so that a first round is shared by runs of one and two rounds."""
+    return without(params.resolved, HARNESS["segment"])
+
+
+def without(params: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return `params` without those called `names`."""
+    return {key: value for key, value in params.items() if key not in names}
+
+
+def mapped_test(params: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return the test settings of a segmentor, as `Segmentor.test` calls them, that its parameters `names` hold."""
+    found = {}
+    for name in names:
+        if name in TEST_NAMES and name in params:
+            found[TEST_NAMES[name]] = params[name]
+    return found
 
 
 def plan_cell(resolved: Resolved, source: Source, seed: int, profile: str) -> Cell:
-    """All steps of one cell with their keys, in the order in which they run."""
+    """Return one cell: all its steps with their keys, in the order in which they run."""
     planner = _Planner(resolved, source, seed)
     planner.add_methods()
     planner.add_scores()
-    return Cell(
-        resolved, source.dataset.name, seed, profile, tuple(planner.steps.values())
-    )
+    steps = tuple(planner.steps.values())
+    return Cell(resolved, source.dataset.name, seed, profile, steps)
 
 
 class _Planner:
@@ -141,99 +167,92 @@ class _Planner:
         self.steps: dict[str, Step] = {}
 
     def add_methods(self) -> None:
-        """The plugins' stages, as far as they are not left out: localize, then refine and segment once per round."""
+        """Add the plugins' stages, as far as they are not left out: localize, then refine and segment once per round."""
         resolved = self.resolved
         seeds = {}
         if "localize" in resolved.methods:
-            self._method(
-                "localize",
-                "localize",
-                {},
-                resolved.methods["localize"],
-                resolved.params["localize"],
-                1,
-            )
+            self._method("localize", {}, 1, *self._picked("localize"))
             seeds = {"seeds": "localize"}
         if "refine" not in resolved.methods:
             return
-        refiner: tuple[LoadedMethod, StageParams] = (
-            resolved.methods["refine"],
-            resolved.params["refine"],
-        )
+        refiner = self._picked("refine")
         previous: dict[str, str] = {}
         for number in range(1, resolved.rounds + 1):
-            suffix = "" if number == 1 else f".{number}"
-            self._method(
-                "refine", f"refine{suffix}", {**seeds, **previous}, *refiner, number
-            )
+            labels = self._method("refine", {**seeds, **previous}, number, *refiner)
             if resolved.retrain is None:
                 return
+            # From the second round on a method that owns the segmentor refines its own predictions.
             refiner = resolved.retrain
-            inputs = {"labels": f"refine{suffix}", **seeds, **previous}
-            self._method(
-                "segment",
-                f"segment{suffix}",
-                inputs,
-                resolved.methods["segment"],
-                resolved.params["segment"],
-                number,
-            )
-            previous = {"previous": f"segment{suffix}"}
+            inputs = {"labels": labels, **seeds, **previous}
+            owner = self._picked("segment")
+            segmentor = self._method("segment", inputs, number, *owner)
+            previous = {"previous": segmentor, "previous_labels": labels}
+
+    def _picked(self, stage: str) -> tuple[LoadedMethod, StageParams]:
+        return self.resolved.methods[stage], self.resolved.params[stage]
 
     def add_scores(self) -> None:
-        """What the harness does itself: score every stage, predict."""
+        """Add what the harness does itself: score every stage, predict."""
         labels, segmentor = self._last("refine"), self._last("segment")
+        scored = {"truth": self.source.scored_fingerprint}
         if "localize" in self.steps:
-            fixed = fixed_threshold(self.resolved)
-            self._own(
-                "score_seeds",
-                {"seeds": "localize"},
-                {"truth": self.source.scored_fingerprint, "threshold": fixed},
-            )
+            threshold = {"threshold": fixed_threshold(self.resolved)}
+            self._own("score_seeds", {"seeds": "localize"}, {**scored, **threshold})
         if labels:
-            self._own(
-                "score_labels",
-                {"labels": labels},
-                {"truth": self.source.scored_fingerprint},
-            )
+            self._own("score_labels", {"labels": labels}, scored)
         if segmentor:
-            self._own(
-                "predict",
-                {"segmentor": segmentor},
-                {"data": self.source.val.fingerprint},
-            )
-            self._own(
-                "score_val",
-                {"predictions": "predict"},
-                {"truth": self.source.val_fingerprint},
-            )
+            self._own("predict", {"segmentor": segmentor}, self._predict_parts())
+            truth = {"truth": self.source.val_fingerprint}
+            self._own("score_val", {"predictions": "predict"}, truth)
+
+    def _predict_parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"data": self.source.val.fingerprint}
+        method, params = self._picked("segment")
+        test = mapped_test(params.resolved, test_settings(method, "segment"))
+        if test:
+            parts["test"] = key_params(test)
+        return parts
 
     def _last(self, stage: str) -> str | None:
-        return next(
-            (
-                name
-                for name, step in reversed(self.steps.items())
-                if step.stage == stage
-            ),
-            None,
-        )
+        names = [name for name, step in self.steps.items() if step.stage == stage]
+        return names[-1] if names else None
 
     def _method(
         self,
         stage: str,
-        name: str,
         inputs: dict[str, str],
+        number: int,
         method: LoadedMethod,
         params: StageParams,
-        number: int,
-    ) -> None:
+    ) -> str:
+        """Add one stage of a plugin; returns the step's name."""
+        name = stage if number == 1 else f"{stage}.{number}"
+        names = test_settings(method, stage)
+        handed = plugin_params(params)
+        trained = without(handed, names)
+        # A segmentor is trained here and predicts in a step of its own, so its test settings are not this step's affair.
+        if stage == "segment":
+            handed = trained
+        parts = self._method_parts(method, number, inputs)
+        spec = StageSpec(stage, {**parts, "params": key_params(handed)})
+        training = None
+        if len(trained) < len(handed):
+            training = {**parts, "params": key_params(trained), "of": stage}
+        self.steps[name] = Step(
+            name, spec, inputs, method, params, number, handed, names, training
+        )
+        return name
+
+    def _method_parts(
+        self, method: LoadedMethod, number: int, inputs: dict[str, str]
+    ) -> dict[str, Any]:
+        identity = {
+            "name": method.name,
+            "version": method.card.version,
+            "code": method.code_digest,
+        }
         parts = {
-            "method": {
-                "name": method.name,
-                "version": method.card.version,
-                "code": method.code_digest,
-            },
-            "params": key_params(plugin_params(params)),
+            "method": identity,
             "seed": self.seed,
             "round": number,
             "data": self.source.train.fingerprint,
@@ -242,9 +261,7 @@ class _Planner:
         }
         if "masks" in method.card.supervision:
             parts["masks"] = self.source.train_masks_fingerprint
-        self.steps[name] = Step(
-            name, StageSpec(stage, parts), inputs, method, params, number
-        )
+        return parts
 
     def _own(self, name: str, inputs: dict[str, str], parts: dict[str, Any]) -> None:
         protocol = {"protocol": PROTOCOL} if name.startswith("score") else {}
@@ -252,25 +269,20 @@ class _Planner:
         self.steps[name] = Step(name, spec, inputs)
 
     def _common(self, inputs: dict[str, str]) -> dict[str, Any]:
-        return {
-            "inputs": {
-                role: self.steps[name].spec.key for role, name in inputs.items()
-            },
-            "harness": __version__,
-        }
+        keys = {role: self.steps[name].spec.key for role, name in inputs.items()}
+        return {"inputs": keys, "harness": __version__}
 
 
 def fixed_threshold(resolved: Resolved) -> float | None:
-    """The background threshold that the localizer declares in its parameters, or None."""
+    """Return the background threshold that the localizer declares in its parameters, or None."""
     localize = resolved.params.get("localize")
     value = localize.resolved.get("threshold") if localize else None
-    return (
-        float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool)
-        else None
-    )
+    # True and False are ints to Python, and no thresholds.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
 
 
 def states(cell: Cell, store: Store) -> dict[str, str]:
-    """The state of every step of a cell in the store."""
+    """Return the state of every step of a cell in the store."""
     return {step.name: store.folder(step.spec).state() for step in cell.steps}

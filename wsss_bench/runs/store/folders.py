@@ -1,27 +1,29 @@
 """The store: one folder per stage key, locked while it is computed, finished when ``commit.json`` is there.
 
-<root>/<stage>/<key[:16]>/spec.json     what the key is the hash of
-                          out/          the artifact
-                          scratch/      checkpoints and the like, deleted once the stage is committed
-                          files.json    size and SHA-256 of every file of the artifact
+<root>/<stage>/<key[:16]>/spec.json      what the key is the hash of
+                          out/           the artifact
+                          scratch/       checkpoints and the like, deleted once the stage is committed
+                          files.json     size and SHA-256 of every file of the artifact
                           data_files.txt the data files that were opened, below the data root
-                          attempts.json seconds and peak memory of all attempts so far
-                          commit.json   written last; without it the folder is unfinished and is continued in place
-<root>/<stage>/<key[:16]>.lock          held (flock) by the process that computes; released by the kernel when it dies
+                          trainings.json keys of the kept trainings that the stage used, by name
+                          attempts.json  seconds and peak memory of all attempts so far
+                          commit.json    written last; without it the folder is unfinished and is continued in place
+<root>/<stage>/<key[:16]>.lock           held (flock) by the process that computes; released by the kernel when it dies
+
+A kept training is a stage of its own, named ``training``: see `training_spec`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from wsss_bench.errors import ArtifactError
 from wsss_bench.io.files import (
@@ -32,15 +34,15 @@ from wsss_bench.io.files import (
     read_json,
     write_json,
 )
+from wsss_bench.runs.store.locks import acquire, held
 
-COMMIT, SPEC, FILES, ATTEMPTS = (
-    "commit.json",
-    "spec.json",
-    "files.json",
-    "attempts.json",
-)
+COMMIT, SPEC, FILES = "commit.json", "spec.json", "files.json"
+ATTEMPTS, TRAININGS = "attempts.json", "trainings.json"
 
 DONE, RUNNING, UNFINISHED, TODO = "done", "running", "unfinished", "to do"
+
+TRAINING = "training"
+"""What the store calls a training that is kept apart from the stages that use it."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,13 @@ class StageSpec:
     @cached_property
     def key(self) -> str:
         """SHA-256 of the canonical JSON of stage and parts, in hex."""
-        return hashlib.sha256(
-            canonical({"stage": self.stage, **self.parts}).encode()
-        ).hexdigest()
+        text = canonical({"stage": self.stage, **self.parts})
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def training_spec(parts: Mapping[str, Any], name: str) -> StageSpec:
+    """Return what the training called `name` depends on, in a stage whose trainings depend on `parts`."""
+    return StageSpec(TRAINING, {**parts, "name": name})
 
 
 class StageFolder:
@@ -74,7 +80,7 @@ class StageFolder:
         self._lock_file = self.path.with_suffix(".lock")
 
     def commit_record(self) -> dict[str, Any] | None:
-        """What was committed, or None while the stage is unfinished.
+        """Return what was committed, or None while the stage is unfinished.
 
         Raises:
             ArtifactError: the folder belongs to another key that begins alike, or its commit is unreadable.
@@ -83,13 +89,12 @@ class StageFolder:
             return None
         record: dict[str, Any] = read_json(self.path / COMMIT)
         if record.get("key") != self.spec.key:
-            raise ArtifactError(
-                f"{self.path} was committed under another key. Delete the folder and run the command again."
-            )
+            what = f"{self.path} was committed under another key."
+            raise ArtifactError(f"{what} Delete the folder and run the command again.")
         return record
 
     def state(self) -> str:
-        """`DONE`, `RUNNING` (some process holds the lock), `UNFINISHED` or `TODO`."""
+        """Return `DONE`, `RUNNING` (some process holds the lock), `UNFINISHED` or `TODO`."""
         if (self.path / COMMIT).exists():
             return DONE
         if self.locked():
@@ -97,13 +102,13 @@ class StageFolder:
         return UNFINISHED if self.path.exists() else TODO
 
     def locked(self) -> bool:
-        """Whether a living process is computing this stage."""
-        return _held(self._lock_file)
+        """Return whether a living process is computing this stage."""
+        return held(self._lock_file)
 
     @contextmanager
     def lock(self, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Hold the stage exclusively; calls `on_wait` first where another process has it."""
-        handle = _acquire(self._lock_file, on_wait)
+        handle = acquire(self._lock_file, on_wait)
         try:
             yield
         finally:
@@ -114,36 +119,28 @@ class StageFolder:
         return _remove(self.path, self._lock_file)
 
     def begin(self) -> None:
-        """Make the folder and write the spec; keeps the finished files that an interrupted process left, not the half-written."""
+        """Make the folder and write the spec; keeps the finished files of an interrupted process, not the half-written."""
         try:
             self.scratch.mkdir(parents=True, exist_ok=True)
             self.out.mkdir(exist_ok=True)
             drop_leftovers(self.path)
         except OSError as error:
-            raise ArtifactError(
-                f"cannot write {self.path}: {error.strerror}. Choose another --work-dir."
-            ) from error
-        write_json(
-            self.path / SPEC,
-            {"stage": self.spec.stage, "key": self.spec.key, "parts": self.spec.parts},
-        )
+            what = f"cannot write {self.path}: {error.strerror}."
+            raise ArtifactError(f"{what} Choose another --work-dir.") from error
+        spec = self.spec
+        content = {"stage": spec.stage, "key": spec.key, "parts": spec.parts}
+        write_json(self.path / SPEC, content)
 
     def add_attempt(self, facts: Mapping[str, float]) -> dict[str, float]:
         """Add an attempt to the earlier ones of an interrupted stage and return all: seconds sum, peaks are maxima."""
         path = self.path / ATTEMPTS
-        total = dict(facts)
-        if path.exists():
-            for key, value in read_json(path).items():
-                total[key] = (
-                    round(total.get(key, 0) + value, 3)
-                    if key == "seconds"
-                    else max(total.get(key, 0), value)
-                )
+        before = read_json(path) if path.exists() else {}
+        total = add_costs(facts, before)
         write_json(path, total)
         return total
 
     def lost_seconds(self) -> float:
-        """How long the last attempt had worked when it was killed, as far as the times of its files tell; else 0.
+        """Return how long the last attempt had worked when it was killed, as far as the times of its files tell; else 0.
 
         `begin` writes the spec anew and whoever is not killed adds the attempt, so a spec that is newer than all attempts is
         that of a killed one. To be asked before `begin`.
@@ -153,28 +150,43 @@ class StageFolder:
             attempts = self.path / ATTEMPTS
             if attempts.exists() and attempts.stat().st_mtime > start:
                 return 0.0
-            return round(
-                max(path.stat().st_mtime for path in self.path.rglob("*")) - start, 3
-            )
+            newest = max(path.stat().st_mtime for path in self.path.rglob("*"))
+            return round(newest - start, 3)
         except FileNotFoundError:
             return 0.0
 
+    def discount(self, seconds: float) -> None:
+        """Leave `seconds` that were spent on another folder out of what `lost_seconds` will find here."""
+        spec = self.path / SPEC
+        # The spec's time stamp is where the attempt's clock starts.
+        with suppress(OSError):
+            start = spec.stat().st_mtime + seconds
+            os.utime(spec, (start, start))
+
+    def note_training(self, name: str, key: str) -> None:
+        """Write down that the stage uses the kept training `name` with that key."""
+        used = self.trainings()
+        if used.get(name) != key:
+            write_json(self.path / TRAININGS, {**used, name: key})
+
+    def trainings(self) -> dict[str, str]:
+        """Return the keys of the kept trainings that the stage has used so far, by name."""
+        path = self.path / TRAININGS
+        return dict(read_json(path)) if path.exists() else {}
+
     def whole(self) -> bool:
-        """Whether the work was done and only the commit is missing: every file is there and has its listed digest."""
+        """Return whether only the commit is missing: every file is there and has its listed digest."""
         return (self.path / FILES).exists() and not _changed_files(self.path)
 
     def list_files(self) -> None:
         """Flush the artifact to the disk and list size and digest of every file; from here on the work counts as done."""
-        drop_leftovers(
-            self.out
-        )  # of worker processes that died under an attempt that went on
+        # Worker processes may have died under an attempt that went on.
+        drop_leftovers(self.out)
         files = {}
-        for path in sorted(p for p in self.out.rglob("*") if p.is_file()):
+        for path in sorted(_files_below(self.out)):
             _flush(path)
-            files[path.relative_to(self.out).as_posix()] = [
-                path.stat().st_size,
-                file_digest(path),
-            ]
+            name = path.relative_to(self.out).as_posix()
+            files[name] = [path.stat().st_size, file_digest(path)]
         write_json(self.path / FILES, files)
 
     def commit(self, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,87 +217,87 @@ class Store:
         self.root = root
 
     def folder(self, spec: StageSpec) -> StageFolder:
-        """The folder of a stage, finished or not."""
+        """Return the folder of a stage, finished or not."""
         return StageFolder(self.root, spec)
 
     def folders(self) -> list[Path]:
-        """Every stage folder on disk, sorted."""
+        """Return every stage folder on disk, sorted."""
         return sorted(path.parent for path in self.root.glob(f"*/*/{SPEC}"))
 
     def nameless(self) -> list[Path]:
-        """Folders that a kill left before their spec was written (or after it was deleted); nothing in them is used."""
-        return sorted(
-            path
-            for path in self.root.glob("*/*")
-            if path.is_dir() and not (path / SPEC).exists()
-        )
+        """Return the folders that a kill left before their spec was written (or after it was deleted); nothing uses them."""
+        folders = [path for path in self.root.glob("*/*") if path.is_dir()]
+        return sorted(path for path in folders if not (path / SPEC).exists())
 
     def remove_nameless(self, path: Path) -> bool:
         """Delete one of `nameless` unless a process is working on it; returns whether it did."""
         return _remove(path, path.with_suffix(".lock"))
 
     def read(self, path: Path) -> StageFolder:
-        """The stage folder at `path`, from its spec file."""
+        """Return the stage folder at `path`, from its spec file; raises `ArtifactError` where that is another folder's."""
         content = read_json(path / SPEC)
         parts = content.get("parts") if isinstance(content, dict) else None
         stage = content.get("stage") if isinstance(content, dict) else None
         if isinstance(stage, str) and isinstance(parts, dict):
             found = StageFolder(self.root, StageSpec(stage, parts))
-            if (
-                found.path == path
-            ):  # else what is done to the stage would be done to another folder
+            # Else what is done to the stage would be done to another folder.
+            if found.path == path:
                 return found
-        raise ArtifactError(
-            f"{path / SPEC} does not describe its folder. Delete {path} and run the command again."
-        )
+        what = f"{path / SPEC} does not describe its folder."
+        raise ArtifactError(f"{what} Delete {path} and run the command again.")
+
+
+def add_costs(some: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
+    """Return the costs of two pieces of work together: ``seconds`` are summed, of peaks the larger counts."""
+    total = dict(some)
+    for key, value in more.items():
+        if key == "seconds":
+            total[key] = round(total.get(key, 0) + value, 3)
+        else:
+            total[key] = max(total.get(key, 0), value)
+    return total
 
 
 def verify_folder(path: Path) -> list[str]:
     """Re-hash a committed stage folder; returns what is wrong with it, as sentences."""
     try:
         record = read_json(path / COMMIT)
-        same = isinstance(record, dict) and record.get("files") == file_digest(
-            path / FILES
-        )
-        return _changed_files(path) if same else [f"{FILES} does not match {COMMIT}."]
+        listed = record.get("files") if isinstance(record, dict) else None
+        if listed != file_digest(path / FILES):
+            return [f"{FILES} does not match {COMMIT}."]
+        return _changed_files(path)
     except ArtifactError as error:
         return [str(error)]
 
 
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def _changed_files(path: Path) -> list[str]:
     files, out = read_json(path / FILES), path / "out"
-    if not isinstance(files, dict) or not all(
-        isinstance(entry, list) and len(entry) == 2 for entry in files.values()
-    ):
+    if not _is_list_of_files(files):
         return [f"{FILES} is no list of files."]
-    there = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    found = [f"{name} is missing." for name in sorted(set(files) - there)]
-    found += [
-        f"{name} was added after the commit." for name in sorted(there - set(files))
-    ]
-    found += [
-        f"{name} has changed."
-        for name in sorted(there & set(files))
-        if files[name][1] != file_digest(out / name)
-    ]
-    return found
+    there = {file.relative_to(out).as_posix() for file in _files_below(out)}
+    missing, added = sorted(set(files) - there), sorted(there - set(files))
+    both = sorted(there & set(files))
+    changed = [name for name in both if files[name][1] != file_digest(out / name)]
+    found = [f"{name} is missing." for name in missing]
+    found += [f"{name} was added after the commit." for name in added]
+    return found + [f"{name} has changed." for name in changed]
 
 
-def _held(lock_file: Path) -> bool:
-    try:
-        with lock_file.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+def _is_list_of_files(content: object) -> bool:
+    if not isinstance(content, dict):
         return False
-    except OSError:
-        return True
-    return False
+    entries = content.values()
+    return all(isinstance(entry, list) and len(entry) == 2 for entry in entries)
 
 
 def _remove(path: Path, lock_file: Path) -> bool:
-    if _held(lock_file):
+    if held(lock_file):
         return False
-    with _acquire(lock_file, lambda: None):
+    with acquire(lock_file, lambda: None):
         # The commit goes first: an interrupted removal must not leave a folder that counts as finished. The spec goes last:
         # without it nobody could say what the rest is.
         (path / COMMIT).unlink(missing_ok=True)
@@ -293,31 +305,3 @@ def _remove(path: Path, lock_file: Path) -> bool:
             shutil.rmtree(folder, ignore_errors=True)
         lock_file.unlink(missing_ok=True)
     return True
-
-
-def _acquire(path: Path, on_wait: Callable[[], None]) -> IO[bytes]:
-    """Open (and create) a lock file and hold it; raises `ArtifactError` where the folder cannot be written."""
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("ab")
-        except OSError as error:
-            raise ArtifactError(
-                f"cannot write {path}: {error.strerror}. Choose another --work-dir."
-            ) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            try:
-                on_wait()
-            except BaseException:
-                handle.close()
-                raise
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        # Whoever held it may have removed the stage and this file with it; then the lock is on nothing.
-        try:
-            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
-                return handle
-        except FileNotFoundError:
-            pass
-        handle.close()
