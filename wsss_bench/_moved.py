@@ -109,7 +109,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     ),
     "testing._template_files": ("testing.template.files",),
     "testing._template_methods": ("testing.template.methods",),
-    "testing.guard": ("io.landlock",),
+    "testing.guard": ("io.landlock", "io.sealing"),
     "testing.stages": ("testing.observed",),
     "testing.template": ("testing.template.project",),
     "toolbox._affinity_numba": ("toolbox.kernels.affinity",),

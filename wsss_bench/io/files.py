@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 from wsss_bench.errors import ArtifactError
 
+# The earliest date that a zip archive can hold.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
 TEMPORARY = ".tmp-"
-"""What the names of files begin with that are being written; a killed process leaves them behind."""
+"""How the names of files begin while they are being written; a killed process leaves such files behind."""
 
 
 def write_atomic(
@@ -30,6 +33,7 @@ def write_atomic(
     Raises:
         ArtifactError: the folder is read-only or the disk is full; the old file is untouched.
     """
+    # Beside `path`, for a rename is atomic within one file system only.
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,59 +43,61 @@ def write_atomic(
             handle.flush()
             if durable:
                 os.fsync(handle.fileno())
+        # `mkstemp` lets nobody else read the file; stores are shared between users.
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise ArtifactError(
-            f"cannot write {path}: {error.strerror or error}. Free some space or choose another --work-dir."
-        ) from error
+        what = f"cannot write {path}: {error.strerror or error}."
+        fix = "Free some space or choose another --work-dir."
+        raise ArtifactError(f"{what} {fix}") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
 
 
 def drop_leftovers(folder: Path, pattern: str = "**") -> None:
-    """Delete what killed writers left half written below `folder`; only for a process that holds the folder alone."""
+    """Delete what killed writers left half written below `folder`.
+
+    Only for a process that holds the folder alone: what another one is writing looks the same.
+    """
     for path in folder.glob(f"{pattern}/{TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, payload: object) -> None:
     """Write `payload` as sorted, indented JSON, atomically and durably."""
-    text = (
-        json.dumps(
-            payload, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
-        )
-        + "\n"
+    # NaN is no JSON: other programs could not read the file.
+    text = json.dumps(
+        payload, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
     )
-    write_atomic(path, lambda handle: handle.write(text.encode()), durable=True)
+    content = f"{text}\n".encode()
+    write_atomic(path, lambda handle: handle.write(content), durable=True)
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; raises `ArtifactError` naming it when it is missing or malformed."""
+    """Return the content of a JSON file; raises `ArtifactError` naming it when it is missing or malformed."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing.") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(
-            f"{path} cannot be read ({error}). Delete its folder and run the command again."
-        ) from error
+        fix = "Delete its folder and run the command again."
+        raise ArtifactError(f"{path} cannot be read ({error}). {fix}") from error
 
 
 def inside(folder: Path, name: object) -> Path:
-    """``folder / name``; raises `ArtifactError` for a name (out of a file) that leads out of the folder, by ``..`` or absolutely."""
-    if (
-        not isinstance(name, str)
-        or not name
-        or "\0" in name
-        or not _normal(folder / name).is_relative_to(_normal(folder))
-    ):
-        raise ArtifactError(
-            f"{folder} names {name!r}, which lies outside. Delete the folder and run the command again."
-        )
-    return folder / name
+    """Return ``folder / name`` for a name that was read from a file.
+
+    Raises:
+        ArtifactError: the name leads out of the folder, by ``..`` or absolutely, or is no name at all.
+    """
+    named = isinstance(name, str) and name != "" and "\0" not in name
+    # Compared as text and not as real paths: the folder, or a file in it, may well be a link to another place.
+    if named and _normal(folder / str(name)).is_relative_to(_normal(folder)):
+        return folder / str(name)
+    fix = "Delete the folder and run the command again."
+    raise ArtifactError(f"{folder} names {name!r}, which lies outside. {fix}")
 
 
 def _normal(path: Path) -> Path:
@@ -99,19 +105,25 @@ def _normal(path: Path) -> Path:
 
 
 def save_arrays(handle: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Like `numpy.savez_compressed`, with fixed time stamps, so the same arrays give the same bytes."""
+    """Write an ``.npz`` that `numpy.load` reads; the same arrays give the same bytes.
+
+    `numpy.savez_compressed` would store the time of writing with each array.
+    """
+    # A fast level: most arrays here are nearly all zeros, which every level squeezes.
     with zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in sorted(arrays):
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
+            array = np.ascontiguousarray(arrays[name])
             with archive.open(info, "w") as member:
-                np.lib.format.write_array(
-                    member, np.ascontiguousarray(arrays[name]), allow_pickle=False
-                )
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def canonical(payload: object) -> str:
-    """JSON with sorted keys and no spaces; tuples become lists, paths and other objects are refused with `TypeError`."""
+    """Return `payload` as JSON with sorted keys and no spaces: one text for equal values.
+
+    Tuples become lists; raises `TypeError` for a path or any other object.
+    """
     return json.dumps(
         payload,
         sort_keys=True,
@@ -122,7 +134,7 @@ def canonical(payload: object) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content; raises `ArtifactError` when it cannot be read."""
+    """Return the SHA-256 of a file's content in hex; raises `ArtifactError` when it cannot be read."""
     try:
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()

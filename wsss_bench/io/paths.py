@@ -7,20 +7,19 @@ from pathlib import Path
 from wsss_bench.errors import WsssError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder of the package `wsss_bench`."""
 
 
 def checkout() -> Path | None:
-    """The root of the source checkout the package runs from, or None when it runs from an installed wheel."""
+    """Return the root of the source checkout that the package runs from, None when it runs from an installed wheel."""
     root = PACKAGE.parent
-    return (
-        root
-        if (root / "pyproject.toml").is_file() and (root / "configs").is_dir()
-        else None
-    )
+    # Both, for a wheel's parent folder is `site-packages`, where anybody's file may lie.
+    project = (root / "pyproject.toml").is_file()
+    return root if project and (root / "configs").is_dir() else None
 
 
 def configs_dir() -> Path:
-    """The folder of bundled configs: ``<checkout>/configs``, or ``wsss_bench/configs`` in a wheel.
+    """Return the folder of bundled configs: ``<checkout>/configs``, or ``wsss_bench/configs`` in a wheel.
 
     Raises:
         WsssError: neither exists, so the installation is damaged.
@@ -28,7 +27,6 @@ def configs_dir() -> Path:
     root = checkout()
     folder = root / "configs" if root else PACKAGE / "configs"
     if not folder.is_dir():
-        raise WsssError(
-            f"the bundled configs are missing from {folder}. Reinstall: pip install --force-reinstall wsss-bench"
-        )
+        fix = "Reinstall: pip install --force-reinstall wsss-bench"
+        raise WsssError(f"the bundled configs are missing from {folder}. {fix}")
     return folder

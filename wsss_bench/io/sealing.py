@@ -1,33 +1,22 @@
-"""Keeps plugin code from opening the sealed masks: an audit hook that refuses, and remembers what was tried.
+"""Keeps plugin code from opening the sealed masks: accesses are refused, and what was tried is remembered.
 
-The hook sees every open that goes through Python, in this process, in its forks, and in the pool of `toolbox.parallel`. A
-library that opens files in C passes it by, and so does a program that a plugin starts; the conformance kit, which also has
-the kernel's help, finds both.
+Every open that goes through Python is seen, in this process, in its forks, and in the pool of `toolbox.parallel`. A
+library that opens files in C passes unseen, and so does a program that a plugin starts; the conformance kit, which
+also has the kernel's help (`io.landlock`), finds both.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wsss_bench.errors import LeakError
+from wsss_bench.io.audit import Access, subscribe, unsubscribe
 
-_EVENTS = frozenset(
-    {
-        "open",
-        "os.listdir",
-        "os.scandir",
-        "os.chdir",
-        "os.rename",
-        "os.link",
-        "os.symlink",
-    }
-)
+_RULE = "A method may look at the images and their labels in `view`, nothing else."
 
 
 @dataclass(frozen=True)
@@ -36,7 +25,8 @@ class Seal:
 
     Attributes:
         paths: real paths of files and folders.
-        log: what was tried is appended to this file, one name a line, so that an error that is swallowed shows all the same.
+        log: what was tried is appended to this file, one name a line, so that an error that is swallowed shows all
+            the same.
         who: how messages begin; "" for none.
     """
 
@@ -45,61 +35,62 @@ class Seal:
     who: str = ""
 
     def refuse(self, path: str) -> None:
-        """Note the attempt and raise `LeakError` if `path` lies in what is shut."""
+        """Note the attempt and raise `LeakError` if the real path `path` lies in what is shut."""
         for sealed in self.paths:
             if path == sealed or path.startswith(sealed + os.sep):
                 name = os.path.relpath(path, os.path.dirname(sealed))
-                handle = os.open(
-                    self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
-                )
-                os.write(handle, f"{name}\n".encode())
-                os.close(handle)
+                self._note(name)
                 raise self.error(name)
 
+    def _note(self, name: str) -> None:
+        # Processes of a pool share the log: one write to a file opened for appending is not torn by another's.
+        handle = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(handle, f"{name}\n".encode())
+        os.close(handle)
+
     def error(self, name: str) -> LeakError:
-        """The error for one name in the log."""
-        kind = (
-            "a sealed annotation"
-            if name.endswith((".json", ".xml"))
-            else "a sealed mask"
-        )
-        rule = (
-            "A method may look at the images and their labels in `view`, nothing else."
-        )
-        return LeakError(f"{self.who}{': ' * bool(self.who)}{name} is {kind}. {rule}")
+        """Return the error for one name in the log."""
+        annotation = name.endswith((".json", ".xml"))
+        kind = "a sealed annotation" if annotation else "a sealed mask"
+        prefix = f"{self.who}: " if self.who else ""
+        return LeakError(f"{prefix}{name} is {kind}. {_RULE}")
 
 
 _armed: tuple[Seal, ...] = ()
-_installed = False
 
 
 def armed() -> tuple[Seal, ...]:
-    """The seals in force, for a process that is started now and must keep them: pass them to `arm` there."""
+    """Return the seals in force, for a process that is started now and must keep them: pass them to `arm` there."""
     return _armed
 
 
 def arm(*seals: Seal) -> None:
     """From now on, in this process and its forks, opening or listing what `seals` shut raises `LeakError`."""
-    global _armed, _installed
-    _armed += seals
-    if (
-        seals and not _installed
-    ):  # an audit hook stays for good, so there is one, which asks what is in force
-        sys.addaudithook(_watch)
-        _installed = True
+    _put_in_force((*_armed, *seals))
 
 
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if (
-        not _armed
-        or event not in _EVENTS
-        or not arguments
-        or not isinstance(arguments[0], str | bytes | os.PathLike)
-    ):
-        return
-    path = os.path.realpath(os.fsdecode(arguments[0]))
+def refuse_reading(folder: Path, log: Path) -> None:
+    """From now on, in this process and its forks, opening or listing anything in `folder` raises `LeakError`.
+
+    What was tried is appended to `log`, so that a plugin that swallows the error is found all the same. Cannot be
+    undone.
+    """
+    arm(Seal((os.path.realpath(folder),), str(log)))
+
+
+def _put_in_force(seals: tuple[Seal, ...]) -> None:
+    global _armed
+    _armed = seals
+    # Whoever listens pays for every open of the process: listen only while something is shut.
+    if seals:
+        subscribe(_refuse)
+    else:
+        unsubscribe(_refuse)
+
+
+def _refuse(access: Access) -> None:
     for seal in _armed:
-        seal.refuse(path)
+        seal.refuse(access.real_path)
 
 
 @contextmanager
@@ -107,13 +98,12 @@ def shut(paths: Sequence[Path], log: Path, who: str) -> Iterator[None]:
     """Shut `paths` while a plugin's code runs.
 
     Raises:
-        LeakError: naming `who` and the file, where the body (or a process of its pool) tried to open one, whatever it then
-            did about the refusal.
+        LeakError: naming `who` and the file, where the body (or a process of its pool) tried to open one, whatever it
+            then did about the refusal.
     """
-    global _armed
     seal = Seal(tuple(os.path.realpath(path) for path in paths), str(log), who)
     log.unlink(missing_ok=True)
-    before = _armed
+    before = armed()
     arm(seal)
     try:
         yield
@@ -121,14 +111,19 @@ def shut(paths: Sequence[Path], log: Path, who: str) -> Iterator[None]:
         _raise_tried(seal, error)
         raise
     finally:
-        _armed = before
+        _put_in_force(before)
     _raise_tried(seal, None)
 
 
 def _raise_tried(seal: Seal, cause: Exception | None) -> None:
+    """Raise the error for the first attempt in the log, unless `cause` is that very error."""
     with suppress(FileNotFoundError):
         tried = Path(seal.log).read_text().splitlines()
-        if tried and not (
-            isinstance(cause, LeakError) and str(cause) == str(seal.error(tried[0]))
-        ):
-            raise seal.error(tried[0]) from cause
+        if not tried:
+            return
+        error = seal.error(tried[0])
+        # The refusal itself may have come through all of the plugin's code: it is raised on, and not once more about
+        # itself.
+        if isinstance(cause, LeakError) and str(cause) == str(error):
+            return
+        raise error from cause

@@ -1,7 +1,7 @@
 """The process in which a method is checked: ``python -m wsss_bench.testing.worker JOB.json``.
 
 It loads the method once, then runs every stage in a fork of itself, so that a stage can be killed and the imports are paid
-once. One thread, no accelerator, no sealed masks; see `wsss_bench.io.landlock`.
+once. One thread, no accelerator, no sealed masks; see `wsss_bench.io.sealing` and `wsss_bench.io.landlock`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def main(path: Path) -> int:
     job = json.loads(path.read_text())
     guard = {"landlock": False}
     if job["sealed"] is not None:
-        from wsss_bench.io.landlock import landlock, refuse_reading
+        from wsss_bench.io.landlock import landlock
+        from wsss_bench.io.sealing import refuse_reading
 
         refuse_reading(Path(job["sealed"]), Path(job["opened"]))
         guard["landlock"] = landlock(Path(job["sealed"]))
