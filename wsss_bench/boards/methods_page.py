@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wsss_bench.errors import PluginError
+from wsss_bench.boards.render import markdown
+from wsss_bench.contract.names import STAGES
+from wsss_bench.errors import DataError, PluginError
 
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import Catalog, LoadedMethod
@@ -21,17 +23,36 @@ HEAD = """\
 
 <!-- Generated: wsss-bench plugin info --markdown > docs/methods.md -->
 
-What is installed, from each method's own card. *Reported* numbers are what papers and repositories print, with where they were
-seen; *measured* ones come from run records of this harness and can be recomputed from the counts kept with them. The two are
+What is installed, from each method's own card. *Reported* numbers are what papers and repositories print, with where \
+they were
+seen; *measured* ones come from run records of this harness and can be recomputed from the counts kept with them. \
+The two are
 never mixed: they differ in data, backbones and evaluators.
 """
 _SCORED = {"seeds": "seeds", "labels": "pseudo-labels", "segmentation": "segmentation"}
-_MEASURED = (
-    ("seeds_fixed", "seeds"),
-    ("seeds_best", "seeds (oracle threshold)"),
-    ("labels", "pseudo-labels"),
-    ("val", "val"),
-    ("val_crf", "val with CRF"),
+_MEASURED = {
+    "seeds_fixed": "seeds",
+    "seeds_best": "seeds (oracle threshold)",
+    "labels": "pseudo-labels",
+    "val": "val",
+    "val_crf": "val with CRF",
+}
+_REPORTED_HEAD = (
+    "reported",
+    "dataset",
+    "split",
+    "mIoU",
+    "segmentor",
+    "where it was seen",
+)
+_MEASURED_HEAD = (
+    "measured",
+    "dataset",
+    "recipe",
+    "seed",
+    "mIoU",
+    "minutes",
+    "device",
 )
 
 
@@ -40,9 +61,10 @@ def methods_page(
     names: Iterable[str] | None = None,
     leaderboards: Path | None = None,
 ) -> str:
-    """The page as Markdown; a broken plugin is listed with its problem.
+    """Return the page as Markdown; a broken plugin is listed with its problem.
 
     Args:
+        catalog: where the methods are looked up.
         names: methods to describe; default: all of the catalogue.
         leaderboards: folder with ``published.csv`` and ``runs/``; default: the one that comes with the harness.
     """
@@ -51,35 +73,19 @@ def methods_page(
         try:
             loaded.append(catalog.load(name))
         except PluginError as error:
-            broken.append(str(error))
-    parts = [
-        HEAD,
-        table(
-            ("name", "stages", "supervision", "extra data", "paper"),
-            [_row(method) for method in loaded],
-        ),
-    ]
+            broken.append(f"- {error}")
+    head = ("name", "stages", "supervision", "extra data", "paper")
+    parts = [HEAD, _table(head, [_row(method) for method in loaded])]
     if broken:
-        parts.append(
-            "Broken, and left out:\n\n"
-            + "\n".join(f"- {message}" for message in broken)
-            + "\n"
-        )
+        parts += ["Broken, and left out:\n", *broken, ""]
     reported, records = _sources(leaderboards)
     parts += [_section(method, reported, records) for method in loaded]
     return "\n".join(parts)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return (
-        "\n".join(
-            "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
-            for line in lines
-        )
-        + "\n"
-    )
+def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Return a table whose cells are Markdown, with the empty line that ends it."""
+    return markdown.table(head, lines, cell=markdown.markup) + "\n"
 
 
 def _row(method: LoadedMethod) -> tuple[str, ...]:
@@ -96,6 +102,21 @@ def _row(method: LoadedMethod) -> tuple[str, ...]:
 def _section(
     method: LoadedMethod, reported: Sequence[Reported], records: Sequence[RunRecord]
 ) -> str:
+    """Return what is known of one method: facts, parameters, reported and measured numbers."""
+    name = method.card.name
+    parts = [f"## {name}\n", *_facts(method), "", *_parameters(method)]
+    printed = list(_reported(name, reported))
+    measured = list(_measured(name, records))
+    if printed:
+        parts.append(_table(_REPORTED_HEAD, printed))
+    if measured:
+        parts.append(_table(_MEASURED_HEAD, measured))
+    if not printed and not measured:
+        parts.append("No number is reported or measured yet.\n")
+    return "\n".join(parts)
+
+
+def _facts(method: LoadedMethod) -> list[str]:
     card = method.card
     facts = {
         "Version": f"{card.version} ({method.distribution}), hook contract {card.contract}",
@@ -107,110 +128,84 @@ def _section(
         "The bare name stands for": f"`{_recipe(card.recipe, card.name, card.stages)}`",
         "Note": card.notes,
     }
-    parts = [
-        f"## {card.name}\n",
-        "\n".join(
-            f"- **{key}:** {value}"
-            for key, value in facts.items()
-            if value not in ("", "-")
-        ),
-        "",
-    ]
-    parts += _parameters(method)
-    own = [
-        row
-        for row in reported
-        if row.role == "result" and row.method.lower() == card.name.lower()
-    ]
-    if own:
-        header = (
-            "reported",
-            "dataset",
-            "split",
-            "mIoU",
-            "segmentor",
-            "where it was seen",
-        )
-        lines = [
-            (
-                _SCORED.get(r.scored, r.scored),
-                r.dataset,
-                r.split,
-                r.miou,
-                r.segmentor or r.backbone,
-                r.source,
-            )
-            for r in own
-        ]
-        parts.append(table(header, lines))
-    measured = list(_measured(card.name, records))
-    if measured:
-        parts.append(
-            table(
-                ("measured", "dataset", "recipe", "seed", "mIoU", "minutes", "device"),
-                measured,
-            )
-        )
-    if not own and not measured:
-        parts.append("No number is reported or measured yet.\n")
-    return "\n".join(parts)
+    # A card says "-" where it has nothing to say.
+    known = {what: fact for what, fact in facts.items() if fact not in ("", "-")}
+    return [f"- **{what}:** {fact}" for what, fact in known.items()]
 
 
 def _recipe(recipe: str, name: str, stages: Sequence[str]) -> str:
-    """The card's recipe with ``_`` of its own stages spelled out; other ``_`` stay the harness's default."""
-    slots = zip(recipe.split("/"), ("localize", "refine", "segment"), strict=True)
+    """Return the card's recipe with ``_`` of its own stages spelled out; other ``_`` stay the harness's default."""
+    slots = zip(recipe.split("/"), STAGES, strict=True)
     return "/".join(
         name if slot == "_" and stage in stages else slot for slot, stage in slots
     )
 
 
 def _parameters(method: LoadedMethod) -> Iterator[str]:
+    """Yield a table of parameters and defaults for each stage that has any."""
     from wsss_bench.methods.profiles import defaults
 
     for stage in method.card.stages:
         values = defaults(method, stage)
         if values:
-            yield f"Parameters of `{stage}`:\n\n" + table(
-                ("name", "default"), [(f"`{k}`", f"`{v!r}`") for k, v in values.items()]
-            )
+            lines = [(f"`{name}`", f"`{value!r}`") for name, value in values.items()]
+            body = _table(("name", "default"), lines)
+            yield f"Parameters of `{stage}`:\n\n{body}"
+
+
+def _reported(name: str, rows: Sequence[Reported]) -> Iterator[Sequence[str]]:
+    """Yield what others print of a method, without ablations and reruns."""
+    for row in rows:
+        # Papers write a name in capitals as they like.
+        if row.role != "result" or row.method.lower() != name.lower():
+            continue
+        yield (
+            _SCORED.get(row.scored, row.scored),
+            row.dataset,
+            row.split,
+            row.miou,
+            row.segmentor or row.backbone,
+            row.source,
+        )
 
 
 def _measured(name: str, records: Sequence[RunRecord]) -> Iterator[Sequence[object]]:
+    """Yield every score of every run in which the method ran a stage."""
     for record in records:
-        stages = [stage for stage, method in record.picks.items() if method == name]
-        if not stages:
+        if name not in record.picks.values():
             continue
-        minutes = (
-            sum(float(cost.get("seconds", 0)) for cost in record.cost.values()) / 60
-        )
-        for key, what in _MEASURED:
+        seconds = [float(cost.get("seconds", 0)) for cost in record.cost.values()]
+        minutes = sum(seconds) / 60
+        for key, what in _MEASURED.items():
             counts = record.load_counts(key)
-            if counts is not None:
-                value = f"{100 * counts.miou():.1f}"
-                yield (
-                    what,
-                    record.dataset["name"],
-                    f"`{record.recipe}`",
-                    record.seed,
-                    value,
-                    f"{minutes:.1f}",
-                    record.device,
-                )
+            if counts is None:
+                continue
+            yield (
+                what,
+                record.dataset["name"],
+                f"`{record.recipe}`",
+                record.seed,
+                f"{100 * counts.miou():.1f}",
+                f"{minutes:.1f}",
+                record.device,
+            )
 
 
-def _sources(leaderboards: Path | None) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Reported rows and run records; either may be missing."""
-    from wsss_bench.errors import DataError
+def _sources(
+    leaderboards: Path | None,
+) -> tuple[Sequence[Reported], Sequence[RunRecord]]:
+    """Return reported rows and run records; either may be missing."""
     from wsss_bench.io.paths import checkout
     from wsss_bench.results.published import load_published, published_csv
     from wsss_bench.results.records import load_records
 
-    root = checkout()
-    folder = leaderboards or (root / "leaderboards" if root else None)
     try:
         reported = load_published(published_csv(leaderboards))
     except DataError:
         reported = []
-    return reported, load_records(
-        folder
-    ) if folder is not None and folder.is_dir() else []
+    # A wheel brings the published numbers, but no runs.
+    root = checkout()
+    folder = leaderboards or (root / "leaderboards" if root else None)
+    if folder is None or not folder.is_dir():
+        return reported, []
+    return reported, load_records(folder)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsss_bench.boards.builder import csv_text
 from wsss_bench.errors import DataError, did_you_mean
 from wsss_bench.results.published import (
     CELLS,
@@ -47,44 +46,58 @@ class PublishedTable:
     notes: tuple[str, ...]
 
 
+_TEXT = {
+    "supervision",
+    "backbone",
+    "segmentor",
+    "extra data",
+    "venue",
+    "network",
+    "CRF",
+}
+"""Headings of columns that hold words; all others but the first hold numbers."""
+
+
 def load_tables(path: Path) -> dict[str, PublishedTable]:
-    """The tables of `TITLES`, in that order, then ``reported-<dataset>`` with all that is reported on a dataset."""
+    """Return the tables of `TITLES`, in that order, then ``reported-<dataset>`` with all that is reported on a dataset.
+
+    Raises:
+        DataError: the file is malformed, or a table cannot be made from its rows.
+    """
     rows = load_published(path)
     try:
-        tables = {
-            name: _table(
-                name,
-                sorted((r for r in rows if r.table == name), key=lambda r: r.order),
-            )
-            for name in TITLES
-        }
-        return tables | {
-            f"reported-{dataset}": _everything(rows, dataset)
-            for dataset in ("voc2012", "coco2014")
-        }
+        tables = {name: _table(name, rows) for name in TITLES}
+        for dataset in ("voc2012", "coco2014"):
+            tables[f"reported-{dataset}"] = _everything(rows, dataset)
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path} lacks rows or values of its tables ({error!r}). Restore it from the package."
         ) from error
+    return tables
+
+
+def pick(tables: Mapping[str, PublishedTable], name: str) -> PublishedTable:
+    """Return one table; raises `DataError` with the near misses for an unknown name."""
+    if name not in tables:
+        raise DataError(
+            f"there is no published table {name!r}.{did_you_mean(name, tables)}"
+        )
+    return tables[name]
 
 
 def _everything(rows: Sequence[Reported], dataset: str) -> PublishedTable:
-    """All that is reported on a dataset, but for ablations: one line per method and network."""
+    """Return all that is reported on a dataset, but for ablations: one line per method and network."""
+    facts = ("method", "venue", "net", "supervision", "extra_data", "crf")
     lines = []
     for entry in reported_rows(rows, dataset):
         cells = [shown_values(entry["values"], *cell) for cell in CELLS]
         if any(cells):
-            facts = (
-                entry["method"],
-                entry["venue"],
-                entry["net"],
-                entry["supervision"],
-                entry["extra_data"],
-                entry["crf"],
-            )
-            lines.append((*facts, *cells))
+            lines.append((*(entry[fact] for fact in facts), *cells))
     head = ("method", "venue", "network", "supervision", "extra data", "CRF", *HEADS)
-    note = "A conflict shows every value, the most frequent first, with the number of sources; published.csv names them."
+    note = (
+        "A conflict shows every value, the most frequent first, with the number of sources; "
+        "published.csv names them."
+    )
     return PublishedTable(
         f"reported-{dataset}",
         f"Everything reported on {dataset}",
@@ -94,24 +107,17 @@ def _everything(rows: Sequence[Reported], dataset: str) -> PublishedTable:
     )
 
 
-def pick(tables: Mapping[str, PublishedTable], name: str) -> PublishedTable:
-    """One table; raises `DataError` with the near misses for an unknown name."""
-    if name not in tables:
-        raise DataError(
-            f"there is no published table {name!r}.{did_you_mean(name, tables)}"
-        )
-    return tables[name]
-
-
 def _table(name: str, rows: Sequence[Reported]) -> PublishedTable:
-    header, lines = {"dsrg-theta": _grid, "dsrg-2": _classes}.get(name, _splits)(rows)
-    notes = [f"Source: {source}." for source in dict.fromkeys(r.source for r in rows)]
-    notes += [
-        f"{r.printed} ({r.split}): {r.note}."
-        for r in rows
-        if r.note and name != "dsrg-theta" and r.scored == "segmentation"
-    ]
-    notes += [f"{rows[0].note}."] if name == "dsrg-theta" else []
+    own = sorted((r for r in rows if r.table == name), key=lambda r: r.order)
+    layout = _LAYOUTS.get(name, _splits)
+    header, lines = layout(own)
+    notes = [f"Source: {row.source}." for row in own]
+    if name == "dsrg-theta":
+        # All rows of this grid carry one note, which is about the grid as a whole.
+        notes.append(f"{own[0].note}.")
+    else:
+        noted = [row for row in own if row.note and row.scored == "segmentation"]
+        notes += [f"{row.printed} ({row.split}): {row.note}." for row in noted]
     return PublishedTable(
         name,
         TITLES[name],
@@ -122,81 +128,84 @@ def _table(name: str, rows: Sequence[Reported]) -> PublishedTable:
 
 
 def _splits(rows: Sequence[Reported]) -> tuple[list[str], list[list[str]]]:
-    """One line per method and setting, one column per split and kind of score; columns without a difference are left out."""
+    """Return one line per method and setting, one column per split and kind of score.
+
+    Columns of facts that are the same everywhere are left out.
+    """
     columns = list(dict.fromkeys((r.scored, r.split) for r in rows))
-    facts = ("supervision", "backbone", "segmentor", "extra_data")
-    shown = [fact for fact in facts if len({getattr(r, fact) for r in rows}) > 1]
-    several = len({what for what, _ in columns}) > 1
+    shown = [fact for fact in _FACTS if len({getattr(r, fact) for r in rows}) > 1]
     lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
     for row in rows:
-        lines.setdefault((row.printed, *(getattr(row, f) for f in shown)), {})[
-            row.scored, row.split
-        ] = row.miou
-    head = [
-        "method",
-        *(f.replace("_", " ") for f in shown),
-        *(f"{what} {split}" if several else split for what, split in columns),
-    ]
-    return head, [
-        [*key, *(cells.get(column, "–") for column in columns)]
-        for key, cells in lines.items()
-    ]
+        key = (row.printed, *(getattr(row, fact) for fact in shown))
+        lines.setdefault(key, {})[row.scored, row.split] = row.miou
+    several = len({what for what, _ in columns}) > 1
+    heads = [f"{what} {split}" if several else split for what, split in columns]
+    facts = [fact.replace("_", " ") for fact in shown]
+    body = []
+    for key, cells in lines.items():
+        body.append([*key, *(cells.get(column, "–") for column in columns)])
+    return ["method", *facts, *heads], body
+
+
+_FACTS = ("supervision", "backbone", "segmentor", "extra_data")
 
 
 def _classes(rows: Sequence[Reported]) -> tuple[list[str], list[list[str]]]:
+    """Return one line per method, one column per class."""
     names = list(rows[0].per_class)
-    return ["method", *names, "mIoU"], [
-        [r.printed, *(f"{r.per_class[n]:.1f}" for n in names), r.miou] for r in rows
-    ]
+    lines = []
+    for row in rows:
+        values = [f"{row.per_class[name]:.1f}" for name in names]
+        lines.append([row.printed, *values, row.miou])
+    return ["method", *names, "mIoU"], lines
 
 
 def _grid(rows: Sequence[Reported]) -> tuple[list[str], list[list[str]]]:
-    cells = {tuple(re.findall(r"=([\d.]+)", r.printed)): r.miou for r in rows}
-    across, down = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (1, 0))
-    return ["θ_b \\ θ_f", *across], [[b, *(cells[b, f] for f in across)] for b in down]
+    """Return a grid over two thresholds, which the printed names hold as ``=0.95``."""
+    cells = {tuple(re.findall(r"=([\d.]+)", row.printed)): row.miou for row in rows}
+    down = list(dict.fromkeys(key[0] for key in cells))
+    across = list(dict.fromkeys(key[1] for key in cells))
+    lines = [[one, *(cells[one, other] for other in across)] for one in down]
+    return ["θ_b \\ θ_f", *across], lines
+
+
+_LAYOUTS = {"dsrg-theta": _grid, "dsrg-2": _classes}
+"""Tables that are not laid out by split."""
 
 
 def render(table: PublishedTable, how: str) -> str:
-    """The table as ``md``, ``csv`` (or ``long``), ``tex`` or ``json``."""
+    """Return the table as ``md``, ``csv`` (or ``long``), ``tex`` or ``json``."""
     if how == "json":
-        from wsss_bench.boards.render.as_json import dumps
-
-        rows = [dict(zip(table.header, line, strict=True)) for line in table.lines]
-        return dumps(
-            {
-                "schema": 1,
-                "name": table.name,
-                "title": table.title,
-                "rows": rows,
-                "notes": table.notes,
-            }
-        )
+        return _json(table)
     if how in ("csv", "long"):
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows([table.header, *table.lines])
-        return out.getvalue()
+        return csv_text([table.header, *table.lines])
     if how == "tex":
         from wsss_bench.boards.render.latex import tabular
 
-        return tabular(
-            table.header,
-            table.lines,
-            caption=f"{table.title}. Reported, not measured here.",
-            label=f"tab:{table.name}",
-        )
-    from wsss_bench.boards.render.markdown import table as markdown_table
+        caption = f"{table.title}. Reported, not measured here."
+        label = f"tab:{table.name}"
+        return tabular(table.header, table.lines, caption, label)
+    return _markdown(table)
 
-    right = set(table.header[1:]) - {
-        "supervision",
-        "backbone",
-        "segmentor",
-        "extra data",
-        "venue",
-        "network",
-        "CRF",
+
+def _json(table: PublishedTable) -> str:
+    from wsss_bench.boards.render.as_json import dumps
+
+    rows = [dict(zip(table.header, line, strict=True)) for line in table.lines]
+    payload = {
+        "schema": 1,
+        "name": table.name,
+        "title": table.title,
+        "rows": rows,
+        "notes": table.notes,
     }
-    body = markdown_table(table.header, table.lines, right=right)
-    return (
-        f"# {table.title}\n\nReported, not measured here; mIoU in %.\n\n{body}\n\n"
-        + "".join(f"* {n}\n" for n in table.notes)
-    )
+    return dumps(payload)
+
+
+def _markdown(table: PublishedTable) -> str:
+    from wsss_bench.boards.render import markdown
+
+    body = markdown.table(table.header, table.lines, {*table.header[1:]} - _TEXT)
+    notes = "".join(f"* {note}\n" for note in table.notes)
+    said = "Reported, not measured here; mIoU in %."
+    return f"# {table.title}\n\n{said}\n\n{body}\n\n{notes}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_bench.boards.grouping import Group, groups
 from wsss_bench.errors import ArtifactError
 from wsss_bench.evaluate.bootstrap import (
     RESAMPLES,
@@ -28,7 +29,10 @@ from wsss_bench.results.records import COUNTS, RunRecord
 RANKING = ("val", "val_crf", "labels", "seeds_fixed", "seeds_best")
 """A board is ranked by the first of these that any of its rows has."""
 
-STAGES = ("localize", "refine", "segment")
+_Found = Mapping[str, Sequence[Counts | None]]
+"""Counts of one row: for each kind of score one entry per seed, None where the seed was not scored."""
+
+_Samples = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,25 @@ class Score:
     thresholds: tuple[float, ...]
     n_images: int
 
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """The mIoU and the ends of its interval."""
+        return self.miou.value, self.miou.low, self.miou.high
+
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe on one dataset, all its seeds together."""
+    """One recipe on one dataset, all its seeds together.
+
+    Attributes:
+        method: the row's label, unique on its board.
+        origin: ``measured`` or ``imported``.
+        records: the runs, by increasing seed.
+        scores: by kind of score, one of `COUNTS`.
+        ties: letters; rows that share one do not differ.
+        superseded: how many runs were left out because newer ones replaced them.
+        samples: resampled mIoU ``float64 [n]`` by kind of score.
+    """
 
     method: str
     origin: str
@@ -76,39 +95,40 @@ class Row:
         """The seeds that ran, increasing."""
         return tuple(record.seed for record in self.records)
 
+    @property
+    def single_seed(self) -> bool:
+        """Whether the interval leaves out the spread between trainings; of imported files nobody knows their seeds."""
+        return len(self.records) == 1 and self.origin == "measured"
+
     def minutes(self, stage: str | None = None) -> float | None:
-        """Mean minutes per seed of one stage (all its rounds), or of everything; None where no cost was recorded."""
+        """Return the mean minutes per seed of one stage (all its rounds), or of everything; None where unknown."""
         found = [
-            sum(
-                float(cost.get("seconds", 0.0))
-                for name, cost in record.cost.items()
-                if _is(name, stage)
-            )
-            / 60
+            sum(seconds) / 60
             for record in self.records
-            if any(_is(name, stage) for name in record.cost)
+            if (seconds := _seconds(record, stage))
         ]
         return sum(found) / len(found) if found else None
 
     def peak_mb(self, what: str = "peak_mb") -> float | None:
-        """Largest ``peak_mb`` or ``peak_gpu_mb`` of any stage of any seed, in MB; None where it was not recorded."""
-        found = [
-            float(c[what])
-            for record in self.records
-            for c in record.cost.values()
-            if c.get(what) is not None
-        ]
-        return max(found) if found else None
+        """Return the largest ``peak_mb`` or ``peak_gpu_mb`` of any stage of any seed; None where none was recorded."""
+        costs = [cost for record in self.records for cost in record.cost.values()]
+        found = [float(cost[what]) for cost in costs if cost.get(what) is not None]
+        return max(found, default=None)
 
 
-def _is(name: str, stage: str | None) -> bool:
-    """Whether a step such as ``refine.2`` belongs to a stage; to None every step belongs."""
-    return stage is None or name.partition(".")[0] == stage
+def _seconds(record: RunRecord, stage: str | None) -> list[float]:
+    """Return what each step of a stage took; the steps of all stages for None."""
+    # Later rounds of a stage are recorded as steps of their own, such as ``refine.2``.
+    return [
+        float(cost.get("seconds", 0.0))
+        for step, cost in record.cost.items()
+        if stage is None or step.partition(".")[0] == stage
+    ]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows compared on `RANKING`'s metric: second minus first, with Holm's adjusted p-value over the whole board."""
+    """Two rows compared on `RANKING`'s metric: second minus first, with its p-value after Holm's correction."""
 
     first: int
     second: int
@@ -118,7 +138,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything one dataset's tables show."""
+    """Everything one dataset's tables show.
+
+    Attributes:
+        name: what the dataset is called; also the stem of the files.
+        dataset: the dataset as the records describe it.
+        classes: class names by mask id.
+        metric: what the rows are ranked by, one of `RANKING`.
+        rows: best first.
+        pairs: every two rows that may be compared; ``first`` and ``second`` are places in `rows`.
+        resamples: how many bootstrap resamples the intervals come from.
+        reported: what others print for this dataset, as `reported_rows` gives it.
+    """
 
     name: str
     dataset: Mapping[str, Any]
@@ -133,58 +164,30 @@ class Board:
 def make_board(name: str, records: Sequence[RunRecord], n: int = RESAMPLES) -> Board:
     """Gather the records of one dataset into a ranked board.
 
+    Args:
+        name: the dataset's name; it seeds the bootstrap, so that a board has the same intervals everywhere.
+        records: at least one run.
+        n: number of resamples.
+
     Raises:
         ArtifactError: a counts file is missing or unsound, or two runs were scored against different masks or classes.
     """
-    classes = records[0].classes
-    other = next((r for r in records if r.classes != classes), None)
-    if other is not None:
-        raise ArtifactError(
-            f"board {name}: runs {records[0].run_id!r} and {other.run_id!r} have different classes; give one another name."
-        )
+    _same_classes(name, records)
     gathered = groups(records)
-    counts = [
-        {what: [r.load_counts(what) for r in group] for what in COUNTS}
-        for _, group, _ in gathered
-    ]
-    samples = _resample(name, [label for label, _, _ in gathered], counts, n)
-    rows = []
-    for (label, group, superseded), found, drawn in zip(
-        gathered, counts, samples, strict=True
-    ):
-        scores = {
-            what: _score(group, what, found[what], drawn[what])
-            for what in COUNTS
-            if any(found[what])
-        }
-        rows.append(
-            Row(
-                label,
-                group[0].origin,
-                group,
-                scores,
-                superseded=superseded,
-                samples=drawn,
-            )
-        )
-    metric = next(
-        (m for m in RANKING if any(m in row.scores for row in rows)), RANKING[0]
-    )
-    order = sorted(
-        rows,
-        key=lambda row: (
-            -row.scores[metric].miou.value if metric in row.scores else 1.0,
-            row.method,
-        ),
-    )
+    counts = [_load(group) for group in gathered]
+    samples = _resample(name, [group.label for group in gathered], counts, n)
+    rows = list(map(_row, gathered, counts, samples))
+    scored = {what for row in rows for what in row.scores}
+    metric = next((what for what in RANKING if what in scored), RANKING[0])
     ids = {
         row.method: _ids(found[metric]) for row, found in zip(rows, counts, strict=True)
     }
+    order = sorted(rows, key=lambda row: _rank(row, metric))
     pairs = _pairs(order, metric, ids)
     return Board(
         name,
         records[0].dataset,
-        classes,
+        records[0].classes,
         metric,
         tuple(_with_ties(order, metric, pairs)),
         tuple(pairs),
@@ -192,74 +195,55 @@ def make_board(name: str, records: Sequence[RunRecord], n: int = RESAMPLES) -> B
     )
 
 
-_Key = tuple[str, str, str, str, str]
+def _same_classes(name: str, records: Sequence[RunRecord]) -> None:
+    for record in records:
+        if record.classes != records[0].classes:
+            raise ArtifactError(
+                f"board {name}: runs {records[0].run_id!r} and {record.run_id!r} have different classes; "
+                "give one another name."
+            )
 
 
-def groups(
-    records: Sequence[RunRecord],
-) -> list[tuple[str, tuple[RunRecord, ...], int]]:
-    """Records of one recipe with the same settings on the same data, a label that is unique, and how many were replaced.
-
-    A row never mixes versions of a method's code: of several the one that ran last stands, and of each seed the newest run.
-    """
-    gathered: dict[_Key, list[RunRecord]] = {}
-    for record in sorted(records, key=lambda r: (r.finished, r.run_id)):
-        settings = json.dumps(
-            [record.params, record.columns], sort_keys=True, default=str
-        )
-        key = (
-            record.recipe,
-            record.origin,
-            record.profile,
-            str(record.dataset["fingerprint"]),
-            settings,
-        )
-        gathered.setdefault(key, []).append(record)
-    out = []
-    for key in sorted(gathered):
-        code = _code(gathered[key][-1])
-        newest = {
-            record.seed: record for record in gathered[key] if _code(record) == code
-        }
-        group = tuple(newest[seed] for seed in sorted(newest))
-        out.append(
-            (_label(key, sorted(gathered)), group, len(gathered[key]) - len(group))
-        )
-    return out
+def _load(group: Group) -> dict[str, list[Counts | None]]:
+    found = {}
+    for what in COUNTS:
+        found[what] = [record.load_counts(what) for record in group.records]
+    return found
 
 
-def _code(record: RunRecord) -> str:
-    """What identifies the code of the picked methods: version and digest of each."""
-    return json.dumps(
-        [
-            [stage, card.get("version"), card.get("code")]
-            for stage, card in sorted(record.cards.items())
-        ]
+def _row(group: Group, found: _Found, drawn: _Samples) -> Row:
+    scores = {
+        what: _score(group.records, what, found[what], drawn.get(what))
+        for what in COUNTS
+        if any(found[what])
+    }
+    return Row(
+        group.label,
+        group.records[0].origin,
+        group.records,
+        scores,
+        superseded=group.superseded,
+        samples=drawn,
     )
 
 
-def _label(key: _Key, keys: Sequence[_Key]) -> str:
-    """The recipe, and as much more as tells it from other rows of the same recipe."""
-    alike = [other for other in keys if other[0] == key[0]]
-    same = [other for other in alike if other[2] == key[2]]
-    label = key[0] + (f" ({key[2]})" if len(same) < len(alike) else "")
-    return label + (f" #{same.index(key) + 1}" if len(same) > 1 else "")
+def _rank(row: Row, metric: str) -> tuple[float, str]:
+    """Return a sort key: best first, rows without the score last, equals by name."""
+    score = row.scores.get(metric)
+    return (1.0 if score is None else -score.miou.value), row.method
 
 
 def _ids(counts: Sequence[Counts | None]) -> tuple[str, ...] | None:
-    """The images a row was scored on, sorted; None where it was not scored or its seeds saw different images."""
+    """Return the images a row was scored on, sorted; None where it was not scored or its seeds saw different images."""
     found = {tuple(sorted(c.ids)) for c in counts if c is not None}
     return found.pop() if len(found) == 1 else None
 
 
 def _resample(
-    board: str,
-    labels: Sequence[str],
-    counts: Sequence[Mapping[str, Sequence[Counts | None]]],
-    n: int,
-) -> list[dict[str, NDArray[np.float64]]]:
-    """Resampled mIoU ``[n]`` of every row and kind of score; rows on the same images share the draws."""
-    out: list[dict[str, NDArray[np.float64]]] = [{} for _ in counts]
+    board: str, labels: Sequence[str], counts: Sequence[_Found], n: int
+) -> list[_Samples]:
+    """Return, per row, the resampled mIoU ``[n]`` of every kind of score; rows on the same images share the draws."""
+    out: list[_Samples] = [{} for _ in counts]
     for what in COUNTS:
         by_images: dict[tuple[str, ...], list[tuple[int, Counts]]] = {}
         for row, found in enumerate(counts):
@@ -268,12 +252,13 @@ def _resample(
                 if one is not None and ids is not None:
                     by_images.setdefault(ids, []).append((row, one))
         for ids, members in by_images.items():
+            rows = [row for row, _ in members]
             systems = [one.rows(ids) for _, one in members]
-            _same_truth(board, what, [labels[row] for row, _ in members], systems)
+            _same_truth(board, what, [labels[row] for row in rows], systems)
             draws = Resamples(len(ids), n, seed=board)
             mious = draws.miou(systems)
-            for row in sorted({row for row, _ in members}):
-                own = mious[[k for k, (r, _) in enumerate(members) if r == row]]
+            for row in sorted(set(rows)):
+                own = mious[np.flatnonzero(np.asarray(rows) == row)]
                 out[row][what] = draws.over_seeds(own, labels[row])
     return out
 
@@ -281,11 +266,12 @@ def _resample(
 def _same_truth(
     board: str, what: str, labels: Sequence[str], systems: Sequence[NDArray[np.int64]]
 ) -> None:
+    """Refuse rows that were scored against different masks; `systems` are ``int64 [N, C+1, 3]``, the truth last."""
     for label, rows in zip(labels, systems, strict=True):
         if not np.array_equal(rows[..., 2], systems[0][..., 2]):
             raise ArtifactError(
-                f"board {board}: {what} of {labels[0]!r} and {label!r} were scored against different masks of the same images. "
-                "Score both again on one copy of the data."
+                f"board {board}: {what} of {labels[0]!r} and {label!r} were scored against different masks of "
+                "the same images. Score both again on one copy of the data."
             )
 
 
@@ -295,56 +281,47 @@ def _score(
     counts: Sequence[Counts | None],
     drawn: NDArray[np.float64] | None = None,
 ) -> Score:
-    there = [
-        (record, found)
+    """Return the score of the seeds that have one; without `drawn` its interval is not known."""
+    there = [found for found in counts if found is not None]
+    per_seed = [None if found is None else found.miou() for found in counts]
+    mean = float(np.mean([found.miou() for found in there]))
+    unknown = Interval(mean, float("nan"), float("nan"))
+    thresholds = [
+        _threshold(record, what)
         for record, found in zip(group, counts, strict=True)
         if found is not None
     ]
-    values = [found.miou() for _, found in there]
-    mean = float(np.mean(values))
-    thresholds: list[float] = []
-    for record, _ in there:
-        curve = record.load_curve() if what == "seeds_best" else None
-        if curve is not None:
-            thresholds.append(curve.best()[0])
-        elif what == "seeds_fixed" and "fixed" in record.thresholds:
-            thresholds.append(float(record.thresholds["fixed"]))
     return Score(
-        miou=interval(mean, drawn)
-        if drawn is not None
-        else Interval(mean, float("nan"), float("nan")),
-        per_class=mean_iou(np.stack([found.per_class_iou() for _, found in there], -1)),
-        per_seed=tuple(None if found is None else found.miou() for found in counts),
-        coverage=float(np.mean([found.coverage() for _, found in there])),
-        thresholds=tuple(thresholds),
-        n_images=len(there[0][1]),
+        miou=unknown if drawn is None else interval(mean, drawn),
+        per_class=mean_iou(np.stack([found.per_class_iou() for found in there], -1)),
+        per_seed=tuple(per_seed),
+        coverage=float(np.mean([found.coverage() for found in there])),
+        thresholds=tuple(value for value in thresholds if value is not None),
+        n_images=len(there[0]),
     )
+
+
+def _threshold(record: RunRecord, what: str) -> float | None:
+    """Return the background threshold that a run's seeds were scored at."""
+    if what == "seeds_fixed" and "fixed" in record.thresholds:
+        return float(record.thresholds["fixed"])
+    curve = record.load_curve() if what == "seeds_best" else None
+    return None if curve is None else curve.best()[0]
 
 
 def _pairs(
     rows: Sequence[Row], metric: str, ids: Mapping[str, tuple[str, ...] | None]
 ) -> list[Pair]:
-    """Every two rows that were scored on the same images, higher rank first, adjusted together."""
+    """Return every two rows that were scored on the same images, higher rank first, adjusted together."""
     found = []
-    for i, first in enumerate(rows):
-        for j in range(i + 1, len(rows)):
-            second = rows[j]
-            if (
-                metric in first.samples
-                and metric in second.samples
-                and ids[first.method] == ids[second.method]
-            ):
-                value = (
-                    second.scores[metric].miou.value - first.scores[metric].miou.value
-                )
-                found.append(
-                    Pair(
-                        i,
-                        j,
-                        compare(value, first.samples[metric], second.samples[metric]),
-                        1.0,
-                    )
-                )
+    # A row whose seeds saw different images has no samples, and can be compared with nothing.
+    scored = [(i, row) for i, row in enumerate(rows) if metric in row.samples]
+    for (i, first), (j, second) in combinations(scored, 2):
+        if ids[first.method] != ids[second.method]:
+            continue
+        value = second.scores[metric].miou.value - first.scores[metric].miou.value
+        difference = compare(value, first.samples[metric], second.samples[metric])
+        found.append(Pair(i, j, difference, 1.0))
     adjusted = holm([pair.difference.p for pair in found])
     return [replace(pair, adjusted=p) for pair, p in zip(found, adjusted, strict=True)]
 
@@ -352,6 +329,7 @@ def _pairs(
 def _with_ties(
     rows: Sequence[Row], metric: str, pairs: Sequence[Pair], level: float = 0.05
 ) -> list[Row]:
+    """Return the rows with their letters; rows that were never compared count as not different."""
     scored = [i for i, row in enumerate(rows) if metric in row.samples]
     place = {row: k for k, row in enumerate(scored)}
     different = {(place[p.first], place[p.second]) for p in pairs if p.adjusted < level}

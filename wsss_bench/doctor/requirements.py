@@ -74,7 +74,7 @@ def version(name: str) -> str | None:
 
 
 def quoted(*names: str) -> str:
-    """Return what to type after ``pip install``, e.g. ``'numpy>=2.0'``; the bare name of a package that is not needed."""
+    """Return what to type after ``pip install``, e.g. ``'numpy>=2.0'``; the bare name where none is asked."""
     asked = {need.name: f"'{need.name}{need.specifier}'" for need in needed()}
     return " ".join(asked.get(name, name) for name in names)
 

@@ -1,1 +1,1 @@
-"""A board as one HTML page, its script and style as real files."""
+"""A board as one HTML page; its script and style are the files beside this one."""

@@ -10,86 +10,93 @@ from typing import Any
 import numpy as np
 
 from wsss_bench.boards.render.columns import COLUMNS, device, notes, paper
-from wsss_bench.boards.rows import STAGES, Board, Row, Score
+from wsss_bench.boards.rows import Board, Pair, Row, Score
+from wsss_bench.contract.names import STAGES
 from wsss_bench.evaluate import PROTOCOL
+from wsss_bench.results.records import RunRecord
 
 SCHEMA = 1
+_DATASET = ("name", "kind", "splits", "sizes", "fingerprint")
 
 
 def clean(value: Any) -> Any:
-    """The same value in JSON's types, floats rounded to 6 digits, NaN as null."""
+    """Return the same value in JSON's types, floats rounded to 6 digits, NaN as null."""
     if isinstance(value, Mapping):
         return {str(k): clean(v) for k, v in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
         return [clean(v) for v in value]
+    # Before int: to Python a bool is one.
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating):
+        # Adding 0.0 turns -0.0 into 0.0; the two are equal and must not differ in bytes.
         return None if math.isnan(value) else round(float(value), 6) + 0.0
     return value if value is None or isinstance(value, str) else str(value)
 
 
 def dumps(payload: object) -> str:
-    """Indented JSON with a final newline; the same payload gives the same bytes."""
-    return (
-        json.dumps(clean(payload), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    """Return indented JSON with a final newline; the same payload gives the same bytes."""
+    cleaned = clean(payload)
+    text = json.dumps(cleaned, indent=1, ensure_ascii=False, allow_nan=False)
+    return text + "\n"
 
 
 def as_json(board: Board) -> dict[str, Any]:
-    """The board under schema 1. Scores are fractions in [0, 1]; null is not known or, for a class, not present."""
+    """Return the board under schema 1.
+
+    Scores are fractions in [0, 1]; null is not known or, for a class, not present.
+    """
     return {
         "schema": SCHEMA,
         "protocol": PROTOCOL,
-        "dataset": {
-            key: board.dataset[key]
-            for key in ("name", "kind", "splits", "sizes", "fingerprint")
-        },
+        "dataset": {key: board.dataset[key] for key in _DATASET},
         "classes": board.classes,
         "metric": board.metric,
         "resamples": board.resamples,
         "rows": [_row(row) for row in board.rows],
-        "pairs": [
-            {
-                "first": board.rows[p.first].method,
-                "second": board.rows[p.second].method,
-                "value": p.difference.value,
-                "low": p.difference.low,
-                "high": p.difference.high,
-                "p": p.difference.p,
-                "p_holm": p.adjusted,
-            }
-            for p in board.pairs
-        ],
+        "pairs": [_pair(board, pair) for pair in board.pairs],
         "reported": board.reported,
     }
 
 
+def _pair(board: Board, pair: Pair) -> dict[str, Any]:
+    return {
+        "first": board.rows[pair.first].method,
+        "second": board.rows[pair.second].method,
+        "value": pair.difference.value,
+        "low": pair.difference.low,
+        "high": pair.difference.high,
+        "p": pair.difference.p,
+        "p_holm": pair.adjusted,
+    }
+
+
 def _row(row: Row) -> dict[str, Any]:
+    first = row.first
+    minutes = {stage: row.minutes(stage) for stage in STAGES}
+    curves = [_curve(record) for record in row.records if record.curve is not None]
     return {
         "method": row.method,
         "origin": row.origin,
-        "recipe": row.first.recipe,
-        "picks": {stage: row.first.picks.get(stage) for stage in STAGES},
+        "recipe": first.recipe,
+        "picks": {stage: first.picks.get(stage) for stage in STAGES},
         "seeds": row.seeds,
+        # Of imported rows too, unlike `Row.single_seed`: schema 1 says how many seeds there are, not what to warn of.
         "single_seed": len(row.seeds) == 1,
         "runs": [record.run_id for record in row.records],
-        "profile": row.first.profile,
+        "profile": first.profile,
         "ties": row.ties,
         "scores": {what: _score(score) for what, score in row.scores.items()},
-        "columns": {name: row.first.columns.get(name) for name in COLUMNS},
-        "minutes": {stage: row.minutes(stage) for stage in STAGES}
-        | {"total": row.minutes()},
+        "columns": {name: first.columns.get(name) for name in COLUMNS},
+        "minutes": {**minutes, "total": row.minutes()},
         "peak_mb": row.peak_mb(),
         "peak_gpu_mb": row.peak_mb("peak_gpu_mb"),
         "device": device(row),
         "paper": paper(row),
         "notes": notes(row),
-        "curves": [
-            _curve(record) for record in row.records if record.curve is not None
-        ],
+        "curves": curves,
     }
 
 
@@ -106,8 +113,9 @@ def _score(score: Score) -> dict[str, Any]:
     }
 
 
-def _curve(record: Any) -> dict[str, Any]:
+def _curve(record: RunRecord) -> dict[str, Any]:
     curve = record.load_curve()
+    assert curve is not None  # asked for only where the record names one
     best, value = curve.best()
     return {
         "seed": record.seed,

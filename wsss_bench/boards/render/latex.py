@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from wsss_bench.boards.render.columns import percent
-from wsss_bench.boards.rows import Board, Row
+from wsss_bench.boards.rows import Board, Row, Score
+from wsss_bench.evaluate import PROTOCOL
 
-_SCORES = (
-    ("seeds_fixed", "Seeds"),
-    ("labels", "Labels"),
-    ("val", "Val"),
-    ("val_crf", "Val + CRF"),
-)
+_SCORES = {
+    "seeds_fixed": "Seeds",
+    "labels": "Labels",
+    "val": "Val",
+    "val_crf": "Val + CRF",
+}
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -21,11 +22,13 @@ _SPECIAL = {
     "–": "--",
     "→": r"$\to$",
 }
+_SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it."""
-    return "".join(_SPECIAL.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
+    """Return text as LaTeX prints it."""
+    # Character by character: a replacement holds braces and backslashes that must not be escaped again.
+    return "".join(_SPECIAL.get(character, character) for character in text)
 
 
 def tabular(
@@ -35,15 +38,22 @@ def tabular(
     label: str,
     align: str = "",
 ) -> str:
-    """A ``table`` with a booktabs ``tabular``; cells are escaped, the caption too."""
-    body = [" & ".join(map(escape, cells)) + r" \\" for cells in lines]
+    """Return a ``table`` with a booktabs ``tabular``; cells and caption are escaped.
+
+    Args:
+        align: LaTeX's column letters; by default the first column is left-aligned, the others right-aligned.
+    """
     return _frame(
         align or "l" + "r" * (len(header) - 1),
-        " & ".join(map(escape, header)),
-        body,
+        _line(map(escape, header)),
+        [_line(map(escape, cells)) for cells in lines],
         escape(caption),
         label,
     )
+
+
+def _line(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
 
 
 def _frame(
@@ -57,7 +67,7 @@ def _frame(
         f"\\label{{{label}}}",
         f"\\begin{{tabular}}{{{align}}}",
         "\\toprule",
-        f"{header} \\\\",
+        header,
         "\\midrule",
         *body,
         "\\bottomrule",
@@ -68,49 +78,44 @@ def _frame(
 
 
 def page(board: Board) -> str:
-    """The board's main table: method, supervision, backbone and the scores that any row has, intervals as subscripts."""
-    shown = [
-        (what, name)
-        for what, name in _SCORES
-        if any(what in row.scores for row in board.rows)
-    ]
-    best = {
-        what: max(
-            (r.scores[what].miou.value for r in board.rows if what in r.scores),
-            default=0.0,
-        )
-        for what, _ in shown
-    }
-    header = " & ".join(
-        ["Method", "Sup.", "Backbone", "Segmentor", *(name for _, name in shown)]
-    )
-    body = [_line(row, shown, best) + r" \\" for row in board.rows]
+    """Return the board's main table: method, supervision, backbone, and each score that any row has."""
+    scored = {what for row in board.rows for what in row.scores}
+    shown = {what: name for what, name in _SCORES.items() if what in scored}
+    best = {what: _best(board, what) for what in shown}
+    header = ["Method", "Sup.", "Backbone", "Segmentor", *shown.values()]
     n = board.resamples
     caption = (
-        f"mIoU (\\%) on {escape(board.name)}, protocol iou-v1. Small figures: 95\\,\\% bootstrap intervals over images "
-        f"({n:,} resamples), over seeds too where several ran; $\\dagger$ single seed. Seeds at the declared threshold."
+        f"mIoU (\\%) on {escape(board.name)}, protocol {PROTOCOL}. "
+        f"Small figures: 95\\,\\% bootstrap intervals over images ({n:,} resamples), over seeds too where several ran; "
+        "$\\dagger$ single seed. Seeds at the declared threshold."
     )
-    return _frame("llll" + "r" * len(shown), header, body, caption, f"tab:{board.name}")
+    return _frame(
+        "llll" + "r" * len(shown),
+        _line(header),
+        [_line(_cells(row, best)) for row in board.rows],
+        caption,
+        f"tab:{board.name}",
+    )
 
 
-def _line(row: Row, shown: Sequence[tuple[str, str]], best: dict[str, float]) -> str:
+def _best(board: Board, what: str) -> str:
+    """Return the best score of a column as it is printed."""
+    values = [r.scores[what].miou.value for r in board.rows if what in r.scores]
+    return percent(max(values))
+
+
+def _cells(row: Row, best: Mapping[str, str]) -> list[str]:
     columns = row.first.columns
-    dagger = r"$^\dagger$" if len(row.seeds) == 1 and row.origin == "measured" else ""
-    cells = [
-        escape(row.method) + dagger,
-        *(
-            escape(str(columns.get(name, "")))
-            for name in ("supervision", "backbone", "segmentor")
-        ),
-    ]
-    for what, _ in shown:
-        score = row.scores.get(what)
-        if score is None:
-            cells.append("--")
-            continue
-        value = percent(score.miou.value)
-        value = f"\\textbf{{{value}}}" if value == percent(best[what]) else value
-        cells.append(
-            f"{value} {{\\scriptsize [{percent(score.miou.low)}, {percent(score.miou.high)}]}}"
-        )
-    return " & ".join(cells)
+    dagger = r"$^\dagger$" if row.single_seed else ""
+    facts = [columns.get(name, "") for name in ("supervision", "backbone", "segmentor")]
+    cells = [escape(row.method) + dagger, *(escape(str(fact)) for fact in facts)]
+    return cells + [_score(row.scores.get(what), best[what]) for what in best]
+
+
+def _score(score: Score | None, best: str) -> str:
+    if score is None:
+        return "--"
+    value, low, high = map(percent, score.bounds)
+    # Compared as printed: two equal figures, one bold and one not, would puzzle a reader.
+    shown = f"\\textbf{{{value}}}" if value == best else value
+    return f"{shown} {{\\scriptsize [{low}, {high}]}}" if low else shown

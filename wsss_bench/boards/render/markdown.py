@@ -1,8 +1,9 @@
-"""A board as GitHub Markdown."""
+"""A board as GitHub Markdown, and the one writer of Markdown tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from wsss_bench.boards.render.columns import (
     COLUMNS,
@@ -13,7 +14,9 @@ from wsss_bench.boards.render.columns import (
     pick,
     thresholds,
 )
-from wsss_bench.boards.rows import Board, Row, Score
+from wsss_bench.boards.rows import Board, Pair, Row, Score
+from wsss_bench.contract.names import STAGES
+from wsss_bench.evaluate import PROTOCOL
 from wsss_bench.results.published import CELLS, HEADS, shown_values
 
 METRICS = {
@@ -23,30 +26,34 @@ METRICS = {
     "seeds_fixed": "seed mIoU at the fixed threshold",
     "seeds_best": "seed mIoU at the oracle threshold",
 }
-_HEAD = [
-    *(
-        "#",
-        "method",
-        "localize",
-        "refine",
-        "segment",
-        "seeds (oracle @t)",
-        "seeds (fixed @t)",
-        "labels",
-        "coverage",
-    ),
-    *(
-        "val [95 %]",
-        "tie",
-        "val + CRF [95 %]",
-        "supervision",
-        "extra data",
-        "backbone",
-        "segmentor",
-        "pre-training",
-    ),
-    *("CRF", "multi-scale", "rounds", "runs", "profile", "minutes", "peak MB"),
-]
+"""What the score that a board is ranked by is called in a sentence."""
+
+_HEAD = (
+    "#",
+    "method",
+    "localize",
+    "refine",
+    "segment",
+    "seeds (oracle @t)",
+    "seeds (fixed @t)",
+    "labels",
+    "coverage",
+    "val [95 %]",
+    "tie",
+    "val + CRF [95 %]",
+    "supervision",
+    "extra data",
+    "backbone",
+    "segmentor",
+    "pre-training",
+    "CRF",
+    "multi-scale",
+    "rounds",
+    "runs",
+    "profile",
+    "minutes",
+    "peak MB",
+)
 _RIGHT = {
     "#",
     "seeds (oracle @t)",
@@ -61,14 +68,45 @@ _RIGHT = {
 }
 
 
+def text(value: object) -> str:
+    """Return text that is shown as it is and cannot break out of its cell."""
+    # The backslash goes first, or it would escape those that are added for other characters.
+    plain = str(value).replace("\\", "\\\\").replace("|", "\\|")
+    return " ".join(plain.replace("<", "&lt;").replace("`", "'").split())
+
+
+def markup(value: object) -> str:
+    """Return a cell that is Markdown itself, such as a link; only what would end the cell is escaped."""
+    return str(value).replace("|", "\\|")
+
+
+def table(
+    head: Sequence[str],
+    lines: Iterable[Sequence[object]],
+    right: Collection[str] = (),
+    cell: Callable[[object], str] = text,
+) -> str:
+    """Return a Markdown table without a final newline.
+
+    Args:
+        head: the columns' headings.
+        lines: as many cells per line as there are headings.
+        right: headings of the columns that are right-aligned.
+        cell: how a cell is written: `text` for anything a user may have typed, `markup` for cells that are Markdown.
+    """
+    rule = ["---:" if name in right else "---" for name in head]
+    return "\n".join(
+        f"| {' | '.join(map(cell, cells))} |" for cells in (head, rule, *lines)
+    )
+
+
 def page(board: Board) -> str:
-    """The whole Markdown file: facts, ranking, classes, comparisons, footnotes."""
+    """Return the whole Markdown file: facts, ranking, classes, comparisons, footnotes."""
+    ranking = [_cells(rank, row) for rank, row in enumerate(board.rows, 1)]
     parts = [
-        f"# {_text(board.name)}",
+        f"# {text(board.name)}",
         _facts(board),
-        table(_HEAD, [_cells(k, row) for k, row in enumerate(board.rows, 1)]),
-    ]
-    parts += [
+        table(_HEAD, ranking, _RIGHT),
         "",
         _legend(board),
         "",
@@ -77,8 +115,9 @@ def page(board: Board) -> str:
         _classes(board),
         "",
         _comparisons(board),
+        _footnotes(board),
+        _reported(board),
     ]
-    parts += [_footnotes(board), _reported(board)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -86,70 +125,52 @@ def _facts(board: Board) -> str:
     splits, sizes = board.dataset["splits"], board.dataset["sizes"]
     named = []
     for role in ("train", "seeds", "val"):
-        split = splits.get(role, "-")
         size = sizes.get(role)
-        named.append(
-            f"{role} `{_text(str(split))}`"
-            + (f" ({size} images)" if size is not None else "")
-        )
-    return f"\n{len(board.classes)} classes with background; {', '.join(named)}. Ranked by {METRICS[board.metric]}; mIoU in %.\n"
+        images = f" ({size} images)" if size is not None else ""
+        named.append(f"{role} `{text(splits.get(role, '-'))}`{images}")
+    what = f"{len(board.classes)} classes with background; {', '.join(named)}"
+    return f"\n{what}. Ranked by {METRICS[board.metric]}; mIoU in %.\n"
 
 
 def _cells(rank: int, row: Row) -> list[str]:
+    """Return the cells of one row of the ranking, in the order of its headings."""
     found, columns = row.scores, row.first.columns
     labels = found.get("labels")
-    runs = (
-        "1 (single seed)"
-        if len(row.seeds) == 1 and row.origin == "measured"
-        else str(len(row.seeds))
-    )
+    cells = [str(rank), row.method, *(pick(row, stage) for stage in STAGES)]
+    cells += [_at(found.get("seeds_best")), _at(found.get("seeds_fixed"))]
+    cells += [percent(labels.miou.value if labels else None)]
+    cells += [percent(labels.coverage if labels else None)]
+    cells += [_interval(found.get("val")), row.ties, _interval(found.get("val_crf"))]
+    cells += [str(columns.get(name, "")) for name in COLUMNS]
+    cells += [_runs(row), row.first.profile]
+    # Minutes mean nothing without the kind of device they were taken on.
     minutes = number(row.minutes(), 1)
-    return [
-        *(
-            str(rank),
-            row.method,
-            pick(row, "localize"),
-            pick(row, "refine"),
-            pick(row, "segment"),
-        ),
-        *(
-            _at(found.get("seeds_best")),
-            _at(found.get("seeds_fixed")),
-            percent(labels.miou.value) if labels else "",
-        ),
-        *(
-            percent(labels.coverage) if labels else "",
-            _interval(found.get("val")),
-            row.ties,
-            _interval(found.get("val_crf")),
-        ),
-        *(str(columns.get(name, "")) for name in COLUMNS),
-        *(
-            runs,
-            row.first.profile,
-            f"{minutes} {device(row)}" if minutes else "",
-            number(row.peak_mb(), 0),
-        ),
-    ]
+    cells += [f"{minutes} {device(row)}" if minutes else ""]
+    return [*cells, number(row.peak_mb(), 0)]
+
+
+def _runs(row: Row) -> str:
+    return "1 (single seed)" if row.single_seed else str(len(row.seeds))
 
 
 def _at(score: Score | None) -> str:
     if score is None:
         return ""
-    return percent(score.miou.value) + (
-        f" @{thresholds(score)}" if score.thresholds else ""
-    )
+    at = f" @{thresholds(score)}" if score.thresholds else ""
+    return percent(score.miou.value) + at
 
 
 def _interval(score: Score | None) -> str:
     if score is None:
         return ""
-    return f"{percent(score.miou.value)} [{percent(score.miou.low)}, {percent(score.miou.high)}]"
+    value, low, high = map(percent, score.bounds)
+    return f"{value} [{low}, {high}]" if low else value
 
 
 def _legend(board: Board) -> str:
+    n = board.resamples
     return (
-        f"Protocol `iou-v1`. Intervals: 95 %, bootstrap over images ({board.resamples:,} resamples), over seeds and images "
+        f"Protocol `{PROTOCOL}`. Intervals: 95 %, bootstrap over images ({n:,} resamples), over seeds and images "
         "where several seeds ran; with a single seed they say nothing about training noise. "
         "Rows that share a letter under *tie* do not differ at 5 % (paired bootstrap, Holm over the board). "
         "*Oracle*: the threshold was chosen while looking at the masks; *fixed*: it was not. "
@@ -161,94 +182,63 @@ def _legend(board: Board) -> str:
 def _classes(board: Board) -> str:
     rows = [row for row in board.rows if board.metric in row.scores]
     scores = [row.scores[board.metric] for row in rows]
-    lines = [
-        [name, *(percent(float(score.per_class[k])) for score in scores)]
-        for k, name in enumerate([*board.classes])
-        if scores
-    ]
-    lines.append(
-        ["**mean**", *(f"**{percent(score.miou.value)}**" for score in scores)]
-    )
-    return table(
-        ["class", *(row.method for row in rows)],
-        lines,
-        right={row.method for row in rows},
-    )
+    names = [row.method for row in rows]
+    lines = []
+    if scores:
+        for k, klass in enumerate(board.classes):
+            lines.append([klass, *(percent(float(s.per_class[k])) for s in scores)])
+    means = [f"**{percent(score.miou.value)}**" for score in scores]
+    return table(["class", *names], [*lines, ["**mean**", *means]], names)
 
 
 def _comparisons(board: Board) -> str:
     if not board.pairs:
         return ""
-    shown = [pair for pair in board.pairs if pair.first == 0] + [
-        p for p in board.pairs if p.first > 0 and p.second == p.first + 1
-    ]
-    lines = [
-        [
-            board.rows[p.second].method,
-            board.rows[p.first].method,
-            f"{100 * p.difference.value:+.1f} [{100 * p.difference.low:+.1f}, {100 * p.difference.high:+.1f}]",
-            f"{p.adjusted:.4f}",
-        ]
-        for p in shown
-    ]
-    shown_table = table(
+    # All pairs would make hundreds of lines; a reader asks how far a row is from the best and from its neighbour.
+    first = [pair for pair in board.pairs if pair.first == 0]
+    shown = first + [p for p in board.pairs if 0 < p.first == p.second - 1]
+    body = table(
         ["method", "against", "difference [95 %]", "p (Holm)"],
-        lines,
-        right={"difference [95 %]", "p (Holm)"},
+        [_pair(board, pair) for pair in shown],
+        ["difference [95 %]", "p (Holm)"],
     )
-    return f"## Against the first, and against the next better\n\n{shown_table}\n"
+    return f"## Against the first, and against the next better\n\n{body}\n"
+
+
+def _pair(board: Board, pair: Pair) -> list[str]:
+    found = pair.difference
+    points = (100 * found.value, 100 * found.low, 100 * found.high)
+    value, low, high = (f"{point:+.1f}" for point in points)
+    return [
+        board.rows[pair.second].method,
+        board.rows[pair.first].method,
+        f"{value} [{low}, {high}]",
+        f"{pair.adjusted:.4f}",
+    ]
 
 
 def _footnotes(board: Board) -> str:
-    lines = [
-        f"* **{_text(row.method)}**: {_text(notes(row))}."
-        for row in board.rows
-        if notes(row)
-    ]
+    noted = [(row.method, notes(row)) for row in board.rows]
+    lines = [f"* **{text(name)}**: {text(note)}." for name, note in noted if note]
     return "\n".join(["## Notes", "", *lines]) if lines else ""
 
 
 def _reported(board: Board) -> str:
-    """What papers and repositories print for this dataset, apart from the measured rows; conflicts side by side."""
-    lines = []
-    for entry in board.reported:
-        cells = [shown_values(entry["values"], *cell) for cell in CELLS]
-        facts = [
-            f"*{entry['method']}*",
-            *(
-                entry[name]
-                for name in ("venue", "net", "supervision", "extra_data", "crf")
-            ),
-        ]
-        lines += [[*facts, *cells]] if any(cells) else []
-    if not lines:
+    """Return what papers and repositories print for this dataset, apart from the measured rows."""
+    lines = [_reported_line(entry) for entry in board.reported]
+    filled = [line for line in lines if any(line[-len(CELLS) :])]
+    if not filled:
         return ""
     head = ["method", "venue", "network", "supervision", "extra data", "CRF", *HEADS]
     return (
         "\n## Reported elsewhere\n\n"
         "Printed by papers and repositories, not measured by this harness; evaluators, data and weights differ. "
         "Where sources disagree every value is shown, the most frequent first, with the number of sources.\n\n"
-        + table(head, lines, right=set(HEADS))
+        + table(head, filled, HEADS)
     )
 
 
-def table(
-    head: Sequence[str], lines: Sequence[Sequence[str]], right: set[str] | None = None
-) -> str:
-    """A Markdown table; cells are escaped, columns named in `right` are right-aligned."""
-    right = _RIGHT if right is None else right
-    rule = ["---:" if name in right else "---" for name in head]
-    return "\n".join(
-        "| " + " | ".join(map(_text, cells)) + " |" for cells in [head, rule, *lines]
-    )
-
-
-def _text(value: str) -> str:
-    """Text that cannot break out of its cell."""
-    return " ".join(
-        value.replace("\\", "\\\\")
-        .replace("|", "\\|")
-        .replace("<", "&lt;")
-        .replace("`", "'")
-        .split()
-    )
+def _reported_line(entry: Mapping[str, Any]) -> list[str]:
+    facts = ("venue", "net", "supervision", "extra_data", "crf")
+    cells = [shown_values(entry["values"], *cell) for cell in CELLS]
+    return [f"*{entry['method']}*", *(entry[name] for name in facts), *cells]
