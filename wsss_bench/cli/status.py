@@ -16,81 +16,65 @@ EXAMPLES = """\
   wsss-bench status
   wsss-bench status --work-dir /scratch/wsss --json
 """
-FAILED = "failed"
+
+_SHOWN = (
+    "cell",
+    "recipe",
+    "dataset",
+    "seed",
+    "profile",
+    "started",
+    "failure",
+    "run_id",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``status``."""
-    parser.add_argument(
-        "words", nargs="*", metavar="why CELL", help="the same as the verb `why`"
-    )
+    words = "the same as the verb `why`"
+    parser.add_argument("words", nargs="*", metavar="why CELL", help=words)
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs"))
     parser.add_argument("--json", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the cells (1 if one failed)."""
-    from wsss_bench.runs.ledger import read_cells
-
-    cells = read_cells(args.work_dir)
     if not args.words:
-        return _show(cells, args)
+        return _show(args)
     if len(args.words) != 2 or args.words[0] != "why":
+        said = " ".join(args.words)
         raise RecipeError(
-            f"status: cannot read {' '.join(args.words)!r}. Write: wsss-bench status why CELL"
+            f"status: cannot read {said!r}. Write: wsss-bench status why CELL"
         )
-    return why(args.words[1], cells, args)
+    return why(args.words[1], args)
 
 
-def _states(cell: Mapping[str, Any], root: Path) -> dict[str, str]:
-    from wsss_bench.runs.store.folders import StageSpec, Store
+def _show(args: argparse.Namespace) -> int:
+    from wsss_bench.runs.ledger import read_cells, step_states
+    from wsss_bench.runs.request import store_of
 
-    store = Store(root / "store")
-    states = {
-        step["name"]: store.folder(StageSpec(step["stage"], step["parts"])).state()
-        for step in cell["steps"]
-    }
-    failure = cell.get("failure")
-    if failure and states.get(failure["step"], "") not in ("done", "running"):
-        states[failure["step"]] = FAILED
-    return states
-
-
-def _show(cells: list[dict[str, Any]], args: argparse.Namespace) -> int:
-    rows = [{**_brief(cell), "states": _states(cell, args.work_dir)} for cell in cells]
+    store = store_of(args.work_dir)
+    rows = []
+    for cell in read_cells(args.work_dir):
+        known = {key: cell.get(key) for key in _SHOWN}
+        rows.append({**known, "states": step_states(cell, store)})
     if args.json:
         print(json.dumps(rows, indent=1))
     elif not rows:
         print(f"No cell in {args.work_dir}. Start one: wsss-bench run --methods cam")
     else:
         for row in rows:
-            print(
-                f"{row['cell']}  ({row['recipe']}, {row['dataset']}, seed {row['seed']}, profile {row['profile']})"
-            )
-            print(
-                "    "
-                + ", ".join(f"{name}: {state}" for name, state in row["states"].items())
-            )
-            if row["failure"]:
-                print(
-                    f"    failed at {row['failure']['step']}: {row['failure']['error']}"
-                )
-            elif row["run_id"]:
-                print(f"    recorded as {row['run_id']}")
+            _print(row)
     return int(any(row["failure"] for row in rows))
 
 
-def _brief(cell: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: cell[key]
-        for key in (
-            "cell",
-            "recipe",
-            "dataset",
-            "seed",
-            "profile",
-            "started",
-            "failure",
-            "run_id",
-        )
-    }
+def _print(row: Mapping[str, Any]) -> None:
+    what = f"{row['recipe']}, {row['dataset']}, seed {row['seed']}"
+    print(f"{row['cell']}  ({what}, profile {row['profile']})")
+    states = [f"{name}: {state}" for name, state in row["states"].items()]
+    print("    " + ", ".join(states))
+    failure = row["failure"]
+    if failure:
+        print(f"    failed at {failure['step']}: {failure['error']}")
+    elif row["run_id"]:
+        print(f"    recorded as {row['run_id']}")

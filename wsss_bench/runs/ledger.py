@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.errors import ArtifactError
+from wsss_bench.errors import ArtifactError, RecipeError, did_you_mean
 from wsss_bench.io.files import drop_leftovers, read_json, write_json
 from wsss_bench.io.locking import locked
 from wsss_bench.runs.plan import Cell, Step
 from wsss_bench.runs.provenance.facts import command
+from wsss_bench.runs.store.folders import DONE, RUNNING, StageSpec, Store
 
 CELLS = "cells"
+FAILED = "failed"
+
 _NEEDED = {
     "cell": str,
     "recipe": str,
@@ -29,22 +32,13 @@ _NEEDED = {
 
 def note_start(work_dir: Path, cell: Cell, arguments: Sequence[str]) -> None:
     """Write the cell's steps and keys; a failure noted earlier is forgotten."""
-    steps = [
-        {
-            "name": step.name,
-            "stage": step.stage,
-            "key": step.spec.key,
-            "parts": step.spec.parts,
-        }
-        for step in cell.steps
-    ]
     payload = {
         "cell": cell.id,
         "recipe": str(cell.resolved.recipe),
         "dataset": cell.dataset,
         "seed": cell.seed,
         "profile": cell.profile,
-        "steps": steps,
+        "steps": [_step(step) for step in cell.steps],
         "command": command(arguments),
         "started": _now(),
         "host": platform.node(),
@@ -55,6 +49,17 @@ def note_start(work_dir: Path, cell: Cell, arguments: Sequence[str]) -> None:
     with locked(work_dir / CELLS):
         drop_leftovers(work_dir / CELLS)
         write_json(_path(work_dir, cell.id), payload)
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "stage": step.stage,
+        "key": step.spec.key,
+        "parts": step.spec.parts,
+        # `cache gc` keeps the trainings that depend on these parts.
+        "training": step.training,
+    }
 
 
 def note_failure(
@@ -76,18 +81,45 @@ def note_finished(work_dir: Path, cell: Cell, run_id: str) -> None:
 
 
 def read_cells(work_dir: Path) -> list[dict[str, Any]]:
-    """All cells of a work dir, oldest first; unreadable files are left out."""
+    """Return all cells of a work dir, oldest first; unreadable files are left out."""
     found = []
     for path in sorted((work_dir / CELLS).glob("*.json")):
         try:
             entry = read_json(path)
         except ArtifactError:
             continue
-        if isinstance(entry, dict) and all(
-            isinstance(entry.get(key), kind) for key, kind in _NEEDED.items()
-        ):
+        if _sound(entry):
             found.append(entry)
     return sorted(found, key=lambda entry: (entry["started"], entry["cell"]))
+
+
+def read_cell(work_dir: Path, name: str) -> dict[str, Any]:
+    """Return the cell of that name; raises `RecipeError` where there is none."""
+    cells = read_cells(work_dir)
+    for entry in cells:
+        if entry["cell"] == name:
+            return entry
+    hint = did_you_mean(name, [entry["cell"] for entry in cells])
+    raise RecipeError(f"there is no cell {name!r} in {work_dir}.{hint}")
+
+
+def step_states(cell: Mapping[str, Any], store: Store) -> dict[str, str]:
+    """Return the state of every step of a cell (as `read_cells` gives it) by the step's name."""
+    states = {}
+    for step in cell["steps"]:
+        folder = store.folder(StageSpec(step["stage"], step["parts"]))
+        states[step["name"]] = folder.state()
+    failure = cell.get("failure")
+    # Another cell may have finished since, or be computing now, the stage at which this one failed.
+    if failure and states.get(failure["step"], "") not in (DONE, RUNNING):
+        states[failure["step"]] = FAILED
+    return states
+
+
+def _sound(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    return all(isinstance(entry.get(key), kind) for key, kind in _NEEDED.items())
 
 
 def _update(work_dir: Path, cell: Cell, changes: dict[str, Any]) -> None:
