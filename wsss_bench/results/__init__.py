@@ -1,1 +1,1 @@
-"""Results as data: the records of runs, and the numbers that papers report."""
+"""Results: run records, which every board is built from, and the numbers that papers report."""

@@ -5,17 +5,29 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.errors import DataError
+from wsss_bench.io.paths import PACKAGE
 
 FILE = "published.csv"
 _NETS = re.compile(
     r"WideResNet38|Res2Net101|ResNet\d+|VGG16|MiT-B\d|DeiT-[BS]|ViT-B(?:/16)?|Swin|OverFeat"
 )
+
+CELLS = (
+    ("seeds", "train"),
+    ("labels", "train"),
+    ("segmentation", "val"),
+    ("segmentation", "test"),
+)
+"""What a table of reported numbers shows, as (scored, split)."""
+
+HEADS = ("seeds train", "labels train", "val", "test")
+"""The headings of `CELLS`."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +70,33 @@ class Reported:
         found = _NETS.search(self.segmentor) or _NETS.search(self.backbone)
         return found.group() if found else ""
 
+    @property
+    def coco(self) -> str:
+        """``COCO`` where COCO was trained on too, else "": such a number is no rival of one from VOC alone."""
+        named = f"{self.extra_data} {self.segmentor}"
+        # Some papers write "init I+C" for weights from ImageNet and COCO.
+        return "COCO" if "COCO" in named or "init I+C" in self.segmentor else ""
+
 
 def published_csv(leaderboard_dir: Path | None = None) -> Path:
-    """``published.csv`` beside the boards, else the one that comes with the package; raises `DataError` if there is none."""
-    package = Path(__file__).resolve().parents[1]
-    places = [package.parent / "leaderboards" / FILE, package / "leaderboards" / FILE]
+    """Return ``published.csv`` beside the boards, else the one that comes with the package.
+
+    Raises:
+        DataError: there is none.
+    """
+    # In a checkout the boards lie beside the package, in a wheel inside it.
+    folders = [PACKAGE.parent / "leaderboards", PACKAGE / "leaderboards"]
     if leaderboard_dir is not None:
-        places.insert(0, leaderboard_dir / FILE)
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise DataError(
-            f"{FILE} is in none of {', '.join(str(p.parent) for p in places)}. Pass --leaderboard-dir."
-        )
-    return found
+        folders.insert(0, leaderboard_dir)
+    for folder in folders:
+        if (folder / FILE).is_file():
+            return folder / FILE
+    places = ", ".join(map(str, folders))
+    raise DataError(f"{FILE} is in none of {places}. Pass --leaderboard-dir.")
 
 
 def load_published(path: Path) -> list[Reported]:
-    """All rows of a ``published.csv``; raises `DataError` naming the line that is malformed."""
+    """Return all rows of a ``published.csv``; raises `DataError` naming the line that is malformed."""
     try:
         with path.open(newline="", encoding="utf-8") as handle:
             found = list(csv.DictReader(handle))
@@ -82,144 +104,168 @@ def load_published(path: Path) -> list[Reported]:
         raise DataError(
             f"{path} cannot be read ({error}). Restore it from the package."
         ) from error
+    # The header is line 1.
     return [_reported(path, line, cells) for line, cells in enumerate(found, 2)]
 
 
 def _reported(path: Path, line: int, cells: dict[str, Any]) -> Reported:
+    """Return one row; raises `DataError` where a column is missing, unknown, or holds what it must not."""
     try:
         per_class = json.loads(cells.pop("per_class_json") or "{}")
         order = int(cells.pop("order") or 0)
         row = Reported(**cells, per_class=per_class, order=order)
-        if (
-            not 0 <= float(row.miou) <= 100
-            or not row.source
-            or not isinstance(per_class, dict)
-        ):
+        in_range = 0 <= float(row.miou) <= 100
+        if not (in_range and row.source and isinstance(per_class, dict)):
             raise ValueError(
                 "miou must lie in 0..100, source must not be empty, per_class_json must be an object"
             )
-        return row
+    # RecursionError: JSON of a few thousand brackets is enough to make the parser give up.
     except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise DataError(
             f"{path}, line {line}: {error}. Fix the line; docs/protocol.md lists the columns."
         ) from error
-
-
-CELLS = (
-    ("seeds", "train"),
-    ("labels", "train"),
-    ("segmentation", "val"),
-    ("segmentation", "test"),
-)
-HEADS = ("seeds train", "labels train", "val", "test")
+    return row
 
 
 def shown_values(values: Sequence[Mapping[str, Any]], scored: str, split: str) -> str:
-    """One cell: the value as printed, or every value with its number of sources where they disagree."""
+    """Return one cell: the value as printed, or every value with its number of sources where they disagree.
+
+    Args:
+        values: as in an entry of `reported_rows`.
+        scored: ``seeds``, ``labels`` or ``segmentation``.
+        split: the split that was scored.
+    """
     found = [v for v in values if (v["scored"], v["split"]) == (scored, split)]
-    if len({float(v["miou"]) for v in found}) < 2:
-        return str(found[0]["miou"]) if found else ""
-    return "conflict: " + " / ".join(
-        f"{v['miou']} ({len(v['sources'])})" for v in found
-    )
+    if not found:
+        return ""
+    numbers = {float(value["miou"]) for value in found}
+    if len(numbers) == 1:
+        return str(found[0]["miou"])
+    every = [f"{value['miou']} ({len(value['sources'])})" for value in found]
+    return f"conflict: {' / '.join(every)}"
+
+
+_Key = tuple[str, str, str, str, str]
+"""What makes two numbers belong to one entry: method, network, CRF, COCO, role."""
+
+_Cell = tuple[str, str]
+"""What was scored, and on which split."""
+
+
+@dataclass
+class _Entry:
+    """All rows of one method and network."""
+
+    role: str
+    facts: list[Reported] = field(default_factory=list)
+    cells: dict[_Cell, dict[str, list[Reported]]] = field(default_factory=dict)
+
+    def add(self, row: Reported) -> None:
+        cell = self.cells.setdefault((row.scored, row.split), {})
+        # By the printed digits: 51.7 and 51.70 are shown as they stand.
+        cell.setdefault(row.miou, []).append(row)
+
+    def numbers(self) -> Iterator[tuple[_Cell, str, list[Reported]]]:
+        """Yield cell, value as printed, and the rows that print it."""
+        for cell, values in self.cells.items():
+            for miou, rows in values.items():
+                yield cell, miou, rows
+
+    def printed(self) -> set[tuple[_Cell, str]]:
+        """Return every value in every cell."""
+        return {(cell, miou) for cell, miou, _ in self.numbers()}
+
+    def most(self, name: str) -> str:
+        """Return the longest of what the sources say about a fact; "" where none says anything."""
+        found = [str(getattr(row, name)) for row in self.facts]
+        return max(found, key=len)
 
 
 def reported_rows(rows: Iterable[Reported], dataset: str) -> list[dict[str, Any]]:
-    """What a board of `dataset` shows as *reported*: one entry per method and network, every distinct value with its sources.
+    """Return what a board of `dataset` shows as *reported*: one entry per method and network, best first.
 
     Returns:
-        Dicts with ``method``, ``venue``, ``year``, ``net``, ``supervision``, ``extra_data``, ``crf``, ``conflict`` and
-        ``values``: a list of ``{scored, split, miou, sources, notes}``. Nothing is averaged: a conflict keeps all values.
+        Dicts with ``method``, ``role``, ``venue``, ``net``, ``supervision``, ``extra_data``, ``crf``, ``conflict`` and
+        ``values``: a list of ``{scored, split, miou, sources, notes}``. Nothing is averaged: a conflict keeps every
+        value.
     """
-    entries: dict[tuple[str, ...], dict[str, Any]] = {}
+    entries: dict[_Key, _Entry] = {}
     for row in rows:
         if row.dataset != dataset or row.role == "ablation":
             continue
-        coco = (
-            "COCO"
-            if "COCO" in f"{row.extra_data} {row.segmentor}"
-            or "init I+C" in row.segmentor
-            else ""
-        )
-        key = (row.method, row.net, row.crf, coco, row.role)
-        entry = entries.setdefault(key, {"facts": [], "cells": {}, "role": row.role})
-        entry["facts"].append(row)
-        entry["cells"].setdefault((row.scored, row.split), {}).setdefault(
-            row.miou, []
-        ).append(row)
+        key = (row.method, row.net, row.crf, row.coco, row.role)
+        entry = entries.setdefault(key, _Entry(row.role))
+        entry.facts.append(row)
+        entry.add(row)
     _join_nameless(entries)
-    return [
-        _entry(key, entry)
-        for key, entry in sorted(
-            entries.items(), key=lambda item: _rank(item[1], item[0])
-        )
-    ]
+    ranked = sorted(entries, key=lambda key: (-_best(entries[key]), key))
+    return [_as_dict(key, entries[key]) for key in ranked]
 
 
-def _join_nameless(entries: dict[tuple[str, ...], dict[str, Any]]) -> None:
-    """A source that names no network is put with the one network for which others print all of its values."""
-    for key in [key for key in entries if not key[1]]:
-        own = {
-            (cell, miou)
-            for cell, values in entries[key]["cells"].items()
-            for miou in values
-        }
+def _join_nameless(entries: dict[_Key, _Entry]) -> None:
+    """Put a source that names no network with the one network for which others print all of its values."""
+    nameless = [key for key in entries if not key[1]]
+    for key in nameless:
+        own = entries[key].printed()
         fitting = [
             other
-            for other in entries
-            if other[1] and (other[0], *other[2:]) == (key[0], *key[2:])
-            if own
-            <= {
-                (cell, miou)
-                for cell, values in entries[other]["cells"].items()
-                for miou in values
-            }
+            for other, entry in entries.items()
+            if _differ_in_net(key, other) and own <= entry.printed()
         ]
-        if len(fitting) == 1:
-            nameless = entries.pop(key)
-            entries[fitting[0]]["facts"] += nameless["facts"]
-            for cell, values in nameless["cells"].items():
-                for miou, rows in values.items():
-                    entries[fitting[0]]["cells"][cell][miou] += rows
+        # With two networks that fit nobody can tell which was meant, so the source stays on its own.
+        if len(fitting) != 1:
+            continue
+        joined = entries[fitting[0]]
+        gone = entries.pop(key)
+        joined.facts += gone.facts
+        for _, _, rows in gone.numbers():
+            for row in rows:
+                joined.add(row)
 
 
-def _rank(
-    entry: Mapping[str, Any], key: tuple[str, ...]
-) -> tuple[float, tuple[str, ...]]:
-    values = entry["cells"].get(("segmentation", "val")) or next(
-        iter(entry["cells"].values())
-    )
-    return -max(map(float, values)), key
+def _differ_in_net(nameless: _Key, other: _Key) -> bool:
+    named = bool(other[1])
+    return named and (nameless[0], *nameless[2:]) == (other[0], *other[2:])
 
 
-def _entry(key: tuple[str, ...], entry: Mapping[str, Any]) -> dict[str, Any]:
-    facts: list[Reported] = entry["facts"]
+def _best(entry: _Entry) -> float:
+    """Return the highest value on val, or in the first cell where val was not scored."""
+    first = next(iter(entry.cells.values()))
+    values = entry.cells.get(("segmentation", "val"), first)
+    return max(map(float, values))
 
-    def most(name: str) -> str:
-        found = [getattr(row, name) for row in facts if getattr(row, name)]
-        return str(max(found, key=len)) if found else ""
 
-    values = [
-        {
-            "scored": scored,
-            "split": split,
-            "miou": miou,
-            "sources": sorted({row.source for row in rows}),
-            "notes": sorted({row.note for row in rows if row.note}),
-        }
-        for (scored, split), cells in sorted(entry["cells"].items())
-        for miou, rows in sorted(cells.items(), key=lambda item: -len(item[1]))
-    ]
+def _as_dict(key: _Key, entry: _Entry) -> dict[str, Any]:
+    values = []
+    conflict = False
+    for cell in sorted(entry.cells):
+        mious = entry.cells[cell]
+        # As numbers: digits that one source leaves away are no disagreement.
+        conflict |= len(set(map(float, mious))) > 1
+        # The value with most sources first; among equals the order of the file.
+        for miou in sorted(mious, key=lambda miou: -len(mious[miou])):
+            values.append(_value(cell, miou, mious[miou]))
+    venue = [entry.most("venue"), entry.most("year")]
     return {
         "method": key[0],
-        "role": entry["role"],
-        "venue": " ".join(part for part in (most("venue"), most("year")) if part),
+        "role": entry.role,
+        "venue": " ".join(filter(None, venue)),
         "net": key[1],
-        "supervision": most("supervision"),
-        "extra_data": most("extra_data"),
+        "supervision": entry.most("supervision"),
+        "extra_data": entry.most("extra_data"),
         "crf": key[2],
-        "conflict": any(
-            len({float(m) for m in cells}) > 1 for cells in entry["cells"].values()
-        ),
+        "conflict": conflict,
         "values": values,
+    }
+
+
+def _value(cell: _Cell, miou: str, rows: Sequence[Reported]) -> dict[str, Any]:
+    sources = {row.source for row in rows}
+    notes = {row.note for row in rows}
+    return {
+        "scored": cell[0],
+        "split": cell[1],
+        "miou": miou,
+        "sources": sorted(sources),
+        "notes": sorted(notes - {""}),
     }

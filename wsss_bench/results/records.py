@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ SCHEMA = 1
 RECORD = "record.json"
 RUNS = "runs"
 COUNTS = ("seeds_best", "seeds_fixed", "labels", "val", "val_crf")
-"""What may have been scored: seeds at the oracle and at the fixed threshold, pseudo-labels, predictions without and with CRF."""
+"""What may have been scored: seeds at the oracle and at the fixed threshold, pseudo-labels, predictions without and
+with CRF."""
 
 ORIGINS = ("measured", "imported")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@-]*")
@@ -32,9 +33,9 @@ class RunRecord:
         run_id: folder name of the run, unique within the dataset.
         recipe: the recipe as typed, e.g. ``"dsrg"`` or ``"vwe/irn/deeplab[lr=0.01]"``.
         picks: the method that ran each of ``localize``, ``refine``, ``segment``; None for a stage left out.
-        dataset: ``name``, ``kind``, ``splits`` (``train``, ``seeds``, ``val``), ``sizes`` (images per split), ``classes``
-            (by mask id), ``fingerprint``, ``labels`` (where image-level labels come from), ``options`` (the loader's, as given)
-            and ``skipped`` (ids left out by a skip list).
+        dataset: ``name``, ``kind``, ``splits`` (``train``, ``seeds``, ``val``), ``sizes`` (images per split),
+            ``classes`` (by mask id), ``fingerprint``, ``labels`` (where image-level labels come from), ``options`` (the
+            loader's, as given) and ``skipped`` (ids left out by a skip list).
         seed: the run's seed.
         profile: name of the set of defaults in force (e.g. ``quick``, ``full``).
         protocol: version of the evaluation rules the counts were made under.
@@ -48,11 +49,11 @@ class RunRecord:
         curve: file of the seeds' threshold curve, or None.
         cost: per stage ``seconds`` and ``peak_mb``.
         device: ``"cpu"`` or the accelerator's name.
-        machine: the hardware: ``cpu``, ``cores``, ``usable_cores``, ``memory_gib``, ``gpus``, and ``environment``, the variables
-            set here that can change a number or its cost.
+        machine: the hardware: ``cpu``, ``cores``, ``usable_cores``, ``memory_gib``, ``gpus``, and ``environment``, the
+            variables set here that can change a number or its cost.
         code: per stage, the digest of engine and toolbox it was computed with (plugins have theirs on their cards).
-        files: per stage, the data files it opened through Python: ``files`` (how many), ``folders`` (how many in each, below the
-            data root) and ``sha256`` of the sorted list; the list itself stays in the store.
+        files: per stage, the data files it opened through Python: ``files`` (how many), ``folders`` (how many in each,
+            below the data root) and ``sha256`` of the sorted list; the list itself stays in the store.
         keys: per stage, the key its artifact is stored under.
         command: the command line as a list.
         versions: versions of the packages that matter.
@@ -93,7 +94,7 @@ class RunRecord:
         return tuple(self.dataset["classes"])
 
     def load_counts(self, what: str) -> Counts | None:
-        """The counts of one of `COUNTS`, or None where it was not scored.
+        """Return the counts of one of `COUNTS`, or None where it was not scored.
 
         Raises:
             ArtifactError: the file is missing, malformed, or of other classes than the record's.
@@ -107,7 +108,7 @@ class RunRecord:
         return found
 
     def load_curve(self) -> ThresholdCurve | None:
-        """The seeds' threshold curve, or None where there is none; raises `ArtifactError` as `load_counts` does."""
+        """Return the seeds' threshold curve, or None where there is none; raises as `load_counts` does."""
         from wsss_bench.evaluate import ThresholdCurve
 
         if self.curve is None:
@@ -117,6 +118,7 @@ class RunRecord:
         return found
 
     def _path(self, name: str) -> Path:
+        # A record that was just made knows its files only once it is written.
         if self.folder is None:
             raise ArtifactError(
                 f"record {self.run_id!r} was not read from a folder, so {name} cannot be found. Use load_records."
@@ -168,7 +170,9 @@ _REQUIRED = (
     "columns",
     "protocol",
 )
-_DATASET = {
+"""Fields without which nothing can be made of a record."""
+
+_DATASET: dict[str, type | tuple[type, ...]] = {
     "name": str,
     "kind": str,
     "splits": Mapping,
@@ -176,60 +180,72 @@ _DATASET = {
     "classes": (list, tuple),
     "fingerprint": str,
 }
+"""What the dataset of a record must say."""
 
 
 def problems(payload: object) -> list[str]:
-    """Everything wrong with a record as read from JSON, as sentences; empty when it is sound."""
+    """Return everything wrong with a record as read from JSON, as sentences; empty when it is sound."""
     if not isinstance(payload, Mapping):
         return ["it is no JSON object."]
     found = [f"field {name!r} is missing." for name in _REQUIRED if name not in payload]
     for name, types in _TYPES.items():
-        if name in payload and (
-            not isinstance(payload[name], types)
-            or (int in types and isinstance(payload[name], bool))
-        ):
+        if name in payload and not _is_one_of(payload[name], types):
             wanted = " or ".join(t.__name__ for t in types)
-            found.append(
-                f"field {name!r} must be {wanted}, not {type(payload[name]).__name__}."
-            )
-    return found or _deeper(payload)
+            given = type(payload[name]).__name__
+            found.append(f"field {name!r} must be {wanted}, not {given}.")
+    # What follows looks into the fields, and needs all of them there and of the right types.
+    return found or _versions(payload) + _names(payload)
 
 
-def _deeper(payload: Mapping[str, Any]) -> list[str]:
+def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
+    # To Python true is an int; as a seed it is a mistake.
+    if isinstance(value, bool) and int in types:
+        return False
+    return isinstance(value, types)
+
+
+def _versions(payload: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with schema, protocol and the description of the dataset."""
     found = []
-    if payload["schema"] != SCHEMA:
+    schema, protocol = payload["schema"], payload["protocol"]
+    if schema != SCHEMA:
         found.append(
-            f"it has schema {payload['schema']}, this version reads {SCHEMA}. Upgrade wsss-bench: pip install -U wsss-bench"
+            f"it has schema {schema}, this version reads {SCHEMA}. "
+            "Upgrade wsss-bench: pip install -U wsss-bench"
         )
-    if payload["protocol"] != PROTOCOL:
+    # Numbers of two protocols must never stand in one table.
+    if protocol != PROTOCOL:
         found.append(
-            f"it was scored under protocol {payload['protocol']!r}, boards show {PROTOCOL!r} only."
+            f"it was scored under protocol {protocol!r}, boards show {PROTOCOL!r} only."
         )
     for name, kind in _DATASET.items():
-        if not isinstance(payload["dataset"].get(name), kind):  # type: ignore[arg-type]
+        if not isinstance(payload["dataset"].get(name), kind):
             found.append(f"dataset.{name} is missing or of the wrong type.")
-    names = [
-        ("run_id", payload["run_id"]),
-        ("dataset.name", payload["dataset"].get("name", "x")),
-    ]
-    names += [
-        (f"counts.{what}", file) for what, file in payload.get("counts", {}).items()
-    ]
-    names += [("curve", payload["curve"])] if payload.get("curve") is not None else []
-    found += [
+    return found
+
+
+def _names(payload: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with names of files, of scores and of the record's origin."""
+    counts = payload.get("counts", {})
+    names = {
+        "run_id": payload["run_id"],
+        "dataset.name": payload["dataset"].get("name", "x"),
+    }
+    names |= {f"counts.{what}": file for what, file in counts.items()}
+    if payload.get("curve") is not None:
+        names["curve"] = payload["curve"]
+    # These become paths: a record of unknown origin must not lead out of its folder.
+    found = [
         f"{where} {name!r} must be a plain file name."
-        for where, name in names
+        for where, name in names.items()
         if not (isinstance(name, str) and _NAME.fullmatch(name))
     ]
-    found += [
-        f"counts name {what!r}; known are {', '.join(COUNTS)}."
-        for what in payload.get("counts", {})
-        if what not in COUNTS
-    ]
-    if payload.get("origin", "measured") not in ORIGINS:
-        found.append(
-            f"origin is {payload['origin']!r}; known are {', '.join(ORIGINS)}."
-        )
+    for what in counts:
+        if what not in COUNTS:
+            found.append(f"counts name {what!r}; known are {', '.join(COUNTS)}.")
+    origin = payload.get("origin", "measured")
+    if origin not in ORIGINS:
+        found.append(f"origin is {origin!r}; known are {', '.join(ORIGINS)}.")
     return found
 
 
@@ -242,16 +258,20 @@ def save_record(leaderboard_dir: Path, record: RunRecord) -> Path:
     from wsss_bench.io.files import write_json
 
     payload = asdict(record)
+    # Where a record lies is not part of it: folders may be moved.
     payload.pop("folder")
     payload["command"] = list(record.command)
     folder = leaderboard_dir / RUNS / str(record.dataset.get("name")) / record.run_id
     wrong = problems(payload)
-    files = [*record.counts.values(), *([record.curve] if record.curve else [])]
-    wrong += [
-        f"{name} is not in the run's folder; write it before the record."
-        for name in files
-        if not (folder / name).is_file()
-    ]
+    files = [*record.counts.values()]
+    if record.curve:
+        files.append(record.curve)
+    # The record comes last, so that whoever finds one finds a run that is complete.
+    for name in files:
+        if not (folder / name).is_file():
+            wrong.append(
+                f"{name} is not in the run's folder; write it before the record."
+            )
     if wrong:
         raise ArtifactError(f"run record {record.run_id!r}: {' '.join(wrong)}")
     write_json(folder / RECORD, payload)
@@ -263,34 +283,38 @@ def load_record(path: Path) -> RunRecord:
     from wsss_bench.io.files import read_json
 
     payload = read_json(path)
-    wrong = problems(payload)
-    if not wrong and (path.parent.name, path.parent.parent.name) != (
-        payload["run_id"],
-        payload["dataset"]["name"],
-    ):
-        wrong = [
-            f"it lies in {path.parent.parent.name}/{path.parent.name}, not {payload['dataset']['name']}/{payload['run_id']}."
-        ]
+    wrong = problems(payload) or _misplaced(path, payload)
     if wrong:
         raise ArtifactError(
             f"run record {path}: {' '.join(wrong)} Delete the folder and run the recipe again, or restore it."
         )
+    # Fields of a later version that are unknown here are let pass: a new field does not make a new schema.
     known = {name: payload[name] for name in _TYPES if name in payload}
     known["command"] = tuple(payload.get("command", ()))
     return RunRecord(**known, folder=path.parent)
 
 
+def _misplaced(path: Path, payload: Mapping[str, Any]) -> list[str]:
+    """Return a complaint where a record lies in another folder than it names: a copy would count as a second run."""
+    here = f"{path.parent.parent.name}/{path.parent.name}"
+    wanted = f"{payload['dataset']['name']}/{payload['run_id']}"
+    return [] if here == wanted else [f"it lies in {here}, not {wanted}."]
+
+
 def load_records(leaderboard_dir: Path, dataset: str | None = None) -> list[RunRecord]:
-    """All records under ``runs/`` (of one dataset), ordered by dataset and run id; raises `ArtifactError` for an unsound one."""
+    """Return all records under ``runs/``, or those of one dataset, ordered by dataset and run id.
+
+    Raises:
+        ArtifactError: one of them is unsound.
+    """
     pattern = f"{RUNS}/{dataset or '*'}/*/{RECORD}"
-    return [
-        load_record(path)
-        for path in sorted(leaderboard_dir.glob(pattern), key=lambda p: p.parts[-3:])
-    ]
+    # By the names alone, not by the path before them: boards must not depend on where they are built.
+    paths = sorted(leaderboard_dir.glob(pattern), key=lambda path: path.parts[-3:])
+    return list(map(load_record, paths))
 
 
 def find_run(name: str, leaderboard_dir: Path) -> RunRecord:
-    """The record of a run by its folder or ``record.json``, by its id, or by its recipe where only one run has it.
+    """Return the record of a run by its folder or ``record.json``, by its id, or by a recipe that was run once.
 
     Raises:
         ArtifactError: the record is unsound.
@@ -302,20 +326,24 @@ def find_run(name: str, leaderboard_dir: Path) -> RunRecord:
     if (place / RECORD).is_file():
         return load_record(place.resolve() / RECORD)
     records = load_records(leaderboard_dir)
-    found = [r for r in records if r.run_id == name] or [
-        r for r in records if r.recipe == name
-    ]
+    by_id = [record for record in records if record.run_id == name]
+    found = by_id or [record for record in records if record.recipe == name]
     if len(found) == 1:
         return found[0]
-    if found:
-        places = ", ".join(str(record.folder) for record in found)
-        what = (
-            "exists for several datasets"
-            if found[0].run_id == name
-            else f"was run {len(found)} times"
-        )
-        raise DataError(f"run {name!r} {what}. Name the folder: {places}")
-    known = [*(r.run_id for r in records), *(r.recipe for r in records)]
-    raise DataError(
-        f"there is no run {name!r} in {leaderboard_dir / RUNS}, nor a folder of that name.{did_you_mean(name, known)}"
+    if not found:
+        raise _unknown(name, leaderboard_dir, records)
+    places = ", ".join(str(record.folder) for record in found)
+    times = f"was run {len(found)} times"
+    what = "exists for several datasets" if by_id else times
+    raise DataError(f"run {name!r} {what}. Name the folder: {places}")
+
+
+def _unknown(
+    name: str, leaderboard_dir: Path, records: Sequence[RunRecord]
+) -> DataError:
+    known = [record.run_id for record in records]
+    known += [record.recipe for record in records]
+    return DataError(
+        f"there is no run {name!r} in {leaderboard_dir / RUNS}, nor a folder of that name."
+        f"{did_you_mean(name, known)}"
     )
