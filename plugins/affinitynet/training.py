@@ -14,8 +14,8 @@ from wsss_bench.engine.loading import Augment, TrainingSet
 from wsss_bench.engine.training import seeded
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive, generator
-from wsss_bench.toolbox.affinity import BORDERS
 from wsss_bench.toolbox.crf_presets import PRESETS
+from wsss_bench.toolbox.pairs import BORDERS
 from wsss_bench.toolbox.pyramid import fit
 from wsss_plugins.affinitynet.maths import majority, pair_labels
 from wsss_plugins.affinitynet.network import AffinityNet

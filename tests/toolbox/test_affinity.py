@@ -12,16 +12,13 @@ from torch import Tensor
 from wsss_bench.errors import RecipeError
 from wsss_bench.toolbox import affinity as module
 from wsss_bench.toolbox.affinity import (
-    BORDERS,
     affinity_from_features,
     boundary_affinity_loss,
-    count_pairs,
     displacement_loss,
     feature_affinity_loss,
-    pair_kinds,
     pair_terms,
-    pair_windows,
 )
+from wsss_bench.toolbox.pairs import BORDERS, count_pairs, pair_kinds, pair_windows
 from wsss_bench.toolbox.random_walk import (
     affinity_from_boundary,
     propagate,

@@ -1,15 +1,14 @@
-"""Affinities of pixel pairs, learnt: their losses for AffinityNet (psa, CVPR 2018) and IRNet (CVPR 2019), and the random walk's input.
+"""Learnt affinities of pixel pairs: losses of AffinityNet (psa, CVPR 2018) and IRNet (CVPR 2019), and the walk's input.
 
-Released code gathers every pair (IRNet: every cell on the way between two) through index lists, gigabytes per batch. Here one
-neighbour offset at a time is a shifted slice of the map, and loss and gradient are summed in the same sweep: what is kept
-is one gradient of the map's size. On a CPU the sweeps are compiled and visit labelled pairs only.
+Released code gathers every pair (IRNet: every cell on the way between two) through index lists, gigabytes per batch.
+Here one neighbour offset at a time is a shifted slice of the map, and loss and gradient are summed in the same sweep:
+what is kept is one gradient of the map's size. On a CPU the sweeps are compiled and visit labelled pairs only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, reduce
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -17,111 +16,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsss_bench.contract.view import IGNORE
-from wsss_bench.errors import RecipeError
+from wsss_bench.toolbox.pairs import Window, count_pairs, pair_kinds, pair_windows
 from wsss_bench.toolbox.random_walk import Affinity, half_disc, path_cells
 
 BALANCE = (0.25, 0.25, 0.5)
-"""Weights of background pairs, foreground pairs and pairs of different classes (psa's and IRNet's weightings are equal)."""
+"""Weights of background pairs, foreground pairs and pairs of different classes; psa's and IRNet's are the same."""
 
 FLOOR = 1e-5
 """Added inside logarithms and to the numbers of pairs, as the released code does."""
 
-BORDERS = ("psa", "full")
-
-Slices = tuple[slice, slice]
-
-
-@dataclass(frozen=True)
-class Window:
-    """All pairs of one offset: where the first cells lie, and the second ones `dy` rows below and `dx` columns to the right."""
-
-    dy: int
-    dx: int
-    rows: slice
-    columns: slice
-
-    def shifted(self, y: int, x: int) -> Slices:
-        """The first cells moved by (y, x)."""
-        return slice(self.rows.start + y, self.rows.stop + y), slice(
-            self.columns.start + x, self.columns.stop + x
-        )
-
-    @property
-    def first(self) -> Slices:
-        """The first cells of the pairs."""
-        return self.rows, self.columns
-
-    @property
-    def second(self) -> Slices:
-        """Their partners."""
-        return self.shifted(self.dy, self.dx)
-
-
-@cache
-def pair_windows(
-    size: tuple[int, int], radius: int, border: str = "full"
-) -> tuple[Window, ...]:
-    """The pairs of a grid by offset, in `half_disc`'s order; offsets without any pair are left out.
-
-    Args:
-        size: (h, w) of the grid.
-        radius: pairs closer than this.
-        border: "full": every pair inside the grid. "psa": only first cells whose whole half disc is inside, as both releases
-            train and psa also infers; cells near the border then have few partners or none.
-
-    Raises:
-        RecipeError: another border.
-    """
-    if border not in BORDERS:
-        raise RecipeError(
-            f"border={border!r} is not known; use {' or '.join(BORDERS)}."
-        )
-    h, w = size
-    reach = radius - 1
-    found = []
-    for dy, dx in half_disc(radius).tolist():
-        if border == "psa":
-            rows, columns = slice(0, h - reach), slice(reach, w - reach)
-        else:
-            rows, columns = slice(0, h - dy), slice(max(-dx, 0), w - max(dx, 0))
-        if rows.stop > 0 and columns.stop > columns.start:
-            found.append(Window(dy, dx, rows, columns))
-    return tuple(found)
-
-
-def pair_kinds(labels: Tensor, window: Window) -> tuple[Tensor, Tensor, Tensor]:
-    """Which pairs are both background, both of one foreground class, of different classes; pairs with a 255 are none of them.
-
-    Args:
-        labels: ``uint8 [B, h, w]``, 0 background, 255 unknown.
-        window: one offset's pairs.
-
-    Returns:
-        Three ``bool [B, n, m]`` over the window.
-    """
-    one, two = labels[(..., *window.first)], labels[(..., *window.second)]
-    same, known = one == two, one != IGNORE
-    background = one == 0
-    return (
-        same & background,
-        same & known & ~background,
-        ~same & known & (two != IGNORE),
-    )
-
-
-def count_pairs(labels: Tensor, windows: tuple[Window, ...]) -> Tensor:
-    """``float [3]``: how many pairs of each kind there are."""
-    total = torch.zeros(3, dtype=torch.int64, device=labels.device)
-    for window in windows:
-        total += torch.stack([kind.sum() for kind in pair_kinds(labels, window)])
-    return total.float()
+EVERY = slice(None)
 
 
 def pair_terms(
     affinity: Tensor, kinds: tuple[Tensor, Tensor, Tensor], counts: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Share of some pairs in the balanced loss ``¼ mean_bg(-ln a) + ¼ mean_fg(-ln a) + ½ mean_neg(-ln(1 - a))``, and its slope.
+    """Return the share of some pairs in the balanced loss, and its slope.
+
+    The loss is ``¼ mean_bg(-ln a) + ¼ mean_fg(-ln a) + ½ mean_neg(-ln(1 - a))``.
 
     Args:
         affinity: ``float [...]`` in [0, 1].
@@ -131,23 +43,26 @@ def pair_terms(
     Returns:
         The three weighted terms ``[3]``, and d loss / d affinity.
     """
-    near, apart = affinity + FLOOR, 1 + FLOOR - affinity
-    weight = torch.tensor(BALANCE, device=affinity.device, dtype=affinity.dtype) / (
-        counts.to(affinity.dtype) + FLOOR
-    )
+    near = affinity + FLOOR
+    apart = 1 + FLOOR - affinity
+    balance = affinity.new_tensor(BALANCE)
+    weight = balance / (counts.to(affinity.dtype) + FLOOR)
+    # Products with masks instead of selections: their sizes would have to be known, which
+    # makes a GPU wait.
     bg, fg, neg = (kind.to(affinity.dtype) for kind in kinds)
     like = near.log()
-    terms = (
-        -torch.stack([(bg * like).sum(), (fg * like).sum(), (neg * apart.log()).sum()])
-        * weight
-    )
-    return terms, weight[2] * neg / apart - (weight[0] * bg + weight[1] * fg) / near
+    unlike = apart.log()
+    sums = [(bg * like).sum(), (fg * like).sum(), (neg * unlike).sum()]
+    terms = -torch.stack(sums) * weight
+    push = weight[2] * neg / apart
+    pull = (weight[0] * bg + weight[1] * fg) / near
+    return terms, push - pull
 
 
 def boundary_affinity_loss(
     boundary: Tensor, labels: Tensor, radius: int, border: str = "psa"
 ) -> tuple[Tensor, Tensor]:
-    """IRNet's affinity loss (section 4.2): a pair's affinity is 1 minus the strongest boundary on the way between its cells.
+    """Return IRNet's affinity loss (section 4.2): a pair's affinity is 1 minus the strongest boundary on its way.
 
     Args:
         boundary: ``float [B, h, w]`` probabilities.
@@ -158,16 +73,19 @@ def boundary_affinity_loss(
     Returns:
         The loss, and its three terms without gradient (background, foreground, different classes).
     """
-    windows = pair_windows((boundary.shape[1], boundary.shape[2]), radius, border)
-    return _swept(
-        boundary.float(), lambda values: _boundary_sweep(values, labels, windows)
-    )
+    _, h, w = boundary.shape
+    windows = pair_windows((h, w), radius, border)
+
+    def sweep(values: Tensor) -> tuple[Tensor, Tensor]:
+        return _boundary_sweep(values, labels, windows)
+
+    return _swept(boundary.float(), sweep)
 
 
 def feature_affinity_loss(
     features: Tensor, labels: Tensor, radius: int, border: str = "psa"
 ) -> tuple[Tensor, Tensor]:
-    """AffinityNet's loss: a pair's affinity is ``exp(-mean |f_i - f_j|)`` over channels.
+    """Return AffinityNet's loss: a pair's affinity is ``exp(-mean |f_i - f_j|)`` over channels.
 
     Args:
         features: ``float [B, C, h, w]``.
@@ -176,18 +94,21 @@ def feature_affinity_loss(
         border: see `pair_windows`.
 
     Returns:
-        As `boundary_affinity_loss`.
+        The loss, and its three terms without gradient (background, foreground, different classes).
     """
-    windows = pair_windows((features.shape[2], features.shape[3]), radius, border)
-    return _swept(
-        features.float(), lambda values: _feature_sweep(values, labels, windows)
-    )
+    _, _, h, w = features.shape
+    windows = pair_windows((h, w), radius, border)
+
+    def sweep(values: Tensor) -> tuple[Tensor, Tensor]:
+        return _feature_sweep(values, labels, windows)
+
+    return _swept(features.float(), sweep)
 
 
 def displacement_loss(
     displacement: Tensor, labels: Tensor, radius: int, border: str = "psa"
 ) -> tuple[Tensor, Tensor]:
-    """IRNet's displacement loss: cells of one object point to one centroid, background is not displaced.
+    """Return IRNet's displacement loss: cells of one object point to one centroid, background is not displaced.
 
     ``½ mean_fg |D_i - D_j - (j - i)| + ½ mean_bg |D_i - D_j|`` over pairs and both components.
 
@@ -200,37 +121,39 @@ def displacement_loss(
     Returns:
         The loss, and its two terms without gradient (foreground, background).
     """
-    windows = pair_windows(
-        (displacement.shape[2], displacement.shape[3]), radius, border
-    )
-    return _swept(
-        displacement.float(),
-        lambda values: _displacement_sweep(values, labels, windows),
-    )
+    _, _, h, w = displacement.shape
+    windows = pair_windows((h, w), radius, border)
+
+    def sweep(values: Tensor) -> tuple[Tensor, Tensor]:
+        return _displacement_sweep(values, labels, windows)
+
+    return _swept(displacement.float(), sweep)
 
 
 def affinity_from_features(
     features: Tensor, radius: int = 5, border: str = "full"
 ) -> Affinity:
-    """``exp(-mean |f_i - f_j|)`` of all pairs of a grid, for `random_walk.propagate`.
-
-    The mean over channels is the released code's; with the paper's sum every affinity would be the C-th power.
+    """Return ``exp(-mean |f_i - f_j|)`` of all pairs of a grid, for `random_walk.propagate`.
 
     Args:
         features: ``float [C, h, w]``.
         radius: pairs closer than this.
         border: see `pair_windows`; pairs it leaves out get affinity 0.
     """
-    size = (features.shape[1], features.shape[2])
+    _, h, w = features.shape
     offsets = half_disc(radius)
-    planes = np.zeros((len(offsets), *size), np.float32)
+    planes = np.zeros((len(offsets), h, w), np.float32)
     place = {tuple(offset): index for index, offset in enumerate(offsets.tolist())}
+    # Channels innermost: their mean runs over neighbours in memory.
     values = features.detach().float().permute(1, 2, 0).contiguous()
-    for window in pair_windows(size, radius, border):
-        apart = (values[window.first] - values[window.second]).abs_().mean(-1)
-        planes[(place[window.dy, window.dx], *window.first)] = (
-            torch.exp(-apart).cpu().numpy()
-        )
+    for window in pair_windows((h, w), radius, border):
+        difference = values[window.first] - values[window.second]
+        # The mean over channels is the released code's; with the paper's sum every
+        # affinity would be the C-th power.
+        apart = difference.abs_().mean(-1)
+        affinity = torch.exp(-apart).cpu().numpy()
+        plane = planes[place[window.dy, window.dx]]
+        plane[window.first] = affinity
     return Affinity(offsets, planes)
 
 
@@ -238,7 +161,10 @@ Sweep = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class _Swept(torch.autograd.Function):
-    """The sum of a sweep's terms, whose gradient the sweep has already summed."""
+    """The sum of a sweep's terms, whose gradient the sweep has already summed.
+
+    Autograd alone would keep one map per offset until the backward pass, for a radius of 10 at least 152.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor]:
@@ -259,35 +185,37 @@ def _swept(values: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor]:
 
 
 def _compiled(values: Tensor) -> Any:
-    """The compiled sweeps where they can serve, else None."""
+    """Return the compiled sweeps where they can serve, else None."""
     if values.device.type != "cpu":
         return None
     try:
-        from wsss_bench.toolbox.kernels import affinity as _affinity_numba
+        from wsss_bench.toolbox.kernels import affinity
     except ImportError:
         return None
-    return _affinity_numba
+    return affinity
 
 
 def _table(windows: tuple[Window, ...]) -> NDArray[np.int64]:
-    rows = [
-        (w.dy, w.dx, w.rows.start, w.rows.stop, w.columns.start, w.columns.stop)
-        for w in windows
-    ]
-    return np.array(rows, np.int64).reshape(-1, 6)
+    """Return windows as the compiled sweeps take them: ``int64 [P, 6]``."""
+    table = np.empty((len(windows), 6), np.int64)
+    for row, window in zip(table, windows, strict=True):
+        row[:2] = window.dy, window.dx
+        row[2:4] = window.rows.start, window.rows.stop
+        row[4:] = window.columns.start, window.columns.stop
+    return table
 
 
 def _ways(
     windows: tuple[Window, ...], width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Flat shifts of the cells on the way of each offset, one after the other, and where each offset's begin."""
-    ways = [
-        [y * width + x for y, x in path_cells(window.dy, window.dx)]
-        for window in windows
-    ]
-    return np.array([shift for way in ways for shift in way], np.int64), np.cumsum(
-        [0, *map(len, ways)]
-    )
+    """Return flat shifts of the cells on the way of each offset, one after the other, and where each offset's begin."""
+    shifts: list[int] = []
+    starts = [0]
+    for window in windows:
+        way = path_cells(window.dy, window.dx)
+        shifts += [y * width + x for y, x in way]
+        starts.append(len(shifts))
+    return np.array(shifts, np.int64), np.array(starts, np.int64)
 
 
 def _weights(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -297,85 +225,114 @@ def _weights(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 def _boundary_sweep(
     values: Tensor, labels: Tensor, windows: tuple[Window, ...]
 ) -> tuple[Tensor, Tensor]:
+    """Return terms ``[3]`` and gradient ``[B, h, w]`` of the loss on boundaries."""
     compiled = _compiled(values)
     if compiled is not None:
-        table, known = _table(windows), labels.contiguous().numpy()
-        flat = values.detach().contiguous().numpy().reshape(len(known), -1)
-        ways = _ways(windows, values.shape[2])
-        weights = _weights(compiled.count(known, table))
-        terms, gradient = compiled.boundary_sweep(
-            flat, known, table, *ways, weights, FLOOR
-        )
-        return torch.from_numpy(terms).float(), torch.from_numpy(gradient).view(
-            values.shape
-        )
+        return _compiled_boundary_sweep(compiled, values, labels, windows)
     counts = count_pairs(labels, windows)
-    terms, gradient = values.new_zeros(3), torch.zeros_like(values)
+    terms = values.new_zeros(3)
+    gradient = torch.zeros_like(values)
     for window in windows:
-        places = [
-            (slice(None), *window.shifted(y, x))
-            for y, x in path_cells(window.dy, window.dx)
-        ]
+        way = path_cells(window.dy, window.dx)
+        places = [(EVERY, *window.shifted(y, x)) for y, x in way]
         worst = reduce(torch.maximum, [values[place] for place in places])
-        part, slope = pair_terms(1 - worst, pair_kinds(labels, window), counts)
+        kinds = pair_kinds(labels, window)
+        part, slope = pair_terms(1 - worst, kinds, counts)
         terms += part
-        for place in places:  # the strongest boundary on the way takes the whole gradient; the first one among equals
+        # The strongest boundary on the way takes the whole gradient; the first one among
+        # equals, so that no two cells share it.
+        for place in places:
             hit = values[place] == worst
             gradient[place] -= slope * hit
             slope = slope.masked_fill_(hit, 0)
     return terms, gradient
 
 
+def _compiled_boundary_sweep(
+    compiled: Any, values: Tensor, labels: Tensor, windows: tuple[Window, ...]
+) -> tuple[Tensor, Tensor]:
+    table = _table(windows)
+    known = labels.contiguous().numpy()
+    flat = values.detach().contiguous().numpy().reshape(len(known), -1)
+    shifts, starts = _ways(windows, values.shape[2])
+    weights = _weights(compiled.count(known, table))
+    terms, gradient = compiled.boundary_sweep(
+        flat,
+        known,
+        table,
+        shifts,
+        starts,
+        weights,
+        FLOOR,
+    )
+    slopes = torch.from_numpy(gradient).view(values.shape)
+    return torch.from_numpy(terms).float(), slopes
+
+
 def _feature_sweep(
     values: Tensor, labels: Tensor, windows: tuple[Window, ...]
 ) -> tuple[Tensor, Tensor]:
-    inner = (
-        values.detach().permute(0, 2, 3, 1).contiguous()
-    )  # channels innermost: their mean runs over neighbours in memory
+    """Return terms ``[3]`` and gradient ``[B, C, h, w]`` of the loss on features."""
+    # Channels innermost: their mean runs over neighbours in memory.
+    inner = values.detach().permute(0, 2, 3, 1).contiguous()
     compiled = _compiled(values)
     if compiled is not None:
-        table, known = _table(windows), labels.contiguous().numpy()
-        sums, slopes = compiled.feature_sweep(
-            inner.numpy(), known, table, _weights(compiled.count(known, table)), FLOOR
-        )
-        return torch.from_numpy(sums).float(), torch.from_numpy(slopes).permute(
-            0, 3, 1, 2
-        )
+        return _compiled_feature_sweep(compiled, inner, labels, windows)
     counts = count_pairs(labels, windows)
-    terms, gradient = values.new_zeros(3), torch.zeros_like(inner)
+    channels = values.shape[1]
+    terms = values.new_zeros(3)
+    gradient = torch.zeros_like(inner)
     for window in windows:
-        one, two = (slice(None), *window.first), (slice(None), *window.second)
+        one = (EVERY, *window.first)
+        two = (EVERY, *window.second)
         apart = inner[one] - inner[two]
         affinity = torch.exp(-apart.abs().mean(-1))
         part, slope = pair_terms(affinity, pair_kinds(labels, window), counts)
         terms += part
-        pull = apart.sign_().mul_((-slope * affinity / values.shape[1])[..., None])
+        rate = -slope * affinity / channels
+        # In place: `apart` is the largest array here, C planes per image.
+        pull = apart.sign_().mul_(rate[..., None])
         gradient[one] += pull
         gradient[two] -= pull
     return terms, gradient.permute(0, 3, 1, 2)
 
 
+def _compiled_feature_sweep(
+    compiled: Any, inner: Tensor, labels: Tensor, windows: tuple[Window, ...]
+) -> tuple[Tensor, Tensor]:
+    table = _table(windows)
+    known = labels.contiguous().numpy()
+    weights = _weights(compiled.count(known, table))
+    sums, slopes = compiled.feature_sweep(inner.numpy(), known, table, weights, FLOOR)
+    gradient = torch.from_numpy(slopes).permute(0, 3, 1, 2)
+    return torch.from_numpy(sums).float(), gradient
+
+
 def _displacement_sweep(
     values: Tensor, labels: Tensor, windows: tuple[Window, ...]
 ) -> tuple[Tensor, Tensor]:
+    """Return terms ``[2]`` (foreground, background) and gradient ``[B, 2, h, w]`` of the loss on displacements."""
     bg_count, fg_count, _ = count_pairs(labels, windows)
-    weights = 0.5 / (2 * fg_count + FLOOR), 0.5 / (2 * bg_count + FLOOR)
-    terms, gradient = values.new_zeros(2), torch.zeros_like(values)
+    # Twice the pairs: the mean is over both components.
+    fg_weight = 0.5 / (2 * fg_count + FLOOR)
+    bg_weight = 0.5 / (2 * bg_count + FLOOR)
+    terms = values.new_zeros(2)
+    gradient = torch.zeros_like(values)
     for window in windows:
-        one, two = (
-            (slice(None), slice(None), *window.first),
-            (slice(None), slice(None), *window.second),
-        )
+        one = (EVERY, EVERY, *window.first)
+        two = (EVERY, EVERY, *window.second)
         background, foreground, _ = pair_kinds(labels, window)
         apart = values[one] - values[two]
-        step = values.new_tensor([window.dy, window.dx])[:, None, None]
+        step = values.new_tensor([window.dy, window.dx])
+        # Pointing to one centroid, the partner that lies `step` further needs less of it.
+        astray = apart - step[:, None, None]
+        fg_share = foreground[:, None] * fg_weight
+        bg_share = background[:, None] * bg_weight
+        terms[0] += (astray.abs() * fg_share).sum()
+        terms[1] += (apart.abs() * bg_share).sum()
         pull = torch.zeros_like(apart)
-        for index, (kind, error) in enumerate(
-            ((foreground, apart - step), (background, apart))
-        ):
-            chosen = kind[:, None] * weights[index]
-            terms[index] += (error.abs() * chosen).sum()
-            pull += error.sign() * chosen
+        pull += astray.sign() * fg_share
+        pull += apart.sign() * bg_share
         gradient[one] += pull
         gradient[two] -= pull
     return terms, gradient

@@ -1,7 +1,7 @@
 """Random walk on a grid of affinities, the refinement of AffinityNet (psa, CVPR 2018) and IRNet (CVPR 2019).
 
-Official code builds the dense transition matrix and squares it eight times. Scores of a few classes need only 256 products
-with a matrix that has one diagonal per neighbour: a stencil. Same result, thousands of times less work.
+Official code builds the dense transition matrix and squares it eight times. Scores of a few classes need only 256
+products with a matrix that has one diagonal per neighbour: a stencil. Same result, thousands of times less work.
 """
 
 from __future__ import annotations
@@ -24,28 +24,38 @@ class Affinity:
 
 
 def half_disc(radius: int) -> NDArray[np.int64]:
-    """Offsets (dy, dx) with ``dy**2 + dx**2 < radius**2`` below or right of the centre: 34 for 5, 96 for 8, 152 for 10."""
-    reach = range(-radius + 1, radius)
-    pairs = [
-        (dy, dx)
-        for dy in range(radius)
-        for dx in reach
-        if (dy > 0 or dx > 0) and dy * dy + dx * dx < radius * radius
-    ]
+    """Return the offsets (dy, dx) below or right of the centre with ``dy**2 + dx**2 < radius**2``: ``int64 [P, 2]``.
+
+    There are 34 for a radius of 5, 96 for 8, 152 for 10. The disc's other half are the same pairs, from the other end.
+    """
+    pairs = []
+    for dy in range(radius):
+        for dx in range(-radius + 1, radius):
+            below_or_right = dy > 0 or dx > 0
+            if below_or_right and dy * dy + dx * dx < radius * radius:
+                pairs.append((dy, dx))
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def path_cells(dy: int, dx: int) -> list[tuple[int, int]]:
-    """Cells between (0, 0) and (dy, dx), ends included: those of the bounding rectangle less than 1 away from the line (IRN)."""
+    """Return the cells between (0, 0) and (dy, dx), ends included, row by row.
+
+    Those of the bounding rectangle less than 1 away from the line, as in IRN's release.
+    """
     length = float(np.hypot(dy, dx))
     columns = range(min(0, dx), max(0, dx) + 1)
-    return [
-        (y, x) for y in range(dy + 1) for x in columns if abs(dy * x - dx * y) < length
-    ]
+    cells = []
+    for y in range(dy + 1):
+        for x in columns:
+            # Twice the triangle's area, which is its height above the line times `length`.
+            area = abs(dy * x - dx * y)
+            if area < length:
+                cells.append((y, x))
+    return cells
 
 
 def affinity_from_boundary(boundary: NDArray[np.floating], radius: int = 5) -> Affinity:
-    """Affinity ``1 - max of the boundary map along the path between two cells`` (IRN, section 3.3).
+    """Return affinities ``1 - max of the boundary map along the path between two cells`` (IRN, section 3.3).
 
     Args:
         boundary: ``[h, w]`` probabilities in [0, 1].
@@ -53,29 +63,40 @@ def affinity_from_boundary(boundary: NDArray[np.floating], radius: int = 5) -> A
 
     Returns:
         `Affinity` of ``float32 [P, h, w]``.
+
+    Raises:
+        ValueError: not a map of probabilities.
     """
-    if (
-        boundary.ndim != 2
-        or boundary.size == 0
-        or not (boundary.min() >= 0 and boundary.max() <= 1)
-    ):
+    is_map = boundary.ndim == 2 and boundary.size > 0
+    # NaN satisfies neither comparison, so it is refused as well.
+    if not is_map or not (boundary.min() >= 0 and boundary.max() <= 1):
         raise ValueError(
-            f"affinity_from_boundary: needs a map [h, w] of probabilities, not {boundary.shape}; apply a sigmoid first."
+            "affinity_from_boundary: needs a map [h, w] of probabilities, "
+            f"not {boundary.shape}; apply a sigmoid first."
         )
     h, w = boundary.shape
     offsets = half_disc(radius)
     planes = np.zeros((len(offsets), h, w), np.float32)
-    padded = np.pad(np.asarray(boundary, np.float32), ((0, radius), (radius, radius)))
+    # Room for every shift; what is read there belongs to partners outside and is dropped.
+    room = ((0, radius), (radius, radius))
+    padded = np.pad(np.asarray(boundary, np.float32), room)
     for plane, (dy, dx) in zip(planes, offsets.tolist(), strict=True):
-        worst = np.maximum.reduce(
-            [
-                padded[y : y + h, radius + x : radius + x + w]
-                for y, x in path_cells(dy, dx)
-            ]
-        )
-        inside = (slice(0, max(h - dy, 0)), slice(max(-dx, 0), max(w - max(dx, 0), 0)))
+        way = [
+            padded[y : y + h, radius + x : radius + x + w]
+            for y, x in path_cells(dy, dx)
+        ]
+        worst = np.maximum.reduce(way)
+        inside = _with_partner(h, w, dy, dx)
         plane[inside] = 1 - worst[inside]
     return Affinity(offsets, planes)
+
+
+def _with_partner(h: int, w: int, dy: int, dx: int) -> tuple[slice, slice]:
+    """Return the cells of a grid whose partner at (dy, dx), dy >= 0, lies inside it."""
+    bottom = max(h - dy, 0)
+    left = max(-dx, 0)
+    right = max(w - max(dx, 0), 0)
+    return slice(0, bottom), slice(left, right)
 
 
 def propagate(
@@ -86,7 +107,8 @@ def propagate(
 ) -> NDArray[np.float32]:
     """Average scores over the neighbourhood `steps` times: ``x <- x T``, ``T = A^beta`` divided by its column sums.
 
-    Each new value is a weighted mean of a cell and its partners: constants stay, maxima never grow, mass is not preserved.
+    Each new value is a weighted mean of a cell and its partners: constants stay, maxima never grow, and the sum of
+    all cells may change.
 
     Args:
         scores: ``float32 [K, h, w]``.
@@ -104,35 +126,32 @@ def propagate(
     if not len(scores) or steps == 0 or not len(affinity.offsets):
         return scores.copy()
     try:
-        from wsss_bench.toolbox.kernels import walk as _walk_numba
+        from wsss_bench.toolbox.kernels.walk import walk
     except ImportError:
         return propagate_reference(scores, affinity, beta, steps).astype(np.float32)
     reach = int(np.abs(affinity.offsets).max())
     border = ((0, 0), (reach, reach), (reach, reach))
     sharp = np.pad(affinity.planes**beta, border).astype(np.float32, copy=False)
-    scale = np.pad(1 / _column_sums(sharp, affinity.offsets, reach), reach).astype(
-        np.float32
-    )
+    # One over sums in double precision, rounded once. Scale 0 keeps the padding at 0.
+    scale = np.pad(1 / _column_sums(sharp, affinity.offsets, reach), reach)
     padded = np.pad(np.asarray(scores, np.float32), border)
     width = padded.shape[2]
     shifts = affinity.offsets[:, 0] * width + affinity.offsets[:, 1]
     flat = sharp.reshape(len(sharp), -1)
     if len(shifts) % 2:
-        shifts, flat = (
-            np.append(shifts, 0),
-            np.concatenate([flat, np.zeros_like(flat[:1])]),
-        )
-    walked = _walk_numba.walk(
+        # The kernel takes offsets in pairs; one without affinities changes nothing.
+        shifts = np.append(shifts, 0)
+        flat = np.concatenate([flat, np.zeros_like(flat[:1])])
+    walked = walk(
         padded.reshape(len(padded), -1),
         flat,
-        scale.ravel(),
+        scale.astype(np.float32).ravel(),
         shifts,
         reach * (width + 1),
         steps,
     )
-    return np.ascontiguousarray(
-        walked.reshape(padded.shape)[:, reach:-reach, reach:-reach]
-    )
+    inner = walked.reshape(padded.shape)[:, reach:-reach, reach:-reach]
+    return np.ascontiguousarray(inner)
 
 
 def propagate_reference(
@@ -141,7 +160,7 @@ def propagate_reference(
     beta: float = 10.0,
     steps: int = 256,
 ) -> NDArray[np.float64]:
-    """`propagate` with a sparse matrix in double precision: the oracle of the tests, and the way without numba."""
+    """Return `propagate` by a sparse matrix in double precision: the oracle of the tests, and the way without numba."""
     _check(scores, affinity)
     backward = transition_matrix(affinity, beta).T.tocsr()
     columns = scores.reshape(len(scores), -1).T.astype(np.float64)
@@ -151,49 +170,58 @@ def propagate_reference(
 
 
 def transition_matrix(affinity: Affinity, beta: float) -> Any:
-    """The walk's matrix T as ``scipy.sparse.csr_array`` of float64 ``[h*w, h*w]``, cells in row-major order; columns sum to 1."""
+    """Return the walk's matrix T, whose columns sum to 1.
+
+    Returns:
+        ``scipy.sparse.csr_array`` of float64 ``[h*w, h*w]``, cells in row-major order.
+    """
     from scipy import sparse
 
     _, h, w = affinity.planes.shape
     cells = np.arange(h * w).reshape(h, w)
-    rows, columns, values = [cells.ravel()], [cells.ravel()], [np.ones(h * w)]
-    for (dy, dx), plane in zip(
-        affinity.offsets.tolist(),
-        affinity.planes.astype(np.float64) ** beta,
-        strict=True,
-    ):
-        left, right = max(-dx, 0), max(w - max(dx, 0), 0)
-        source, partner = (
-            cells[: max(h - dy, 0), left:right].ravel(),
-            cells[dy:, left + dx : max(right + dx, 0)].ravel(),
-        )
-        weight = plane[: max(h - dy, 0), left:right].ravel()
+    # Every cell is its own partner, with affinity 1.
+    rows = [cells.ravel()]
+    columns = [cells.ravel()]
+    values = [np.ones(h * w)]
+    sharp = affinity.planes.astype(np.float64) ** beta
+    for plane, (dy, dx) in zip(sharp, affinity.offsets.tolist(), strict=True):
+        inside = _with_partner(h, w, dy, dx)
+        source = cells[inside].ravel()
+        # Row-major, so that a partner is a constant number of cells away.
+        partner = source + (dy * w + dx)
+        weight = plane[inside].ravel()
         rows += [source, partner]
         columns += [partner, source]
         values += [weight, weight]
-    size = (h * w, h * w)
+    places = (np.concatenate(rows), np.concatenate(columns))
     powers = sparse.coo_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
-        shape=size,
+        (np.concatenate(values), places),
+        shape=(h * w, h * w),
     ).tocsr()
-    return (powers @ sparse.diags_array(1 / powers.sum(axis=0))).tocsr()
+    shares = sparse.diags_array(1 / powers.sum(axis=0))
+    return (powers @ shares).tocsr()
 
 
 def _column_sums(
     sharp: NDArray[np.float32], offsets: NDArray[np.int64], reach: int
 ) -> NDArray[np.float64]:
-    """``[h, w]``: 1 for a cell itself plus its affinities to all partners, from padded planes."""
-    h, w = sharp.shape[1] - 2 * reach, sharp.shape[2] - 2 * reach
+    """Return 1 for a cell itself plus its affinities to all partners, ``float64 [h, w]``, from padded planes."""
+    h = sharp.shape[1] - 2 * reach
+    w = sharp.shape[2] - 2 * reach
     sums = np.ones((h, w))
     for plane, (dy, dx) in zip(sharp, offsets.tolist(), strict=True):
         sums += plane[reach : reach + h, reach : reach + w]
-        sums += plane[reach - dy : reach - dy + h, reach - dx : reach - dx + w]
+        # Pairs are stored at their first cell: those in which this cell is the second.
+        top = reach - dy
+        left = reach - dx
+        sums += plane[top : top + h, left : left + w]
     return sums
 
 
 def _check(scores: NDArray[np.floating], affinity: Affinity) -> None:
     if scores.ndim != 3 or scores.shape[1:] != affinity.planes.shape[1:]:
         raise ValueError(
-            f"propagate: scores {scores.shape} must be [K, h, w] on the grid of the affinities {affinity.planes.shape[1:]};"
-            " resize the scores to it first."
+            f"propagate: scores {scores.shape} must be [K, h, w] on the grid of "
+            f"the affinities {affinity.planes.shape[1:]}; "
+            "resize the scores to it first."
         )

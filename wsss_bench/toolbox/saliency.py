@@ -17,12 +17,14 @@ from wsss_bench.toolbox.classifier import pixels_of
 def gradient_saliency(
     model: MultiLabelClassifier, pixels: torch.Tensor, stage: int
 ) -> NDArray[np.float32]:
-    """``max_d |d (sum of all class scores) / d F_d|`` at the output of backbone stage `stage` (0-based), 3×3 median filtered.
+    """Return ``max_d |d (sum of all class scores) / d F_d|`` of a stage's output F, 3×3 median filtered.
 
     SEC's released background cue: the gradient of every class at once, back-propagated to conv4 (stage 3 of a VGG-16).
 
     Args:
+        model: the classifier, in eval mode.
         pixels: ``float [1, 3, h, w]`` in 0..255.
+        stage: the backbone's stage whose output is F, counted from 0.
 
     Returns:
         ``float32 [h', w']`` ≥ 0 at that stage's resolution.
@@ -34,12 +36,15 @@ def gradient_saliency(
             x = part(x)
     with torch.enable_grad():
         middle = x.detach().requires_grad_()
-        y = middle * 1.0  # later stages may work in place
+        # A copy, since later stages may work in place, which a leaf forbids.
+        y = middle * 1.0
         for part in backbone.stages[stage + 1 :]:
             y = part(y)
-        (gradient,) = torch.autograd.grad(model.head.scores(y).sum(), middle)
-    strongest = gradient[0].abs().amax(0).float().cpu().numpy()
-    return cv2.medianBlur(np.ascontiguousarray(strongest), 3)  # type: ignore[return-value]
+        total = model.head.scores(y).sum()
+        (gradient,) = torch.autograd.grad(total, middle)
+    strongest = gradient[0].abs().amax(0)
+    plane = np.ascontiguousarray(strongest.float().cpu().numpy())
+    return cv2.medianBlur(plane, 3)  # type: ignore[return-value]
 
 
 def background_cue(
@@ -50,21 +55,48 @@ def background_cue(
     stage: int,
     device: str,
 ) -> NDArray[np.float32]:
-    """``1 - saliency / max`` resized to `grid`: 1 where nothing speaks for an object. ``float32 [h, w]`` in [0, 1]."""
+    """Return ``1 - saliency / max`` on a grid: 1 where nothing speaks for an object.
+
+    Args:
+        model: the classifier, in eval mode.
+        image: ``uint8 [H, W, 3]``.
+        grid: (height, width) of the result.
+        warp: side of the square that the image is resized to first, 0 for its own size.
+        stage: see `gradient_saliency`.
+        device: where the model is.
+
+    Returns:
+        ``float32 [h, w]`` in [0, 1].
+    """
     size = (warp, warp) if warp else (image.shape[0], image.shape[1])
-    saliency = gradient_saliency(model, pixels_of(image, size, device), stage)
-    resized = cv2.resize(
-        saliency / max(float(saliency.max()), 1e-12),
-        grid[::-1],
-        interpolation=cv2.INTER_LINEAR,
-    )
+    pixels = pixels_of(image, size, device)
+    saliency = gradient_saliency(model, pixels, stage)
+    # A classifier that looks at nothing has no maximum to divide by.
+    peak = max(float(saliency.max()), 1e-12)
+    return _complement(saliency / peak, grid)
+
+
+def _complement(
+    saliency: NDArray[np.float32], grid: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return 1 minus a map in [0, 1], resized to (height, width)."""
+    width_height = grid[::-1]
+    resized = cv2.resize(saliency, width_height, interpolation=cv2.INTER_LINEAR)
     return np.clip(1 - resized, 0, 1).astype(np.float32)
 
 
 def external_background(
     folder: Path, image_id: str, grid: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """``1 - saliency`` from a folder of 8-bit greyscale maps ``<id>.png`` (255 = salient), resized to `grid`.
+    """Return ``1 - saliency`` from a folder of 8-bit greyscale maps ``<id>.png`` (255 = salient).
+
+    Args:
+        folder: where the maps lie.
+        image_id: the image's id.
+        grid: (height, width) of the result.
+
+    Returns:
+        ``float32 [h, w]`` in [0, 1].
 
     Raises:
         DataError: the map is missing or no image.
@@ -73,9 +105,7 @@ def external_background(
     grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         raise DataError(
-            f"saliency map {path} is missing or unreadable. saliency_dir needs one 8-bit PNG per training image."
+            f"saliency map {path} is missing or unreadable. "
+            "saliency_dir needs one 8-bit PNG per training image."
         )
-    resized = cv2.resize(
-        grey.astype(np.float32) / 255, grid[::-1], interpolation=cv2.INTER_LINEAR
-    )
-    return np.clip(1 - resized, 0, 1).astype(np.float32)
+    return _complement(grey.astype(np.float32) / 255, grid)
