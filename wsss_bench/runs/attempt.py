@@ -28,9 +28,9 @@ COSTS = ("seconds", "peak_mb", "peak_gpu_mb")
 class Attempt:
     """Computes what is missing in one folder, whose lock the caller holds.
 
-    A kept training that goes on inside a stage is an attempt of its own, in its own folder. The stage's time excludes it
-    (`elsewhere`) and gets the training's whole price at the commit, whoever paid it: so a stage costs the same whether it
-    found its training in the store or not.
+    A kept training that goes on inside a stage is an attempt of its own, in its own folder. The stage's time excludes
+    it (`elsewhere`) and gets the training's whole price at the commit, whoever paid it: so a stage costs the same
+    whether it found its training in the store or not.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Attempt:
         self.folder, self.device, self.places = folder, device, places
         self._store = store
         self._away = 0.0
+        self._noting = False
         self._opened = OpenedFiles(folder.path / DATA_FILES, places)
         self._meter = Meter(device)
 
@@ -54,6 +55,7 @@ class Attempt:
         folder.begin()
         try:
             with self._meter, self._opened:
+                self._noting = True
                 whole = folder.whole()
                 yield whole
                 if not whole:
@@ -69,11 +71,14 @@ class Attempt:
         """Leave what the block does, its time and the files that it opens, out of this attempt."""
         start = time.monotonic()
         # Two lists of opened files cannot be kept at once, so this one is put away meanwhile.
-        self._opened.__exit__(None, None, None)
+        noting = self._noting
+        if noting:
+            self._opened.__exit__(None, None, None)
         try:
             yield
         finally:
-            self._opened.__enter__()
+            if noting:
+                self._opened.__enter__()
             away = time.monotonic() - start
             self._away += away
             self.folder.discount(away)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_bench.contract.names import STAGES
 from wsss_bench.errors import PluginError, WsssError
 from wsss_bench.testing.judge import Evidence, judge, unloadable
 from wsss_bench.testing.report import Report
@@ -47,10 +48,17 @@ def check_method(
     nothing: a method that learns is only said to beat a trivial answer or not to be told apart from it. `full` adds the
     embedded data at their usual size and length (minutes), where it must beat it.
 
+    A stage is run by the same code as in a run, so a plugin that passes here keeps its trainings, has its masks sealed and its
+    results checked as there. Each stage is killed on its way, in the middle of each kept training too, and run again.
+    Where the card declares ``saliency`` as supervision, maps of the training images are drawn, and their folder is handed to
+    every stage that has a parameter ``saliency_dir`` (unless `params` names another one).
+
     Args:
         method: a name from an entry point; the path of a ``.py`` file; or a plugin object that a module holds by name.
         files: local plugin files to load besides (for a name).
-        params: parameters to set, by stage, over the profile's.
+        params: parameters by stage, laid over those of the profile, to check other ways through the method:
+            ``check_method("mine", params={"localize": {"scales": [1.0]}, "segment": {"rounds": 2}})``. A name that the method
+            does not have, or a value of another type, is an error like on the command line.
         full: also run at the usual size, and require to beat the trivial answer there.
         keep: leave everything that was made in this folder (which must not exist); default: a folder that is deleted.
         timeout: seconds that one stage may take on the small data.
@@ -140,11 +148,8 @@ class _Bench:
 
     def gather(self, full: bool) -> Evidence:
         """Run the method with the sealed masks beside the images and, in another process, where there are none."""
-        from wsss_bench.testing.sandbox import give_inputs, make_sandbox
-
-        sandbox = make_sandbox(self.root / "small")
-        give_inputs(sandbox)
-        stages = stages_of(self.method)
+        sandbox = self._sandbox("small")
+        stages = stages_of(self.method, self.params)
         self._start(sandbox, "guarded", stages, ["plain"], masks=True)
         self._start(sandbox, "bare", stages, ["plain", "killed"], masks=False)
         guarded, bare = self._finish()
@@ -157,8 +162,7 @@ class _Bench:
             )
             evidence.again, evidence.unguarded = self._finish()
         if full:
-            large = make_sandbox(self.root / "full", {})
-            give_inputs(large)
+            large = self._sandbox("full", {})
             self._start(
                 large,
                 "full",
@@ -171,9 +175,27 @@ class _Bench:
             evidence.full_sandbox, (evidence.full,) = large, self._finish()
         return evidence
 
+    def _sandbox(self, name: str, options: Mapping[str, int] | None = None) -> Sandbox:
+        from wsss_bench.testing.sandbox import (
+            SMALL,
+            draw_saliency,
+            give_inputs,
+            make_sandbox,
+        )
+
+        sandbox = make_sandbox(self.root / name, SMALL if options is None else options)
+        give_inputs(sandbox)
+        if self._sees_saliency:
+            draw_saliency(sandbox)
+        return sandbox
+
     @property
     def _sees_masks(self) -> bool:
         return "masks" in self.method.card.supervision
+
+    @property
+    def _sees_saliency(self) -> bool:
+        return "saliency" in self.method.card.supervision
 
     def _start(
         self,
@@ -192,6 +214,7 @@ class _Bench:
         folder = sandbox.root / name
         folder.mkdir()
         sealed = str(sandbox.sealed)
+        saliency = str(sandbox.root / "saliency") if self._sees_saliency else None
         job = {
             "method": self.method.name,
             "files": [str(Path(path).resolve()) for path in self.files],
@@ -205,6 +228,7 @@ class _Bench:
             "opened": str(folder / "opened.txt"),
             "sealed": sealed if guard and masks and not self._sees_masks else None,
             "masks": sealed if self._sees_masks else None,
+            "saliency": saliency,
             "train": view_to_json(sandbox.train(masks=masks)),
             "val": view_to_json(sandbox.val),
         }
@@ -271,18 +295,21 @@ def _environment(temporary: Path, hash_seed: str) -> dict[str, str]:
     return env | dict.fromkeys(_THREADS, "1")
 
 
-def stages_of(method: LoadedMethod) -> list[str]:
-    """The method's own stages in the order in which they run: a second round is tried where it has one."""
-    first: list[str] = [
-        stage
-        for stage in ("localize", "refine", "segment")
-        if stage in method.card.stages
-    ]
+def stages_of(
+    method: LoadedMethod, params: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[str]:
+    """Return the method's own stages in the order in which they run: a second round is tried where it has one.
+
+    `params` are those of `check_method`: they may ask for more rounds than the card.
+    """
+    own = method.card.stages
+    first: list[str] = [stage for stage in STAGES if stage in own]
     if "segment" not in first:
         return first
     from wsss_bench.methods.profiles import defaults
 
-    rounds = int(defaults(method, "segment")["rounds"])
-    return first + [f"{stage}.2" for stage in first if stage != "localize"] * (
-        rounds > 1
-    )
+    passed = (params or {}).get("segment", {})
+    rounds = int(passed.get("rounds", defaults(method, "segment")["rounds"]))
+    if rounds < 2:
+        return first
+    return first + [f"{stage}.2" for stage in first if stage != "localize"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import signal
@@ -12,25 +11,31 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from wsss_bench.contract.artifacts import (
     LabelSet,
     LabelWriter,
     SeedSet,
-    SeedWriter,
     Segmentor,
+    read_segmentor,
 )
-from wsss_bench.contract.context import StageContext
-from wsss_bench.contract.view import IGNORE, WeakView
+from wsss_bench.contract.view import WeakView
 from wsss_bench.errors import ArtifactError, LeakError, PluginError
-from wsss_bench.io.images import image_size
 from wsss_bench.methods.catalog import LoadedMethod
-from wsss_bench.methods.hooks import call_hook
-
-if TYPE_CHECKING:
-    from wsss_bench.runs.store.folders import StageFolder
+from wsss_bench.runs import stage as runner
+from wsss_bench.runs.attempt import Attempt
+from wsss_bench.runs.plan import key_params, without
+from wsss_bench.runs.stage import Settings, StageCall
+from wsss_bench.runs.store.folders import TRAINING, StageSpec, Store
+from wsss_bench.runs.trainings import KeptTrainings
+from wsss_bench.testing.outputs import (
+    check_probabilities,
+    digest,
+    digests,
+    label_problems,
+    seed_problems,
+)
 
 SEED = 3
 
@@ -44,17 +49,20 @@ class Kill:
 
 
 class Events:
-    """Counts progress reports and writes, the moments at which a stage may be killed."""
+    """Counts progress reports and writes, the moments at which a stage may be killed.
+
+    ``trainings`` holds, for each kept training, the number of events before and after it.
+    """
 
     def __init__(self, kill: Kill | None) -> None:
         self.count, self._kill = 0, kill
+        self.trainings: list[list[int]] = []
         if kill is not None and not kill.event:
-            threading.Thread(
-                target=self._later, args=(kill.after,), daemon=True
-            ).start()
+            wait = threading.Thread(target=self._later, args=(kill.after,), daemon=True)
+            wait.start()
 
     def note(self, *_: object) -> None:
-        """One more; the last thing this process does if it is the one to die at."""
+        """Count one more; the last thing this process does if it is the one to die at."""
         self.count += 1
         if self._kill is not None and self.count == self._kill.event:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -63,19 +71,38 @@ class Events:
         time.sleep(seconds)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, noted before it is called."""
+    def count_writes(self, writer: Any) -> None:
+        """Let every write of `writer` be noted before it is done."""
+        write = writer.write
 
-        def call(*arguments: Any, **named: Any) -> Any:
+        def counted(*arguments: Any, **named: Any) -> Any:
             self.note()
-            return function(*arguments, **named)
+            return write(*arguments, **named)
 
-        return call
+        writer.write = counted
+
+    def watch(self, name: str, begins: bool) -> None:
+        """Note the beginning or the end of a kept training."""
+        if begins:
+            self.trainings.append([self.count])
+        else:
+            self.trainings[-1].append(self.count)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage to run: the method, its parameters, its inputs, and where its files go."""
+    """One stage to run.
+
+    Attributes:
+        method, name: whose stage, and which (``refine.2`` is that of the second round).
+        params: all parameters in force.
+        view: the training images.
+        folder: where its files go.
+        seeds, labels, previous, previous_labels: folders of results that it is given.
+        masks: a folder of masks, for a method whose card declares them.
+        test_settings: names in `params` that trainings do not depend on.
+        sealed: files and folders that its code must not open.
+    """
 
     method: LoadedMethod
     name: str
@@ -85,7 +112,10 @@ class Stage:
     seeds: Path | None = None
     labels: Path | None = None
     previous: Path | None = None
+    previous_labels: Path | None = None
     masks: Path | None = None
+    test_settings: tuple[str, ...] = ()
+    sealed: tuple[Path, ...] = ()
 
     @property
     def hook(self) -> str:
@@ -97,13 +127,29 @@ class Stage:
         """2 for ``refine.2``."""
         return int(self.name.partition(".")[2] or 1)
 
+    @property
+    def store(self) -> Store:
+        """Where the stage's trainings are kept."""
+        return Store(self.folder / "store")
+
+    def given(self) -> dict[str, Path]:
+        """Return the folders of results that the stage is given, by role."""
+        folders = {
+            "seeds": self.seeds,
+            "labels": self.labels,
+            "previous": self.previous,
+            "previous_labels": self.previous_labels,
+        }
+        return {role: path for role, path in folders.items() if path is not None}
+
 
 def run_stage(stage: Stage, kill: Kill | None = None) -> dict[str, Any]:
     """Run the stage and return what happened, as JSON-ready facts.
 
     Returns:
-        ``ok, check, message`` (which check a failure belongs to), ``events, seconds, touched`` (inputs that changed) and
-        ``files`` (digest by name of everything in the stage's folder of results).
+        ``ok, check, message`` (which check a failure belongs to), ``events, seconds, touched`` (inputs that changed),
+        ``trainings`` (of each one that the store keeps, the number of events before and after it) and ``files`` (digest by
+        name of everything in the stage's folder of results, and of what its trainings left).
     """
     events, start = Events(kill), time.monotonic()
     (stage.folder / "out").mkdir(parents=True, exist_ok=True)
@@ -123,146 +169,90 @@ def run_stage(stage: Stage, kill: Kill | None = None) -> dict[str, Any]:
         "events": events.count,
         "seconds": time.monotonic() - start,
         "touched": touched,
-        "files": digests(stage.folder / "out"),
+        "trainings": events.trainings,
+        "files": {**digests(stage.folder / "out"), **_learnt(stage)},
     }
 
 
+_READERS: Mapping[str, Callable[[Path], Any]] = {
+    "seeds": SeedSet,
+    "labels": LabelSet,
+    "previous": read_segmentor,
+    "previous_labels": LabelSet,
+}
+
+
 def _run(stage: Stage, events: Events) -> None:
-    who = f"{stage.method.who}: {stage.hook}"
-    out: Any = None
-    masks = (
-        None
-        if stage.masks is None
-        else _mask_reader(stage.masks, stage.view.num_classes)
-    )
-    ctx = StageContext(
+    inputs = {role: _READERS[role](path) for role, path in stage.given().items()}
+    masks = None
+    if stage.masks is not None:
+        masks = _mask_reader(stage.masks, stage.view.num_classes)
+    call = StageCall(
+        stage.method,
+        stage.hook,
+        stage.params,
+        stage.view,
+        stage.folder,
         seed=SEED,
-        device="cpu",
-        params=dict(stage.params),
-        scratch=stage.folder / "scratch",
-        out_dir=stage.folder / "out",
         round=stage.round,
-        workers=1,
-        progress=events.note,
-        log=logging.getLogger("wsss_bench.check"),
+        inputs=inputs,
+        test_settings=stage.test_settings,
         masks=masks,
+        sealed=stage.sealed,
+        trainings=_trainings(stage, events),
+        settings=Settings(log=logging.getLogger("wsss_bench.check")),
+        progress=events.note,
+        prepare=events.count_writes,
     )
-    arguments: dict[str, Any] = {"view": stage.view, "ctx": ctx}
-    if stage.hook == "localize":
-        out = SeedWriter(ctx.out_dir, stage.view, who)
-    else:
-        arguments["seeds"] = SeedSet(stage.seeds) if stage.seeds else None
-        arguments["previous"] = read_previous(stage.previous)
-    if stage.hook == "refine":
-        out = LabelWriter(ctx.out_dir, stage.view, who, tags=masks is None)
-    if stage.hook == "segment":
-        arguments["labels"] = LabelSet(stage.labels) if stage.labels else None
-    if out is not None:
-        out.write = events.counted(out.write)  # type: ignore[method-assign]
-        arguments["out"] = out
-    result = call_hook(stage.method.plugin, stage.hook, stage.method.who, arguments)
-    _check_result(stage, result, out)
+    _check_items(stage, runner.run_stage(call))
 
 
-def _check_result(stage: Stage, result: Any, out: Any) -> None:
-    kind: Any = {"localize": SeedSet, "refine": LabelSet, "segment": Segmentor}[
-        stage.hook
-    ]
-    fix = (
-        "Return ctx.segmentor(config, checkpoint)."
-        if out is None
-        else "Write every image to `out` and return out.close()."
-    )
-    if not isinstance(result, kind) or (out is not None and result.path != out.path):
-        raise PluginError(
-            stage.method.who,
-            stage.hook,
-            f"returned {type(result).__name__}, not its own {kind.__name__}.",
-            fix,
-        )
+def _trainings(stage: Stage, events: Events) -> KeptTrainings | None:
+    """Keep the trainings of a stage where a run would keep them, in a store of the stage's own."""
+    trained = without(stage.params, stage.test_settings)
+    if len(trained) == len(stage.params):
+        return None
+    parts = {"of": stage.name, "params": key_params(trained)}
+    folder = stage.store.folder(StageSpec(stage.hook, parts))
+    attempt = Attempt(folder, stage.store, "cpu", ())
+    return KeptTrainings(stage.store, parts, attempt, watch=events.watch)
+
+
+def _learnt(stage: Stage) -> dict[str, str]:
+    """Return the digest of every file that the kept trainings of a stage left, by training and name."""
+    found = {}
+    for path in stage.store.folders():
+        folder = stage.store.read(path)
+        if folder.spec.stage == TRAINING and folder.commit_record():
+            name = folder.spec.parts["name"]
+            for file, content in digests(folder.out).items():
+                found[f"training {name}: {file}"] = content
+    return found
+
+
+def _check_items(stage: Stage, result: Any) -> None:
+    """Read every item back from the disk: a plugin may have written some past the writer, which checks."""
     problems: list[str] = []
-    if isinstance(result, Segmentor):
-        from wsss_bench.runs.pipeline import keep_result
-
-        keep_result(
-            result, cast("StageFolder", SimpleNamespace(out=stage.folder / "out"))
-        )
-    elif isinstance(result, SeedSet):
+    if isinstance(result, SeedSet):
         problems = seed_problems(result, stage.view)
-    else:
+    elif isinstance(result, LabelSet):
         problems = label_problems(result, stage.view, tags=stage.masks is None)
     if problems:
         more = f" And {len(problems) - 1} more images." if len(problems) > 1 else ""
         raise ArtifactError(f"{stage.method.who}: {stage.hook}: {problems[0]}{more}")
 
 
-def seed_problems(seeds: SeedSet, view: WeakView) -> list[str]:
-    """What is wrong with seeds on disk, however they came there: one sentence or more per image."""
-    found = []
-    for image in view:
-        seed = seeds[image.id]
-        wrong = seed.problems(image.labels)
-        if tuple(seed.size) != image_size(image.path):
-            wrong.append(
-                f"size is {tuple(seed.size)}, the photograph's is {image_size(image.path)}."
-            )
-        if wrong:
-            found.append(f"image {image.id!r}: {' '.join(wrong)}")
-    return found
+def predict_val(
+    segment_out: Path, view: WeakView, folder: Path, test: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Predict `view` with the segmentor in `segment_out`; the same facts as `run_stage`, failures under ``outputs``.
 
-
-def label_problems(labels: LabelSet, view: WeakView, *, tags: bool = True) -> list[str]:
-    """What is wrong with label maps on disk: size, or classes that the image (or, without `tags`, the data) does not have."""
-    import numpy as np
-
-    found = []
-    for image in view:
-        label = labels[image.id]
-        allowed = {
-            0,
-            IGNORE,
-            *(
-                image.labels
-                if tags and image.labels is not None
-                else range(view.num_classes)
-            ),
-        }
-        foreign = sorted(set(np.unique(label).tolist()) - allowed)
-        if label.shape != image_size(image.path):
-            found.append(
-                f"image {image.id!r}: a label must have size {image_size(image.path)}, not {label.shape}."
-            )
-        elif foreign:
-            found.append(
-                f"image {image.id!r}: values {foreign} are not allowed; use {sorted(allowed)}."
-            )
-    return found
-
-
-def predict_val(segment_out: Path, view: WeakView, folder: Path) -> dict[str, Any]:
-    """Predict `view` with the segmentor kept in `segment_out`; the same facts as `run_stage`, failures under ``outputs``."""
-    import numpy as np
-
-    from wsss_bench.engine.inference import TestSettings, predict_probabilities
-    from wsss_bench.engine.segmentor import load_segmentor
-
+    `test` overrules the segmentor's own prediction settings, as in a run.
+    """
     start, check, message = time.monotonic(), "", ""
     try:
-        segmentor = read_previous(segment_out)
-        assert segmentor is not None
-        model = load_segmentor(segmentor, "cpu")
-        out = LabelWriter(folder / "out", view, "segment: prediction", tags=False)
-        for image in view:
-            q = predict_probabilities(
-                model, image.read(), TestSettings.of(segmentor.test), "cpu"
-            )
-            if q.shape[0] != view.num_classes or not np.isfinite(q).all():
-                what = f"image {image.id!r}: the segmentor gives {q.shape[0]} classes, finite: {bool(np.isfinite(q).all())};"
-                raise ArtifactError(
-                    f"segment: {what} {view.num_classes} finite ones are needed."
-                )
-            out.write(image.id, q.argmax(0).astype(np.uint8))
-        out.close()
+        segmentor = runner.in_force(read_segmentor(segment_out), test)
+        _predict(segmentor, view, folder / "out")
     except Exception as error:
         check, message = "outputs", f"the segmentor cannot predict: {_explain(error)}"
     return {
@@ -272,54 +262,43 @@ def predict_val(segment_out: Path, view: WeakView, folder: Path) -> dict[str, An
         "events": 0,
         "seconds": time.monotonic() - start,
         "touched": [],
+        "trainings": [],
         "files": digests(folder / "out"),
     }
 
 
+def _predict(segmentor: Segmentor, view: WeakView, folder: Path) -> None:
+    import numpy as np
+
+    from wsss_bench.engine.inference import TestSettings, predict_probabilities
+    from wsss_bench.engine.segmentor import load_segmentor
+
+    model = load_segmentor(segmentor, "cpu")
+    settings = TestSettings.of(segmentor.test)
+    out = LabelWriter(folder, view, "segment: prediction", tags=False)
+    for image in view:
+        q = predict_probabilities(model, image.read(), settings, "cpu")
+        check_probabilities(q, image.id, view.num_classes)
+        out.write(image.id, q.argmax(0).astype(np.uint8))
+    out.close()
+
+
 def read_previous(out: Path | None) -> Segmentor | None:
-    """The segmentor that a stage left in its folder of results."""
-    if out is None:
-        return None
-    from wsss_bench.io.files import read_json
-
-    facts = read_json(out / "segmentor.json")
-    return Segmentor(
-        out / facts["config"], out / facts["checkpoint"], facts["test"], facts["facts"]
-    )
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below `folder` by relative name; leftovers of a killed write do not count."""
-    files = sorted(
-        p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".tmp-")
-    )
-    return {
-        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in files
-    }
+    """Return the segmentor that a stage left in its folder of results, or None for None."""
+    return None if out is None else read_segmentor(out)
 
 
 def _inputs(stage: Stage) -> dict[str, object]:
-    """Everything a stage may look at and must leave alone."""
+    """Return everything that a stage may look at and must leave alone."""
     view = stage.view
-    found: dict[str, object] = {
-        f"image {i.id}": (i.labels, _digest(i.path)) for i in view
-    }
-    found["view"] = (view.dataset, view.split, view.classes, tuple(i.id for i in view))
-    for name, folder in (
-        ("seeds", stage.seeds),
-        ("labels", stage.labels),
-        ("previous", stage.previous),
-    ):
-        if folder is not None:
-            found[name] = digests(folder)
+    found: dict[str, object] = {}
+    for image in view:
+        found[f"image {image.id}"] = (image.labels, digest(image.path))
+    ids = tuple(image.id for image in view)
+    found["view"] = (view.dataset, view.split, view.classes, ids)
+    for role, folder in stage.given().items():
+        found[role] = digests(folder)
     return found
-
-
-def _digest(path: Path) -> str:
-    return (
-        hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
-    )
 
 
 def _mask_reader(folder: Path, num_classes: int) -> Callable[[str], Any]:
@@ -329,7 +308,7 @@ def _mask_reader(folder: Path, num_classes: int) -> Callable[[str], Any]:
 
 
 def _blame(error: Exception) -> str:
-    """The check a failure belongs to."""
+    """Return the check that a failure belongs to."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, LeakError):
@@ -338,28 +317,24 @@ def _blame(error: Exception) -> str:
     return "outputs" if isinstance(error, ArtifactError) else "runs"
 
 
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_STANDARD_LIBRARY = os.path.dirname(os.__file__)
+
+
 def _explain(error: Exception) -> str:
-    """The message, and where in the author's own code it came from."""
+    """Return the message, and where in the author's own code it came from."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, PluginError | ArtifactError | LeakError):
+        text = str(error)
     source = error.__cause__ or error
-    own = os.path.dirname(os.path.dirname(__file__)) + os.sep
-    frames = [
-        f
-        for f in traceback.extract_tb(source.__traceback__)
-        if not f.filename.startswith(own)
-    ]
-    frames = [
-        f
-        for f in frames
-        if "site-packages" not in f.filename
-        and not f.filename.startswith(os.path.dirname(os.__file__))
-    ]
-    text = (
-        str(error)
-        if isinstance(error, PluginError | ArtifactError | LeakError)
-        else f"{type(error).__name__}: {error}"
-    )
-    return (
-        f"{text} ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})"
-        if frames
-        else text
-    )
+    frames = traceback.extract_tb(source.__traceback__)
+    own = [frame for frame in frames if _is_authors(frame.filename)]
+    if not own:
+        return text
+    return f"{text} ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})"
+
+
+def _is_authors(filename: str) -> bool:
+    if filename.startswith((_PACKAGE, _STANDARD_LIBRARY)):
+        return False
+    return "site-packages" not in filename

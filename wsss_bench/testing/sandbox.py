@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.contract.view import WeakImage, WeakView
+from wsss_bench.contract.view import IGNORE, WeakImage, WeakView
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ class Sandbox:
     bare: Path
 
     def train(self, *, masks: bool) -> WeakView:
-        """The training view, in the layout that has masks beside the photographs or in the one that has none."""
+        """Return the training view, in the layout that has masks beside the photographs or in the one that has none."""
         view = self.dataset.weak_view("train")
         if masks:
             return view
@@ -79,18 +79,9 @@ def give_inputs(sandbox: Sandbox) -> None:
     from wsss_bench.contract.artifacts import LabelWriter, SeedWriter
 
     view, masks = sandbox.train(masks=True), sandbox.dataset.masks("train")
-    seeds = SeedWriter(
-        sandbox.root / "given" / "seeds",
-        view,
-        "conformance kit",
-        {"by": "conformance kit"},
-    )
-    labels = LabelWriter(
-        sandbox.root / "given" / "labels",
-        view,
-        "conformance kit",
-        {"by": "conformance kit"},
-    )
+    given, who = sandbox.root / "given", "conformance kit"
+    seeds = SeedWriter(given / "seeds", view, who, {"by": who})
+    labels = LabelWriter(given / "labels", view, who, {"by": who})
     for image in view:
         mask = masks[image.id]
         seeds.write(image.id, _seed(mask, image.present))
@@ -99,36 +90,61 @@ def give_inputs(sandbox: Sandbox) -> None:
     labels.close()
 
 
-def _seed(mask: NDArray[np.uint8], present: tuple[int, ...]) -> Any:
+def draw_saliency(sandbox: Sandbox) -> Path:
+    """Write ``saliency/<id>.png`` for every training image and return the folder.
+
+    The maps are 8-bit greyscale, 255 where something stands out: any object, whatever its class, blurred by a twentieth of
+    the image. They stand for the output of a saliency model, so they know no classes and have no sharp borders.
+    """
+    import numpy as np
+    from PIL import Image
+
+    folder = sandbox.root / "saliency"
+    folder.mkdir(exist_ok=True)
+    masks = sandbox.dataset.masks("train")
+    for image in sandbox.train(masks=True):
+        mask = masks[image.id]
+        salient = _blurred((mask > 0) & (mask < IGNORE))
+        grey = np.round(255 * salient).astype(np.uint8)
+        Image.fromarray(grey).save(folder / f"{image.id}.png")
+    return folder
+
+
+def _blurred(region: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a region as a map in [0, 1] whose borders are soft over about a twentieth of the image."""
     import cv2
+    import numpy as np
+
+    deviation = max(region.shape) / 20
+    soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), deviation)
+    return np.clip(soft, 0, 1).astype(np.float32)
+
+
+def _seed(mask: NDArray[np.uint8], present: tuple[int, ...]) -> Any:
     import numpy as np
 
     from wsss_bench.contract.artifacts import Seed
 
-    deviation = max(mask.shape) / 20
-    maps = [
-        cv2.GaussianBlur((mask == c).astype(np.float32), (0, 0), deviation)[::4, ::4]
-        for c in present
-    ]
-    scores = np.stack([plane / (plane.max() + 1e-5) for plane in maps]).astype(
-        np.float32
-    )
-    return Seed(np.asarray(present, np.int64), scores, (mask.shape[0], mask.shape[1]))
+    maps = [_blurred(mask == c)[::4, ::4] for c in present]
+    # The guard keeps a class whose object fell between the cells of the grid at zero.
+    scores = np.stack([plane / (plane.max() + 1e-5) for plane in maps])
+    size = (mask.shape[0], mask.shape[1])
+    return Seed(np.asarray(present, np.int64), scores.astype(np.float32), size)
 
 
 def _label(mask: NDArray[np.uint8], present: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The mask where a 5×5 neighbourhood agrees, 255 along borders."""
+    """Return the mask where a 5×5 neighbourhood agrees, 255 along borders."""
     import cv2
     import numpy as np
 
     kernel = np.ones((5, 5), np.uint8)
     agrees = cv2.erode(mask, kernel) == cv2.dilate(mask, kernel)
     allowed = np.isin(mask, [0, *present])
-    return np.where(agrees & allowed, mask, 255).astype(np.uint8)
+    return np.where(agrees & allowed, mask, IGNORE).astype(np.uint8)
 
 
 def view_to_json(view: WeakView) -> dict[str, Any]:
-    """A view as JSON, for a process of its own."""
+    """Return a view as JSON, for a process of its own."""
     images = [[image.id, str(image.path), image.labels] for image in view]
     return {
         "dataset": view.dataset,
@@ -139,7 +155,7 @@ def view_to_json(view: WeakView) -> dict[str, Any]:
 
 
 def view_from_json(content: Mapping[str, Any]) -> WeakView:
-    """The view that `view_to_json` wrote."""
+    """Return the view that `view_to_json` wrote."""
     images = [
         WeakImage(i, Path(path), None if labels is None else tuple(labels))
         for i, path, labels in content["images"]
