@@ -74,10 +74,12 @@ def run(args: argparse.Namespace) -> int:
     if args.save is not None:
         next(iter(scored.counts.values())).save(args.save)
     if args.add is not None:
-        with locked(leaderboard_dir(args.leaderboard_dir)):
-            add_imported(
-                leaderboard_dir(args.leaderboard_dir), args.add, dataset, split, scored
-            )
+        from wsss_bench.boards import build
+
+        folder = leaderboard_dir(args.leaderboard_dir)
+        with locked(folder):
+            add_imported(folder, args.add, dataset, split, scored)
+            build(folder)
     if args.json:
         from wsss_bench.boards.render.as_json import dumps
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsss_bench.contract.artifacts import LabelSet, SeedSet
 from wsss_bench.io.files import read_json
 from wsss_bench.io.images import write_mask
-from wsss_bench.runs.pipeline import Finished, load_result
+from wsss_bench.runs.pipeline import CRF, RAW, Finished, load_result
 from wsss_bench.runs.scoring import SUMMARY
 from wsss_bench.runs.source import Source
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 GALLERY = "gallery"
 GALLERY_IMAGES = 3
@@ -19,14 +23,22 @@ GALLERY_IMAGES = 3
 
 
 def write_gallery(finished: Finished, source: Source, folder: Path) -> None:
-    """PNGs ``<id>_{image,truth,seeds,labels,prediction}.png`` of a few images, spread over the scored lists.
+    """Write ``<id>_{image,truth,seeds,labels,prediction}.png`` of a few images, spread over the scored lists.
 
     Training images have seeds and labels, validation images a prediction (with CRF where there is one).
     """
-    results = {
-        name: load_result(finished.cell.step(name), stage)
-        for name, stage in finished.folders.items()
-    }  # type: ignore[arg-type]
+    results = {}
+    for step in finished.cell.steps:
+        results[step.name] = load_result(step, finished.folders[step.name])
+    _write_train(finished, results, source, folder)
+    if "predict" in results:
+        predictions = results["predict"]
+        _write_val(predictions.get(CRF, predictions[RAW]), source, folder)
+
+
+def _write_train(
+    finished: Finished, results: Mapping[str, Any], source: Source, folder: Path
+) -> None:
     refined = finished.cell.last("refine")
     threshold = _gallery_threshold(finished)
     for image_id in _spread(source.scored):
@@ -36,32 +48,33 @@ def write_gallery(finished: Finished, source: Source, folder: Path) -> None:
         if "localize" in results:
             maps["seeds"] = _seed_map(results["localize"], image_id, threshold)
         _write_maps(folder, image_id, source.train.by_id(image_id).path, maps)
-    if "predict" not in results:
-        return
-    predictions = results["predict"]
-    shown: LabelSet = predictions.get("crf", predictions["raw"])
+
+
+def _write_val(shown: LabelSet, source: Source, folder: Path) -> None:
     for image_id in _spread(shown.ids):
         maps = {"truth": source.val_masks[image_id], "prediction": shown[image_id]}
         _write_maps(folder, image_id, source.val.by_id(image_id).path, maps)
 
 
 def _gallery_threshold(finished: Finished) -> float:
+    """Return the method's own threshold where it declares one, else the oracle's."""
     if "score_seeds" not in finished.folders:
         return 0.0
     summary = read_json(finished.folders["score_seeds"].out / SUMMARY)
     return float(summary.get("fixed", summary["best"]))
 
 
-def _seed_map(seeds: SeedSet, image_id: str, threshold: float) -> Any:
+def _seed_map(seeds: SeedSet, image_id: str, threshold: float) -> NDArray[np.uint8]:
+    """Return mask ids ``uint8 [H, W]``: the strongest class where it exceeds the threshold, else background."""
     import numpy as np
 
     seed = seeds[image_id]
+    # A photograph may carry no label at all, and an empty stack has no maximum.
     if not len(seed.class_ids):
         return np.zeros(seed.size, np.uint8)
     scores = seed.upsampled()
-    return np.where(
-        scores.max(0) > threshold, seed.class_ids[scores.argmax(0)], 0
-    ).astype(np.uint8)
+    strongest = seed.class_ids[scores.argmax(0)]
+    return np.where(scores.max(0) > threshold, strongest, 0).astype(np.uint8)
 
 
 def _spread(ids: Sequence[str]) -> list[str]:
@@ -69,7 +82,9 @@ def _spread(ids: Sequence[str]) -> list[str]:
     return list(ids[::step][:GALLERY_IMAGES])
 
 
-def _write_maps(folder: Path, image_id: str, image: Path, maps: dict[str, Any]) -> None:
+def _write_maps(
+    folder: Path, image_id: str, image: Path, maps: Mapping[str, Any]
+) -> None:
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)

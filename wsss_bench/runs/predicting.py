@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsss_bench.errors import ArtifactError, DataError
 from wsss_bench.runs.progress import Say, Tenths, silent
@@ -13,6 +14,7 @@ from wsss_bench.runs.request import (
     DatasetRequest,
     open_requested,
     resolve_device,
+    store_of,
 )
 
 if TYPE_CHECKING:
@@ -98,8 +100,13 @@ def _writers(
 
 
 def stored_segmentor(work_dir: Path, record: RunRecord) -> Segmentor:
-    """Return the segmentor of the run's last round, from the store; raises `ArtifactError` where it was deleted."""
+    """Return the segmentor of the run's last round, from the store, with the test settings that the run predicted with.
+
+    Raises:
+        ArtifactError: the run has none, or it was deleted.
+    """
     from wsss_bench.contract.artifacts import SEGMENTOR, read_segmentor
+    from wsss_bench.runs.stage import in_force
 
     names = [name for name in record.keys if name.partition(".")[0] == "segment"]
     if not names:
@@ -111,7 +118,19 @@ def stored_segmentor(work_dir: Path, record: RunRecord) -> Segmentor:
     if not (folder / SEGMENTOR).is_file():
         what = f"the segmentor of run {record.run_id!r} is not in {work_dir / STORE}."
         raise ArtifactError(f"{what} Run the recipe again, or name its --work-dir.")
-    return read_segmentor(folder)
+    return in_force(read_segmentor(folder), _test_settings(work_dir, record))
+
+
+def _test_settings(work_dir: Path, record: RunRecord) -> Mapping[str, Any]:
+    """Return the settings that the run's ``predict`` step laid over the segmentor's own."""
+    key = record.keys.get("predict")
+    if key is None:
+        return {}
+    folder = work_dir / STORE / "predict" / key[:16]
+    found: Mapping[str, Any] = (
+        store_of(work_dir).read(folder).spec.parts.get("test", {})
+    )
+    return found
 
 
 def _round(step: str) -> int:

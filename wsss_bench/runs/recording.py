@@ -33,9 +33,13 @@ from wsss_bench.runs.provenance.facts import (
 )
 from wsss_bench.runs.scoring import CURVE, SUMMARY
 from wsss_bench.runs.source import Source
+from wsss_bench.runs.stage import in_force
 
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import LoadedMethod
+    from wsss_bench.runs.plan import Cell, Step
+
+_COSTS = ("seconds", "peak_mb", "peak_gpu_mb")
 
 
 def record_run(
@@ -45,7 +49,7 @@ def record_run(
     arguments: Sequence[str],
     device: str,
 ) -> Path:
-    """Copy the counts into the leaderboard folder, write the gallery (`shapes` only) and, last, the record.
+    """Copy the counts into the leaderboard folder, write the gallery (`shapes` only) and, last, the record; returns its path.
 
     A run that is recorded already under the same stage keys is left as it is, so the same command gives the same bytes.
     The caller holds the leaderboard folder against other writers (`wsss_bench.io.locking.locked`).
@@ -58,55 +62,66 @@ def record_run(
     counts, curve = _copy_counts(finished, folder)
     if source.dataset.kind == "shapes":
         write_gallery(finished, source, folder / GALLERY)
-    methods, params = cell.resolved.methods, cell.resolved.params
-    fixed = fixed_threshold(cell.resolved)
     record = RunRecord(
         run_id=cell.run_id,
-        recipe=str(portable(str(cell.resolved.recipe))),
-        picks={
-            stage: methods[stage].name if stage in methods else None for stage in STAGES
-        },
         dataset=_dataset(source),
         seed=cell.seed,
         profile=cell.profile,
         columns=_columns(finished),
-        cards={stage: _card(method) for stage, method in methods.items()},
-        params={stage: portable(params[stage].resolved) for stage in params},
-        passed={
-            stage: portable(params[stage].passed)
-            for stage in params
-            if params[stage].passed
-        },
-        thresholds={} if fixed is None else {"fixed": fixed},
         counts=counts,
         curve=curve,
-        cost={name: _cost(commit) for name, commit in finished.commits.items()},
         device=device_name(device),
         machine=portable(machine(device)),
-        code={
-            name: str(commit["code"])
-            for name, commit in finished.commits.items()
-            if "code" in commit
-        },
-        files=opened.record(finished.commits),
-        keys={step.name: step.spec.key for step in cell.steps},
         command=tuple(command(arguments)),
         versions=versions(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        **_what_ran(cell),
+        **_how_it_went(finished),
     )
     return save_record(leaderboard_dir, record)
 
 
+def _what_ran(cell: Cell) -> dict[str, Any]:
+    """Return recipe, methods and parameters, as a record holds them."""
+    methods, params = cell.resolved.methods, cell.resolved.params
+    fixed = fixed_threshold(cell.resolved)
+    picks = {stage: getattr(methods.get(stage), "name", None) for stage in STAGES}
+    typed = {stage: portable(one.passed) for stage, one in params.items() if one.passed}
+    return {
+        "recipe": str(portable(str(cell.resolved.recipe))),
+        "picks": picks,
+        "cards": {stage: _card(method) for stage, method in methods.items()},
+        "params": {stage: portable(one.resolved) for stage, one in params.items()},
+        "passed": typed,
+        "thresholds": {} if fixed is None else {"fixed": fixed},
+        "keys": _keys(cell),
+    }
+
+
+def _how_it_went(finished: Finished) -> dict[str, Any]:
+    """Return code, files and cost of every step, as a record holds them."""
+    commits = finished.commits
+    with_code = [name for name, commit in commits.items() if "code" in commit]
+    return {
+        "cost": {name: _cost(commit) for name, commit in commits.items()},
+        "code": {name: str(commits[name]["code"]) for name in with_code},
+        "files": opened.record(commits),
+    }
+
+
+def _keys(cell: Cell) -> dict[str, str]:
+    return {step.name: step.spec.key for step in cell.steps}
+
+
 def _recorded(folder: Path, finished: Finished) -> bool:
+    """Return whether the folder holds the record of these very stages, with all its files."""
     try:
         record = load_record(folder / RECORD)
     except ArtifactError:
         return False
     files = [*record.counts.values(), *([record.curve] if record.curve else [])]
-    keys = {step.name: step.spec.key for step in finished.cell.steps}
-    return dict(record.keys) == keys and all(
-        (folder / name).is_file() for name in files
-    )
+    whole = all((folder / name).is_file() for name in files)
+    return whole and dict(record.keys) == _keys(finished.cell)
 
 
 def _copy_counts(finished: Finished, folder: Path) -> tuple[dict[str, str], str | None]:
@@ -120,6 +135,7 @@ def _copy_counts(finished: Finished, folder: Path) -> tuple[dict[str, str], str 
         if (stage.out / CURVE).exists():
             curve = CURVE
             _copy(stage.out / CURVE, folder / CURVE)
+    # In the order of the tables, whichever step was scored first: the same run gives the same bytes.
     return {what: counts[what] for what in COUNTS if what in counts}, curve
 
 
@@ -163,15 +179,11 @@ def _card(method: LoadedMethod) -> dict[str, Any]:
 
 
 def _cost(commit: dict[str, Any]) -> dict[str, float]:
-    return {
-        key: float(commit[key])
-        for key in ("seconds", "peak_mb", "peak_gpu_mb")
-        if key in commit
-    }
+    return {key: float(commit[key]) for key in _COSTS if key in commit}
 
 
 def _columns(finished: Finished) -> dict[str, Any]:
-    """What decides whether two rows may be compared; read from the artifacts, then from the parameters."""
+    """Return what decides whether two rows may be compared; read from the artifacts, then from the parameters."""
     cell = finished.cell
     cards = [method.card for method in cell.resolved.methods.values()]
     used = {kind for card in cards for kind in card.supervision}
@@ -184,44 +196,50 @@ def _columns(finished: Finished) -> dict[str, Any]:
 
 
 def _network_columns(finished: Finished) -> dict[str, str]:
-    cell, seeds = finished.cell, _seeds_backbone(finished)
-    last = cell.last("segment")
+    last = finished.cell.last("segment")
     if last is None:
-        weights = {
-            str(p.resolved["weights"]): None
-            for p in cell.resolved.params.values()
-            if p.resolved.get("weights")
-        }
-        pretraining = " + ".join(str(portable(name)) for name in weights) or "none"
-        return {
-            "backbone": seeds or "-",
-            "segmentor": "-",
-            "pretraining": pretraining,
-            "crf": "-",
-            "multi_scale": "-",
-        }
-    segmentor: Segmentor = load_result(last, finished.folders[last.name])
+        return _columns_without_segmentor(finished)
+    seeds = _seeds_backbone(finished)
+    segmentor = _segmentor(finished, last)
     facts = segmentor.facts
-    params = cell.resolved.params["segment"].resolved
-    network = str(
-        facts.get("network")
-        or params.get("network")
-        or cell.resolved.methods["segment"].name
-    )
+    params = finished.cell.resolved.params["segment"].resolved
+    method = finished.cell.resolved.methods["segment"].name
+    network = str(facts.get("network") or params.get("network") or method)
     backbone = str(facts.get("backbone") or params.get("backbone") or network)
+    # The parameter's word for "not to be chosen": the table shows which one that is.
     if backbone == "network's own":
         backbone = network
+    differs = seeds not in ("", backbone)
+    weights = facts.get("weights") or params.get("weights") or "none"
     return {
-        "backbone": backbone
-        if seeds in ("", backbone)
-        else f"{backbone} (seeds: {seeds})",
+        "backbone": f"{backbone} (seeds: {seeds})" if differs else backbone,
         "segmentor": network,
-        "pretraining": str(
-            portable(str(facts.get("weights") or params.get("weights") or "none"))
-        ),
+        "pretraining": str(portable(str(weights))),
         "crf": str(segmentor.test.get("crf") or "no"),
         "multi_scale": _scales(segmentor),
     }
+
+
+def _columns_without_segmentor(finished: Finished) -> dict[str, str]:
+    given = [
+        str(portable(str(params.resolved["weights"])))
+        for params in finished.cell.resolved.params.values()
+        if params.resolved.get("weights")
+    ]
+    return {
+        "backbone": _seeds_backbone(finished) or "-",
+        "segmentor": "-",
+        "pretraining": " + ".join(dict.fromkeys(given)) or "none",
+        "crf": "-",
+        "multi_scale": "-",
+    }
+
+
+def _segmentor(finished: Finished, last: Step) -> Segmentor:
+    """Return the segmentor of the last round, with the test settings that it was predicted with."""
+    segmentor: Segmentor = load_result(last, finished.folders[last.name])
+    predict = finished.cell.last("predict")
+    return segmentor if predict is None else in_force(segmentor, predict.test)
 
 
 def _seeds_backbone(finished: Finished) -> str:
@@ -241,6 +259,5 @@ def _scales(segmentor: Segmentor) -> str:
 
 
 def _unique(items: Iterable[str]) -> str:
-    return (
-        "; ".join(dict.fromkeys(item for item in items if item and item != "-")) or "-"
-    )
+    named = [item for item in items if item and item != "-"]
+    return "; ".join(dict.fromkeys(named)) or "-"

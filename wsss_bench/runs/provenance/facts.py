@@ -1,7 +1,8 @@
-"""Where a number comes from: command, versions, git state, hardware, time and memory."""
+"""Where a number comes from: command, versions, git state, code, hardware."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -29,13 +30,23 @@ PACKAGES = (
 )
 """Distributions whose versions can change a number."""
 
+ROOMS = ("engine", "toolbox", "contract", "io")
+"""The rooms of the package whose code can change what a stage computes. Whole rooms: of a list of files one is forgotten."""
+
+ENVIRONMENT = re.compile(
+    r"(OMP|MKL|OPENBLAS|NUMBA)_NUM_THREADS|OMP_WAIT_POLICY"
+    r"|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG|NVIDIA_TF32_OVERRIDE"
+    r"|PYTHONHASHSEED|PYTORCH_\w+|TORCH_\w+|WSSS_BENCH_PLUGINS"
+)
+"""Variables that can change a number, or what it costs."""
+
 _ABSOLUTE = re.compile(r"(^|[=\[(,'\"\s])((?:/[^/\s,\])'\"]+)+)/?")
 """An absolute path at the start of a text or after ``= [ ( ,``, a quote or a space; not the slashes of a recipe."""
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python, of the harness (with its git commit in a checkout) and of `PACKAGES`; imports none of them."""
+    """Return versions of Python, of the harness (with its git commit in a checkout) and of `PACKAGES`; imports none."""
     from wsss_bench import __version__
 
     found = {
@@ -53,19 +64,16 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> str | None:
-    """The checkout's commit, with ``+changes`` where tracked files differ from it; None in a wheel or without git."""
+    """Return the checkout's commit, with ``+changes`` where tracked files differ from it; None in a wheel or without git."""
     root = checkout()
     if root is None or not (root / ".git").exists():
         return None
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return commit + (
-            "+changes"
-            if _git(root, "status", "--porcelain", "--untracked-files=no")
-            else ""
-        )
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
+    return commit + ("+changes" if changed else "")
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -81,25 +89,20 @@ def _git(root: Path, *arguments: str) -> str:
 
 @cache
 def harness_digest() -> str:
-    """Digest of the code that trains and predicts besides the plugins: engine, toolbox and what passes between stages."""
-    import hashlib
-
-    files = [
-        p
-        for room in ("engine", "toolbox", "contract", "io")
-        for p in sorted((PACKAGE / room).rglob("*.py"))
-    ]
+    """Return a digest of the code that trains and predicts besides the plugins: every file of `ROOMS`, and ``rng.py``."""
+    files: list[Path] = []
+    for room in ROOMS:
+        files += sorted((PACKAGE / room).rglob("*.py"))
     digest = hashlib.sha256()
     for path in [*files, PACKAGE / "rng.py"]:
-        digest.update(
-            f"{path.relative_to(PACKAGE).as_posix()}\0".encode()
-            + hashlib.sha256(path.read_bytes()).digest()
-        )
+        # The name is digested too: what is imported under another name is another program.
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
 def device_name(device: str) -> str:
-    """``cpu (model name, cores)`` or the accelerator's name."""
+    """Return ``cpu (model name, cores)`` or the accelerator's name."""
     if device.startswith("cuda"):
         import torch
 
@@ -112,52 +115,37 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next(
-        (
-            line.partition(":")[2].strip()
-            for line in lines
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-
-
-ENVIRONMENT = re.compile(
-    r"(OMP|MKL|OPENBLAS|NUMBA)_NUM_THREADS|OMP_WAIT_POLICY|CUDA_VISIBLE_DEVICES|CUBLAS_WORKSPACE_CONFIG|NVIDIA_TF32_OVERRIDE"
-    r"|PYTHONHASHSEED|PYTORCH_\w+|TORCH_\w+|WSSS_BENCH_PLUGINS"
-)
-"""Variables that can change a number, or what it costs."""
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    # ARM machines list parts by number only.
+    return platform.machine()
 
 
 def machine(device: str) -> dict[str, Any]:
-    """The hardware and the variables of `ENVIRONMENT` that are set."""
+    """Return the hardware and the variables of `ENVIRONMENT` that are set."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    set_here = [key for key in sorted(os.environ) if ENVIRONMENT.fullmatch(key)]
     found: dict[str, Any] = {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
+        # A container or `taskset` may allow fewer.
         "usable_cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
-        ),
+        "memory_gib": round(memory / 2**30, 1),
         "gpus": [],
-        "environment": {
-            key: os.environ[key]
-            for key in sorted(os.environ)
-            if ENVIRONMENT.fullmatch(key)
-        },
+        "environment": {key: os.environ[key] for key in set_here},
     }
     if device.startswith("cuda"):
         import torch
 
-        found["gpus"] = [
-            torch.cuda.get_device_name(number)
-            for number in range(torch.cuda.device_count())
-        ]
+        numbers = range(torch.cuda.device_count())
+        found["gpus"] = [torch.cuda.get_device_name(number) for number in numbers]
         found["cuda"] = torch.version.cuda
     return found
 
 
 def portable(value: Any) -> Any:
-    """`value` with every absolute path cut to its last part, so a record says nothing of the machine it was made on."""
+    """Return `value` with every absolute path cut to its last part, so a record says nothing of the machine it was made on."""
     if isinstance(value, str | Path):
         return _ABSOLUTE.sub(lambda found: found[1] + Path(found[2]).name, str(value))
     if isinstance(value, Mapping):
@@ -168,5 +156,5 @@ def portable(value: Any) -> Any:
 
 
 def command(arguments: Sequence[str]) -> list[str]:
-    """The command line as typed, without this machine's paths."""
+    """Return the command line as typed, without this machine's paths."""
     return ["wsss-bench", *(str(portable(argument)) for argument in arguments)]

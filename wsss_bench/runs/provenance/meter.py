@@ -13,7 +13,9 @@ from types import TracebackType
 class Meter:
     """Measures wall time and peak memory of a block: ``seconds``, ``peak_mb`` (resident, sampled), ``peak_gpu_mb``.
 
-    ``facts`` holds them once the block has ended; :attr:`peak_mb` is the resident peak seen so far, in MiB, and may be read inside.
+    Attributes:
+        facts: the three, once the block has ended.
+        peak_mb: the resident peak seen so far, in MiB; may be read inside the block.
     """
 
     def __init__(self, device: str = "cpu", interval: float = 0.2) -> None:
@@ -25,6 +27,7 @@ class Meter:
     def __enter__(self) -> Meter:
         self._start = time.monotonic()
         self._reset_gpu()
+        # The system keeps the peak of a process's whole life; of one block, only looking again and again can tell it.
         self._thread = threading.Thread(
             target=self._sample, name="wsss-bench-meter", daemon=True
         )
@@ -50,22 +53,23 @@ class Meter:
         while not self._stop.wait(self._interval):
             self.peak_mb = max(self.peak_mb, resident_mb())
 
+    def _on_gpu(self) -> bool:
+        # Whoever has not imported torch has used no GPU, and importing it here would take seconds.
+        return self._device.startswith("cuda") and "torch" in sys.modules
+
     def _reset_gpu(self) -> None:
-        if self._device.startswith("cuda") and "torch" in sys.modules:
+        if self._on_gpu():
             sys.modules["torch"].cuda.reset_peak_memory_stats(self._device)
 
     def _gpu(self) -> dict[str, float]:
-        if not (self._device.startswith("cuda") and "torch" in sys.modules):
+        if not self._on_gpu():
             return {}
-        return {
-            "peak_gpu_mb": round(
-                sys.modules["torch"].cuda.max_memory_allocated(self._device) / 2**20, 1
-            )
-        }
+        peak = sys.modules["torch"].cuda.max_memory_allocated(self._device)
+        return {"peak_gpu_mb": round(peak / 2**20, 1)}
 
 
 def resident_mb() -> float:
-    """Memory this process holds now, in MiB (its maximum so far where the system does not say)."""
+    """Return the memory this process holds now, in MiB (its maximum so far where the system does not say)."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
