@@ -1,4 +1,4 @@
-"""Damaged bytes into every reader: each gives one of the package's own errors, or, where the format allows it, a sound value.
+"""Damaged bytes into every reader: it gives one of the package's own errors or, where the format allows it, a sound value.
 
 Formats with checksums (PNG, zip) must never give another value than the one that was written: `exact` below.
 """
@@ -314,7 +314,7 @@ READERS: dict[str, Reader] = {
 
 
 def damaged(whole: bytes, name: str) -> Iterator[bytes]:
-    """The empty file, noise, and `ROUNDS` copies that are cut, flipped in some bits, overwritten, or have bytes added."""
+    """Yield the empty file, noise, and `ROUNDS` copies with bytes cut off, bits flipped, bytes overwritten or added."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     yield b""
     yield rng.bytes(200)

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from wsss_bench.exchange.folders import item_folder, read_label
 from wsss_bench.io.files import write_atomic
 from wsss_bench.io.images import write_mask
 
+# VOC's server looks here, and scores nothing that lies elsewhere. "comp6" is the competition that allows outside data.
 _PLACE = "results/VOC2012/Segmentation/comp6_test_cls"
 _VOC_CLASSES = 21
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the archive, the number of masks in it, and its digest."""
+    """What was written: the archive, the number of masks in it, and its SHA-256 in hex."""
 
     archive: Path
     images: int
@@ -30,9 +32,10 @@ class Exported:
 
 
 def export_voc(folder: Path, archive: Path, ids: Path | None = None) -> Exported:
-    """Pack test predictions as the PASCAL VOC server takes them: ``results/VOC2012/Segmentation/comp6_test_cls/ID.png``.
+    """Pack test predictions as the PASCAL VOC server takes them.
 
-    Every mask is checked and written again with VOC's palette; the same masks give the same bytes.
+    That is as ``results/VOC2012/Segmentation/comp6_test_cls/ID.png`` in a ``.tgz``. Every mask is checked and written
+    again with VOC's palette; the same masks give the same bytes.
 
     Args:
         folder: one class-index PNG per image.
@@ -44,52 +47,66 @@ def export_voc(folder: Path, archive: Path, ids: Path | None = None) -> Exported
         ArtifactError: a mask is unreadable or holds anything but 0..20 (the server knows no 255).
     """
     source = item_folder(folder)
-    names = (
-        sorted(p.stem for p in source.glob("*.png")) if ids is None else _read_ids(ids)
-    )
-    missing = [name for name in names if not (source / f"{name}.png").exists()]
-    if missing or not names:
-        what = (
-            f"{len(missing)} of {len(names)} masks are missing (first: {missing[0]!r})"
-            if missing
-            else "there is no PNG"
-        )
-        raise DataError(f"{folder}: {what}. Predict the whole test list first.")
+    if ids is None:
+        names = sorted(path.stem for path in source.glob("*.png"))
+    else:
+        names = _read_ids(ids)
+    problem = _incomplete(source, names)
+    if problem:
+        raise DataError(f"{folder}: {problem}. Predict the whole test list first.")
+    # Packed in memory first, so that a mask that is refused leaves no archive behind.
+    content = _packed(source, names)
+    write_atomic(archive, lambda handle: handle.write(content))
+    return Exported(archive, len(names), hashlib.sha256(content).hexdigest())
+
+
+def _incomplete(folder: Path, names: Sequence[str]) -> str:
+    """Return what is missing of the masks `names`, "" for nothing."""
+    if not names:
+        return "there is no PNG"
+    missing = [name for name in names if not (folder / f"{name}.png").exists()]
+    if not missing:
+        return ""
+    share = f"{len(missing)} of {len(names)}"
+    return f"{share} masks are missing (first: {missing[0]!r})"
+
+
+def _packed(folder: Path, names: Sequence[str]) -> bytes:
+    """Return the bytes of the archive of the masks `names`."""
     packed = io.BytesIO()
+    # No file name and no time in gzip's header, no owner and no time in tar's: they would differ from one run to the
+    # next.
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, filename="") as squeezed,
         tarfile.open(fileobj=squeezed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for name in names:
-            content = _checked_png(source / f"{name}.png")
+            content = _checked_png(folder / f"{name}.png")
             info = tarfile.TarInfo(f"{_PLACE}/{name}.png")
-            info.size, info.mode = len(content), 0o644
+            info.size = len(content)
+            info.mode = 0o644
             tar.addfile(info, io.BytesIO(content))
-    write_atomic(archive, lambda handle: handle.write(packed.getvalue()))
-    return Exported(archive, len(names), hashlib.sha256(packed.getvalue()).hexdigest())
+    return packed.getvalue()
 
 
 def _read_ids(path: Path) -> list[str]:
+    """Return the first word of every line: some lists name the presence of a class behind the id."""
     try:
-        return [
-            line.split()[0] for line in path.read_text().splitlines() if line.strip()
-        ]
+        lines = path.read_text().splitlines()
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}). Pass the official test.txt."
-        ) from error
+        fix = "Pass the official test.txt."
+        raise DataError(f"{path} cannot be read ({error.strerror}). {fix}") from error
+    return [line.split()[0] for line in lines if line.strip()]
 
 
 def _checked_png(path: Path) -> bytes:
+    """Return a mask as a PNG in VOC's palette; raises `ArtifactError` for values that the server does not know."""
     mask = read_label(path)
-    foreign = (
-        np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[_VOC_CLASSES:])
-        + _VOC_CLASSES
-    )
+    pixels = np.bincount(mask.ravel(), minlength=256)
+    foreign = np.flatnonzero(pixels[_VOC_CLASSES:]) + _VOC_CLASSES
     if foreign.size:
-        raise ArtifactError(
-            f"{path} holds {foreign[:5].tolist()}; the server takes 0..20 only. Predict a class for every pixel."
-        )
+        what = f"{path} holds {foreign[:5].tolist()}; the server takes 0..20 only."
+        raise ArtifactError(f"{what} Predict a class for every pixel.")
     out = io.BytesIO()
     write_mask(out, mask)
     return out.getvalue()

@@ -17,7 +17,14 @@ from wsss_bench.exchange.legacy import read_seed
 from wsss_bench.io.images import check_png
 
 KINDS = ("seeds", "labels", "prediction")
-_SUFFIXES = {"seeds": (".npz", ".npy"), "labels": (".png",), "prediction": (".png",)}
+"""What a folder may hold."""
+
+# Of two files of one image, the first suffix counts.
+_SUFFIXES = {
+    "seeds": (".npz", ".npy"),
+    "labels": (".png",),
+    "prediction": (".png",),
+}
 
 Progress = Callable[[str, int, int], None]
 
@@ -52,28 +59,25 @@ class Scored:
 
 
 def guess_kind(folder: Path) -> str:
-    """``seeds`` for a folder of score files, ``prediction`` for one of PNGs; raises `DataError` for an empty one."""
-    names = {path.suffix for path in item_folder(folder).iterdir() if path.is_file()}
-    if ".png" in names:
+    """Return ``seeds`` for a folder of score files, ``prediction`` for one of PNGs; raises `DataError` for neither."""
+    files = filter(Path.is_file, item_folder(folder).iterdir())
+    suffixes = {path.suffix for path in files}
+    if ".png" in suffixes:
         return "prediction"
-    if names & {".npz", ".npy"}:
+    if suffixes & {".npz", ".npy"}:
         return "seeds"
-    raise DataError(
-        f"{folder} holds no .png, .npz or .npy file. Name the folder that the files themselves lie in."
-    )
+    fix = "Name the folder that the files themselves lie in."
+    raise DataError(f"{folder} holds no .png, .npz or .npy file. {fix}")
 
 
 def item_folder(folder: Path) -> Path:
-    """The folder itself, or ``items/`` inside a stage's folder; raises `DataError` if there is none."""
+    """Return the folder itself, or ``items/`` inside a stage's folder; raises `DataError` if there is none."""
     if not folder.is_dir():
-        raise DataError(
-            f"{folder} is no folder. Name the folder that holds one file per image."
-        )
-    return (
-        folder / "items"
-        if (folder / "items").is_dir() and (folder / "manifest.json").exists()
-        else folder
-    )
+        fix = "Name the folder that holds one file per image."
+        raise DataError(f"{folder} is no folder. {fix}")
+    items = folder / "items"
+    is_stage = items.is_dir() and (folder / "manifest.json").exists()
+    return items if is_stage else folder
 
 
 def score_folder(
@@ -98,23 +102,17 @@ def score_folder(
         DataError: an image of the split has no file.
         ArtifactError: a file is unreadable or breaks the rules; the message names it.
     """
-    files = _files(item_folder(folder), masks.ids, _SUFFIXES[kind])
-    known, unused = frozenset(masks.ids), 0
-    unused = sum(
-        p.suffix in _SUFFIXES[kind] and p.stem not in known
-        for p in item_folder(folder).iterdir()
-    )
+    source, suffixes = item_folder(folder), _SUFFIXES[kind]
+    files = _files(source, masks.ids, suffixes)
+    unused = _count_unused(source, masks.ids, suffixes)
     steps = _counted(masks.ids, progress)
-    if kind != "seeds":
-        counts = CountsBuilder(classes)
-        for image_id in steps:
-            counts.add(image_id, read_label(files[image_id]), masks[image_id])
-        return Scored(
-            kind,
-            {"labels" if kind == "labels" else "val": counts.result()},
-            unused=unused,
-        )
-    return _score_seeds(files, masks, classes, fixed, steps, unused)
+    if kind == "seeds":
+        return _score_seeds(files, masks, classes, fixed, steps, unused)
+    counts = CountsBuilder(classes)
+    for image_id in steps:
+        counts.add(image_id, read_label(files[image_id]), masks[image_id])
+    name = "labels" if kind == "labels" else "val"
+    return Scored(kind, {name: counts.result()}, unused=unused)
 
 
 def _score_seeds(
@@ -125,51 +123,65 @@ def _score_seeds(
     steps: Iterable[str],
     unused: int,
 ) -> Scored:
-    builder = CurveBuilder(classes)
-    if fixed is not None and np.float32(fixed) not in builder.thresholds.astype(
-        np.float32
-    ):
-        builder = CurveBuilder(classes, np.sort(np.append(builder.thresholds, fixed)))
+    builder = _curve_builder(classes, fixed)
     for image_id in steps:
         truth = masks[image_id]
-        seed = read_seed(files[image_id], (truth.shape[0], truth.shape[1]))
+        size = (truth.shape[0], truth.shape[1])
+        seed = read_seed(files[image_id], size)
         wrong = seed.problems(None)
         if wrong:
             raise ArtifactError(f"{files[image_id]}: {' '.join(wrong)}")
         builder.add(image_id, seed.class_ids, seed.upsampled(), truth)
     curve = builder.result()
-    chosen = {"oracle": curve.best()[0], **({} if fixed is None else {"fixed": fixed})}
-    counts = {"seeds_best": curve.counts(chosen["oracle"])} | (
-        {} if fixed is None else {"seeds_fixed": curve.counts(fixed)}
-    )
-    return Scored("seeds", counts, curve, chosen, unused)
+    oracle, _ = curve.best()
+    thresholds = {"oracle": oracle}
+    counts = {"seeds_best": curve.counts(oracle)}
+    if fixed is not None:
+        thresholds["fixed"] = fixed
+        counts["seeds_fixed"] = curve.counts(fixed)
+    return Scored("seeds", counts, curve, thresholds, unused)
+
+
+def _curve_builder(classes: Sequence[str], fixed: float | None) -> CurveBuilder:
+    """Return a builder that sweeps the usual thresholds, and `fixed` among them."""
+    builder = CurveBuilder(classes)
+    # Compared as the scores are, in float32: a threshold that is there already would not increase strictly.
+    swept = builder.thresholds.astype(np.float32)
+    if fixed is None or np.float32(fixed) in swept:
+        return builder
+    thresholds = np.append(builder.thresholds, fixed)
+    return CurveBuilder(classes, np.sort(thresholds))
 
 
 def _files(
     folder: Path, ids: Sequence[str], suffixes: Sequence[str]
 ) -> dict[str, Path]:
+    """Return the file of every image; raises `DataError` where one has none."""
     found: dict[str, Path] = {}
     for image_id in ids:
-        there = next(
-            (
-                p
-                for suffix in suffixes
-                if (p := folder / f"{image_id}{suffix}").exists()
-            ),
-            None,
-        )
-        if there is not None:
-            found[image_id] = there
-    missing = [i for i in ids if i not in found]
+        candidates = (folder / f"{image_id}{suffix}" for suffix in suffixes)
+        path = next(filter(Path.exists, candidates), None)
+        if path is not None:
+            found[image_id] = path
+    missing = [image_id for image_id in ids if image_id not in found]
     if missing:
-        raise DataError(
-            f"{folder}: {len(missing)} of {len(ids)} images have no {' or '.join(suffixes)} file (first: {missing[0]!r}). "
-            "Every image of the split is scored; name another split, or write the missing files."
-        )
+        wanted = " or ".join(suffixes)
+        what = f"{len(missing)} of {len(ids)} images have no {wanted} file"
+        # A mean over the files that happen to be there would be a number of another split.
+        rule = "Every image of the split is scored"
+        fix = "name another split, or write the missing files."
+        raise DataError(f"{folder}: {what} (first: {missing[0]!r}). {rule}; {fix}")
     return found
 
 
+def _count_unused(folder: Path, ids: Sequence[str], suffixes: Sequence[str]) -> int:
+    known = frozenset(ids)
+    files = (path for path in folder.iterdir() if path.suffix in suffixes)
+    return sum(path.stem not in known for path in files)
+
+
 def _counted(ids: Sequence[str], progress: Progress | None) -> Iterable[str]:
+    """Yield the ids, and report each when its work is done: when the next one is asked for."""
     for index, image_id in enumerate(ids, 1):
         yield image_id
         if progress is not None:
@@ -177,20 +189,24 @@ def _counted(ids: Sequence[str], progress: Progress | None) -> Iterable[str]:
 
 
 def read_label(path: Path) -> NDArray[np.uint8]:
-    """Class indices of a palette or 8-bit greyscale PNG, ``uint8 [H, W]``; raises `ArtifactError` for any other file."""
+    """Return the class indices of a palette or 8-bit greyscale PNG, ``uint8 [H, W]``.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, or a picture in colours.
+    """
     from PIL import Image
 
     try:
         with Image.open(path) as handle:
             if handle.mode not in ("P", "L"):
-                raise ArtifactError(
-                    f"{path} is a {handle.mode} image: colours. Write class indices: a palette or 8-bit greyscale PNG."
-                )
+                what = f"{path} is a {handle.mode} image: colours."
+                fix = "Write class indices: a palette or 8-bit greyscale PNG."
+                raise ArtifactError(f"{what} {fix}")
             check_png(path)
+            # Not converted: the indices of a palette image are the labels, its colours are for the eye.
             return np.asarray(handle, dtype=np.uint8)
     except ArtifactError:
         raise
     except Exception as error:  # a damaged file may raise anything inside its decoder
-        raise ArtifactError(
-            f"{path} cannot be read ({error}). Write the file again."
-        ) from error
+        message = f"{path} cannot be read ({error}). Write the file again."
+        raise ArtifactError(message) from error

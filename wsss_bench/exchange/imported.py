@@ -11,6 +11,7 @@ from wsss_bench.errors import DataError
 from wsss_bench.exchange.folders import Masks, Scored
 from wsss_bench.results.records import RUNS, RunRecord, load_record, save_record
 
+# Columns of a board that a folder of masks says nothing about.
 _UNKNOWN = dict.fromkeys(
     (
         "supervision",
@@ -48,36 +49,30 @@ class _Dataset(Protocol):
 def add_imported(
     leaderboard_dir: Path, name: str, dataset: _Dataset, split: str, scored: Scored
 ) -> Path:
-    """Keep what a folder scored as an imported row `name`; a second kind of the same name joins the first. Returns the record.
+    """Keep what a folder scored as the imported row `name`; another kind of the same name joins the first.
+
+    The boards are not built again: that is for the caller to do, by `boards.build`.
+
+    Args:
+        leaderboard_dir: the folder that the boards lie in; the caller holds its lock.
+        name: how the board names the row.
+        dataset: what was scored on.
+        split: the split that was scored.
+        scored: the counts.
+
+    Returns:
+        The record's file.
 
     Raises:
         DataError: the name has nothing to make a folder of, or the split is not the one that boards show for this kind.
     """
-    from wsss_bench.boards import build
-
-    run_id = "imported-" + re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
-    if run_id == "imported-":
-        raise DataError(f"the name {name!r} must hold a letter or a digit.")
-    role = "val" if scored.kind == "prediction" else "seeds"
-    if split != getattr(dataset.splits, role):
-        raise DataError(
-            f"boards of {dataset.name} show {scored.kind} on {getattr(dataset.splits, role)!r}, not on {split!r}. "
-            f"Score that split, or choose another one with --{role}-split."
-        )
+    run_id = _run_id(name)
+    _check_split(dataset, split, scored.kind)
     folder = leaderboard_dir / RUNS / dataset.name / run_id
-    before = (
-        load_record(folder / "record.json")
-        if (folder / "record.json").exists()
-        else None
-    )
-    files = dict(before.counts) if before else {}
-    for what, counts in scored.counts.items():
-        counts.save(folder / f"{what}.npz")
-        files[what] = f"{what}.npz"
-    curve = before.curve if before else None
-    if scored.curve is not None:
-        scored.curve.save(folder / "curve.npz")
-        curve = "curve.npz"
+    written = folder / "record.json"
+    before = load_record(written) if written.exists() else None
+    # The record is saved last: it must not name a file that is not there yet.
+    files, curve = _save_counts(folder, scored)
     thresholds = dict(before.thresholds) if before else {}
     if "fixed" in scored.thresholds:
         thresholds["fixed"] = scored.thresholds["fixed"]
@@ -90,31 +85,60 @@ def add_imported(
         profile="-",
         columns=before.columns if before else {**_UNKNOWN, "rounds": ""},
         thresholds=thresholds,
-        counts=files,
-        curve=curve,
+        counts={**before.counts, **files} if before else files,
+        curve=curve or (before.curve if before else None),
         origin="imported",
     )
-    path = save_record(leaderboard_dir, record)
-    build(leaderboard_dir)
-    return path
+    return save_record(leaderboard_dir, record)
+
+
+def _run_id(name: str) -> str:
+    """Return the name of the record's folder; the name itself may hold spaces and slashes."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
+    if not safe:
+        raise DataError(f"the name {name!r} must hold a letter or a digit.")
+    return f"imported-{safe}"
+
+
+def _check_split(dataset: _Dataset, split: str, kind: str) -> None:
+    role = "val" if kind == "prediction" else "seeds"
+    shown = getattr(dataset.splits, role)
+    if split != shown:
+        what = f"boards of {dataset.name} show {kind} on {shown!r}, not on {split!r}."
+        fix = f"Score that split, or choose another one with --{role}-split."
+        raise DataError(f"{what} {fix}")
+
+
+def _save_counts(folder: Path, scored: Scored) -> tuple[dict[str, str], str | None]:
+    """Write counts and curve into the record's folder; return the files' names as a record holds them."""
+    files = {what: f"{what}.npz" for what in scored.counts}
+    for what, file in files.items():
+        scored.counts[what].save(folder / file)
+    if scored.curve is None:
+        return files, None
+    scored.curve.save(folder / "curve.npz")
+    return files, "curve.npz"
 
 
 def _facts(dataset: _Dataset) -> dict[str, Any]:
-    roles = {
-        "train": dataset.splits.train,
-        "seeds": dataset.splits.seeds,
-        "val": dataset.splits.val,
-    }
+    """Return what a record keeps of the dataset."""
+    splits = dataset.splits
     sizes: dict[str, int] = {}
-    for split in dict.fromkeys((roles["seeds"], roles["val"])):
+    # The roles may fall on one split, whose masks are then listed once.
+    for split in dict.fromkeys((splits.seeds, splits.val)):
         ids: Sequence[str] = dataset.masks(split).ids
         sizes[split] = len(ids)
-    fingerprint = str(getattr(dataset.masks(roles["val"]), "fingerprint", "-"))
+    masks = dataset.masks(splits.val)
+    roles = {
+        "train": splits.train,
+        "seeds": splits.seeds,
+        "val": splits.val,
+    }
     return {
         "name": dataset.name,
         "kind": dataset.kind,
         "splits": roles,
         "sizes": sizes,
         "classes": list(dataset.classes),
-        "fingerprint": fingerprint,
+        "fingerprint": str(getattr(masks, "fingerprint", "-")),
     }
