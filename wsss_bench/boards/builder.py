@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from wsss_bench.boards.rows import Board, make_board
 from wsss_bench.errors import ArtifactError
 from wsss_bench.results.published import FILE, load_published, reported_rows
-from wsss_bench.results.records import RUNS, RunRecord, load_records
+from wsss_bench.results.records import RUNS, by_dataset, load_records
 
 _HINT = "Run: wsss-bench leaderboard build"
 _PROSE = ("README.md",)
@@ -26,22 +27,20 @@ def boards(leaderboard_dir: Path) -> list[Board]:
         ArtifactError: a record or counts file is unsound.
         DataError: the published numbers beside the runs are malformed.
     """
-    by_name: dict[str, list[RunRecord]] = {}
-    for record in load_records(leaderboard_dir):
-        by_name.setdefault(str(record.dataset["name"]), []).append(record)
     published = leaderboard_dir / FILE
-    reported = load_published(published) if published.is_file() else []
+    printed = load_published(published) if published.is_file() else []
+    by_name = by_dataset(load_records(leaderboard_dir))
     found = []
     for name in sorted(by_name):
         board = make_board(name, by_name[name])
-        found.append(replace(board, reported=tuple(reported_rows(reported, name))))
+        reported = reported_rows(printed, name)
+        found.append(replace(board, reported=tuple(reported)))
     return found
 
 
 def datasets(leaderboard_dir: Path) -> list[str]:
     """Return the names of the datasets that have runs, sorted."""
-    records = load_records(leaderboard_dir)
-    return sorted({str(record.dataset["name"]) for record in records})
+    return sorted(by_dataset(load_records(leaderboard_dir)))
 
 
 def render(leaderboard_dir: Path) -> dict[str, bytes]:
@@ -89,12 +88,13 @@ def build(leaderboard_dir: Path) -> list[Path]:
     for name, content in files.items():
         path = leaderboard_dir / name
         if not path.exists() or path.read_bytes() != content:
-            write_atomic(path, _writer(content))
+            # Bound now: `content` is another one by the time of the next file.
+            write_atomic(path, partial(_write, content))
     return [leaderboard_dir / name for name in files]
 
 
-def _writer(content: bytes) -> Callable[[IO[bytes]], object]:
-    return lambda handle: handle.write(content)
+def _write(content: bytes, handle: IO[bytes]) -> None:
+    handle.write(content)
 
 
 def check(leaderboard_dir: Path) -> list[str]:
@@ -103,19 +103,21 @@ def check(leaderboard_dir: Path) -> list[str]:
         files = render(leaderboard_dir)
     except ArtifactError as error:
         return [str(error)]
-    found = [_difference(leaderboard_dir / name, files[name]) for name in files]
-    return [problem for problem in found if problem] + _loose(leaderboard_dir, files)
+    found = []
+    for name, content in files.items():
+        found += _difference(leaderboard_dir / name, content)
+    return found + _loose(leaderboard_dir, files)
 
 
-def _difference(path: Path, wanted: bytes) -> str:
-    """Return how a table differs from what the counts give, or ""."""
+def _difference(path: Path, wanted: bytes) -> list[str]:
+    """Return a complaint where a table is not what the counts give."""
     if not path.exists():
-        return f"{path.name} is missing. {_HINT}"
+        return [f"{path.name} is missing. {_HINT}"]
     found = path.read_bytes()
     if found == wanted:
-        return ""
+        return []
     place = _first_difference(found, wanted)
-    return f"{path.name} is not what the committed counts give ({place}). {_HINT}"
+    return [f"{path.name} is not what the committed counts give ({place}). {_HINT}"]
 
 
 def _first_difference(found: bytes, wanted: bytes) -> str:
@@ -127,12 +129,12 @@ def _first_difference(found: bytes, wanted: bytes) -> str:
     return "length"
 
 
-def _loose(leaderboard_dir: Path, files: Mapping[str, bytes]) -> list[str]:
+def _loose(leaderboard_dir: Path, files: Collection[str]) -> list[str]:
     """Return a complaint per table that no run accounts for: nobody could ever check its numbers."""
     ours = {*files, FILE, *_PROSE}
-    names = [p.name for p in sorted(leaderboard_dir.glob("*")) if p.suffix in _SUFFIXES]
-    return [
-        f"{name} belongs to no run under {RUNS}/. Delete it, or restore its runs."
-        for name in names
-        if name not in ours
-    ]
+    hint = "Delete it, or restore its runs."
+    found = []
+    for path in sorted(leaderboard_dir.glob("*")):
+        if path.suffix in _SUFFIXES and path.name not in ours:
+            found.append(f"{path.name} belongs to no run under {RUNS}/. {hint}")
+    return found

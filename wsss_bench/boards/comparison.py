@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from wsss_bench.evaluate.bootstrap import (
 )
 from wsss_bench.evaluate.counts import Counts
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
-from wsss_bench.results.records import COUNTS, RunRecord, load_records
+from wsss_bench.results.records import COUNTS, RunRecord, by_dataset, load_records
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,13 @@ class Side:
 
     def per_class(self) -> NDArray[np.float64]:
         """Return the mean over seeds of the IoU of each class, ``float64 [C+1]``."""
-        return mean_iou(np.stack([found.per_class_iou() for found in self.counts], -1))
+        seeds = [found.per_class_iou() for found in self.counts]
+        return mean_iou(np.stack(seeds, -1))
 
     def miou(self) -> float:
         """Return the mean over seeds of the mIoU."""
-        return float(np.mean([found.miou() for found in self.counts]))
+        seeds = [found.miou() for found in self.counts]
+        return float(np.mean(seeds))
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class ImageChange:
     id: str
     first: float
     second: float
+
+
+_Settings = Mapping[str, tuple[str, str]]
+"""What is set differently, as ``name: (first, second)``."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Comparison:
     miou: Difference
     classes: tuple[ClassChange, ...]
     images: tuple[ImageChange, ...]
-    settings: Mapping[str, tuple[str, str]]
+    settings: _Settings
     n_images: int
     resamples: int
 
@@ -93,7 +99,9 @@ class Comparison:
 _Found = tuple[str, tuple[RunRecord, ...]]
 """A row's label and its runs."""
 
-_Stacks = Sequence[NDArray[np.int64]]
+_Floats = NDArray[np.float64]
+
+_Stack = Sequence[NDArray[np.int64]]
 """The counts of one side's seeds, each ``int64 [N, C+1, 3]`` over the same images."""
 
 
@@ -127,7 +135,9 @@ def compare_runs(
             f"{first!r} and {second!r} have no kind of score in common. Known: {', '.join(COUNTS)}."
         )
     sides = (_side(left, what), _side(right, what))
-    ids, stacks = _aligned(sides, f"{first!r} and {second!r}")
+    ids = _images(sides, f"{first!r} and {second!r}")
+    stacks = [_stack(side, ids) for side in sides]
+    _same_truth(stacks, f"{first!r} and {second!r}")
     miou, classes = _bootstrap(name, sides, stacks, n)
     return Comparison(
         dataset=name,
@@ -137,7 +147,7 @@ def compare_runs(
         miou=miou,
         classes=classes,
         images=_moved(ids, stacks, top),
-        settings=_settings(left[1][0], right[1][0]),
+        settings=_settings(*(side.records[0] for side in sides)),
         n_images=len(ids),
         resamples=n,
     )
@@ -153,7 +163,8 @@ def _common(runs: Sequence[RunRecord]) -> str | None:
 
 def _side(found: _Found, what: str) -> Side:
     label, runs = found
-    return Side(label, runs, tuple(_load(run, what) for run in runs))
+    counts = [_load(run, what) for run in runs]
+    return Side(label, runs, tuple(counts))
 
 
 def _load(run: RunRecord, what: str) -> Counts:
@@ -165,27 +176,29 @@ def _load(run: RunRecord, what: str) -> Counts:
     return found
 
 
-def _aligned(
-    sides: Sequence[Side], both: str
-) -> tuple[tuple[str, ...], list[list[NDArray[np.int64]]]]:
-    """Return the images in the order of their ids, and each side's counts in that order."""
-    ids = tuple(sorted(sides[0].counts[0].ids))
-    stacks = []
-    for side in sides:
-        for found in side.counts:
-            if tuple(sorted(found.ids)) != ids:
-                raise ArtifactError(
-                    f"{both} were scored on different images; only the same images can be compared."
-                )
-        stacks.append([found.rows(ids) for found in side.counts])
+def _images(sides: Sequence[Side], both: str) -> list[str]:
+    """Return the ids of the images, sorted; raises `ArtifactError` unless all seeds of both saw the same."""
+    every = [sorted(found.ids) for side in sides for found in side.counts]
+    for ids in every:
+        if ids != every[0]:
+            raise ArtifactError(
+                f"{both} were scored on different images; only the same images can be compared."
+            )
+    return every[0]
+
+
+def _stack(side: Side, ids: Sequence[str]) -> _Stack:
+    return [found.rows(ids) for found in side.counts]
+
+
+def _same_truth(stacks: Sequence[_Stack], both: str) -> None:
     # Equal ids do not make equal masks: another copy of the data may hold other annotations.
-    truth = stacks[0][0][..., 2]
-    for rows in (*stacks[0], *stacks[1]):
-        if not np.array_equal(rows[..., 2], truth):
+    truths = [rows[..., 2] for stack in stacks for rows in stack]
+    for truth in truths:
+        if not np.array_equal(truth, truths[0]):
             raise ArtifactError(
                 f"{both} were scored against different masks. Score both again on one copy of the data."
             )
-    return ids, stacks
 
 
 def _find_both(
@@ -193,35 +206,32 @@ def _find_both(
 ) -> tuple[str, _Found, _Found]:
     """Return the one dataset on which both names stand for a row, and the two rows."""
     records = load_records(leaderboard_dir, dataset)
-    by_set: dict[str, list[RunRecord]] = {}
-    for record in records:
-        by_set.setdefault(str(record.dataset["name"]), []).append(record)
+    by_set = by_dataset(records)
+    lefts = {name: _find(own, first) for name, own in by_set.items()}
+    rights = {name: _find(own, second) for name, own in by_set.items()}
     matches = []
-    known: set[str] = set()
-    for name, own in by_set.items():
-        left, right = (_find(own, wanted) for wanted in (first, second))
-        known |= {w for w, found in ((first, left), (second, right)) if found}
+    for name in by_set:
+        left, right = lefts[name], rights[name]
         if left and right:
             matches.append((name, left, right))
-    if len(matches) > 1:
-        names = ", ".join(match[0] for match in matches)
-        raise DataError(
-            f"{first!r} and {second!r} ran on {names}. Pass --dataset NAME."
-        )
-    if matches:
+    if len(matches) == 1:
         return matches[0]
-    for wanted in (first, second):
-        if wanted not in known:
+    both = f"{first!r} and {second!r}"
+    if matches:
+        names = ", ".join(match[0] for match in matches)
+        raise DataError(f"{both} ran on {names}. Pass --dataset NAME.")
+    for wanted, found in ((first, lefts), (second, rights)):
+        if not any(found.values()):
             raise _unknown(wanted, leaderboard_dir, records)
-    raise DataError(
-        f"{first!r} and {second!r} did not run on the same dataset ({', '.join(by_set)})."
-    )
+    names = ", ".join(by_set)
+    raise DataError(f"{both} did not run on the same dataset ({names}).")
 
 
 def _unknown(
     wanted: str, leaderboard_dir: Path, records: Sequence[RunRecord]
 ) -> DataError:
-    names = {name for record in records for name in (record.recipe, record.run_id)}
+    names = {record.recipe for record in records}
+    names |= {record.run_id for record in records}
     hint = did_you_mean(wanted, names)
     return DataError(f"no run or recipe {wanted!r} under {leaderboard_dir}.{hint}")
 
@@ -246,71 +256,94 @@ def _find(records: Sequence[RunRecord], wanted: str) -> _Found | None:
 
 
 def _bootstrap(
-    name: str, sides: Sequence[Side], stacks: Sequence[_Stacks], n: int
+    name: str,
+    sides: Sequence[Side],
+    stacks: Sequence[_Stack],
+    n: int,
 ) -> tuple[Difference, tuple[ClassChange, ...]]:
     """Return the difference of the mIoU, and of each class that both have; all from the same draws of images."""
     left, right = stacks
     draws = Resamples(len(left[0]), n, seed=name)
     drawn = draws.class_iou([*left, *right])
-    seeds = (drawn[: len(left)], drawn[len(left) :])
+    seeds = np.split(drawn, [len(left)])
     parts, means = [], []
     for side, own in zip(sides, seeds, strict=True):
         parts.append(draws.over_seeds(own, side.label))
         means.append(draws.over_seeds(mean_iou(own), side.label))
-    miou = compare(sides[1].miou() - sides[0].miou(), means[0], means[1])
-    return miou, _class_changes(sides, parts)
+    first, second = sides
+    gain = second.miou() - first.miou()
+    miou = compare(gain, means[0], means[1])
+    return miou, _class_changes(first, second, *parts)
 
 
 def _class_changes(
-    sides: Sequence[Side], parts: Sequence[NDArray[np.float64]]
+    first: Side,
+    second: Side,
+    first_drawn: _Floats,
+    second_drawn: _Floats,
 ) -> tuple[ClassChange, ...]:
-    """Return the change of each class; `parts` holds the resampled IoU of each side, ``float64 [n, C+1]``."""
-    left, right = (side.per_class() for side in sides)
-    there = np.flatnonzero(~np.isnan(left) & ~np.isnan(right))
-    moved = [
-        compare(float(right[c] - left[c]), parts[0][:, c], parts[1][:, c])
-        for c in there
-    ]
-    adjusted = holm([difference.p for difference in moved])
-    names = sides[0].counts[0].classes
-    return tuple(
-        ClassChange(names[c], float(left[c]), float(right[c]), difference, p)
-        for c, difference, p in zip(there, moved, adjusted, strict=True)
-    )
+    """Return the change of each class that both have; drawn is the resampled IoU, ``float64 [n, C+1]``."""
+    before, after = first.per_class(), second.per_class()
+    found = []
+    for k, name in enumerate(first.counts[0].classes):
+        one, other = float(before[k]), float(after[k])
+        # A class that one of the two lacks has no difference to speak of.
+        if np.isnan(other - one):
+            continue
+        moved = compare(other - one, first_drawn[:, k], second_drawn[:, k])
+        found.append(ClassChange(name, one, other, moved, moved.p))
+    adjusted = holm([change.difference.p for change in found])
+    both = zip(found, adjusted, strict=True)
+    return tuple(replace(change, adjusted=p) for change, p in both)
 
 
 def _moved(
-    ids: Sequence[str], stacks: Sequence[_Stacks], top: int
+    ids: Sequence[str], stacks: Sequence[_Stack], top: int
 ) -> tuple[ImageChange, ...]:
     """Return the images that gained most and lost most, by mean IoU within the image; ties by id."""
     left, right = map(_image_miou, stacks)
     gain = right - left
     # A stable sort, over ids in order: images that gained the same keep that order.
-    order = [int(i) for i in np.argsort(-gain, kind="stable") if not np.isnan(gain[i])]
-    chosen = [i for i in order[:top] if gain[i] > 0]
-    chosen += [i for i in order[-top:] if gain[i] < 0]
-    return tuple(ImageChange(ids[i], float(left[i]), float(right[i])) for i in chosen)
+    order = np.argsort(-gain, kind="stable")
+    # An image without any class has no mean.
+    known = [i for i in order if not np.isnan(gain[i])]
+    chosen = [i for i in known[:top] if gain[i] > 0]
+    chosen += [i for i in known[-top:] if gain[i] < 0]
+    found = []
+    for i in chosen:
+        change = ImageChange(ids[i], float(left[i]), float(right[i]))
+        found.append(change)
+    return tuple(found)
 
 
-def _image_miou(stack: _Stacks) -> NDArray[np.float64]:
+def _image_miou(stack: _Stack) -> _Floats:
     """Return the mean over seeds of the mean IoU within each image, ``float64 [N]``."""
-    seeds = [class_iou(rows[..., 0], rows[..., 1], rows[..., 2]) for rows in stack]
-    found: NDArray[np.float64] = np.mean([mean_iou(iou) for iou in seeds], 0)
-    return found
+    seeds = []
+    for rows in stack:
+        hit, predicted, true = np.moveaxis(rows, -1, 0)
+        seeds.append(mean_iou(class_iou(hit, predicted, true)))
+    mean: _Floats = np.mean(seeds, 0)
+    return mean
 
 
-def _settings(first: RunRecord, second: RunRecord) -> dict[str, tuple[str, str]]:
-    """Return what is set differently: picks, fairness columns and parameters, as ``name: (first, second)``."""
+def _settings(first: RunRecord, second: RunRecord) -> _Settings:
+    """Return what is set differently: picks, fairness columns and parameters."""
     left, right = _flat(first), _flat(second)
-    names = sorted({*left, *right})
-    both = {name: (left.get(name, "–"), right.get(name, "–")) for name in names}
-    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+    found = {}
+    for name in sorted({*left, *right}):
+        one, other = left.get(name, "–"), right.get(name, "–")
+        if one != other:
+            found[name] = (one, other)
+    return found
 
 
 def _flat(record: RunRecord) -> dict[str, str]:
     """Return picks, columns, profile and parameters of a run as one table of texts."""
-    found = {f"pick {stage}": str(method) for stage, method in record.picks.items()}
-    found |= {name: str(value) for name, value in record.columns.items()}
+    found = {}
+    for stage, method in record.picks.items():
+        found[f"pick {stage}"] = str(method)
+    for name, value in record.columns.items():
+        found[name] = str(value)
     found["profile"] = record.profile
     for stage, params in record.params.items():
         # Records of other people's files may hold anything there; a table of parameters is what can be compared.
@@ -324,7 +357,7 @@ def _flat(record: RunRecord) -> dict[str, str]:
 
 def as_json(found: Comparison) -> dict[str, Any]:
     """Return the comparison as the documented ``--json`` schema 1; all scores are fractions."""
-    images = [{"id": i.id, "first": i.first, "second": i.second} for i in found.images]
+    classes = [_class_json(change) for change in found.classes]
     return {
         "schema": 1,
         "dataset": found.dataset,
@@ -334,9 +367,9 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "first": _side_json(found.first),
         "second": _side_json(found.second),
         "difference": _difference_json(found.miou),
-        "classes": [_class_json(change) for change in found.classes],
-        "images": images,
-        "settings": {name: list(pair) for name, pair in found.settings.items()},
+        "classes": classes,
+        "images": [asdict(change) for change in found.images],
+        "settings": dict(found.settings),
     }
 
 
@@ -350,14 +383,21 @@ def _class_json(change: ClassChange) -> dict[str, Any]:
     }
 
 
-def _side_json(side: Side) -> dict[str, Any]:
+def _difference_json(found: Difference) -> dict[str, float]:
     return {
-        "label": side.label,
-        "miou": side.miou(),
-        "seeds": [r.seed for r in side.records],
-        "runs": [r.run_id for r in side.records],
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
     }
 
 
-def _difference_json(found: Difference) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high, "p": found.p}
+def _side_json(side: Side) -> dict[str, Any]:
+    seeds = [record.seed for record in side.records]
+    runs = [record.run_id for record in side.records]
+    return {
+        "label": side.label,
+        "miou": side.miou(),
+        "seeds": seeds,
+        "runs": runs,
+    }

@@ -34,10 +34,18 @@ def groups(records: Sequence[RunRecord]) -> list[Group]:
     """
     gathered: dict[_Key, list[RunRecord]] = {}
     # Oldest first: the last of a list is then its newest. The run id decides between runs of the same second.
-    for record in sorted(records, key=lambda r: (r.finished, r.run_id)):
+    for record in sorted(records, key=_time):
         gathered.setdefault(_key(record), []).append(record)
     keys = sorted(gathered)
-    return [_group(_label(key, keys), gathered[key]) for key in keys]
+    found = []
+    for key in keys:
+        label = _label(key, keys)
+        found.append(_group(label, gathered[key]))
+    return found
+
+
+def _time(record: RunRecord) -> tuple[str, str]:
+    return record.finished, record.run_id
 
 
 def _key(record: RunRecord) -> _Key:
@@ -53,7 +61,8 @@ def _key(record: RunRecord) -> _Key:
 
 def _group(label: str, records: Sequence[RunRecord]) -> Group:
     code = _code(records[-1])
-    newest = {record.seed: record for record in records if _code(record) == code}
+    same = [record for record in records if _code(record) == code]
+    newest = {record.seed: record for record in same}
     kept = tuple(newest[seed] for seed in sorted(newest))
     return Group(label, kept, len(records) - len(kept))
 

@@ -75,7 +75,8 @@ def methods_page(
         except PluginError as error:
             broken.append(f"- {error}")
     head = ("name", "stages", "supervision", "extra data", "paper")
-    parts = [HEAD, _table(head, [_row(method) for method in loaded])]
+    rows = [_row(method) for method in loaded]
+    parts = [HEAD, _table(head, rows)]
     if broken:
         parts += ["Broken, and left out:\n", *broken, ""]
     reported, records = _sources(leaderboards)
@@ -129,8 +130,11 @@ def _facts(method: LoadedMethod) -> list[str]:
         "Note": card.notes,
     }
     # A card says "-" where it has nothing to say.
-    known = {what: fact for what, fact in facts.items() if fact not in ("", "-")}
-    return [f"- **{what}:** {fact}" for what, fact in known.items()]
+    lines = []
+    for what, fact in facts.items():
+        if fact not in ("", "-"):
+            lines.append(f"- **{what}:** {fact}")
+    return lines
 
 
 def _recipe(recipe: str, name: str, stages: Sequence[str]) -> str:

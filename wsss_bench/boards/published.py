@@ -92,7 +92,8 @@ def _everything(rows: Sequence[Reported], dataset: str) -> PublishedTable:
     for entry in reported_rows(rows, dataset):
         cells = [shown_values(entry["values"], *cell) for cell in CELLS]
         if any(cells):
-            lines.append((*(entry[fact] for fact in facts), *cells))
+            known = [entry[fact] for fact in facts]
+            lines.append((*known, *cells))
     head = ("method", "venue", "network", "supervision", "extra data", "CRF", *HEADS)
     note = (
         "A conflict shows every value, the most frequent first, with the number of sources; "
@@ -108,7 +109,8 @@ def _everything(rows: Sequence[Reported], dataset: str) -> PublishedTable:
 
 
 def _table(name: str, rows: Sequence[Reported]) -> PublishedTable:
-    own = sorted((r for r in rows if r.table == name), key=lambda r: r.order)
+    own = [row for row in rows if row.table == name]
+    own.sort(key=lambda row: row.order)
     layout = _LAYOUTS.get(name, _splits)
     header, lines = layout(own)
     notes = [f"Source: {row.source}." for row in own]
@@ -116,8 +118,9 @@ def _table(name: str, rows: Sequence[Reported]) -> PublishedTable:
         # All rows of this grid carry one note, which is about the grid as a whole.
         notes.append(f"{own[0].note}.")
     else:
-        noted = [row for row in own if row.note and row.scored == "segmentation"]
-        notes += [f"{row.printed} ({row.split}): {row.note}." for row in noted]
+        for row in own:
+            if row.note and row.scored == "segmentation":
+                notes.append(f"{row.printed} ({row.split}): {row.note}.")
     return PublishedTable(
         name,
         TITLES[name],
@@ -127,30 +130,41 @@ def _table(name: str, rows: Sequence[Reported]) -> PublishedTable:
     )
 
 
-def _splits(rows: Sequence[Reported]) -> tuple[list[str], list[list[str]]]:
-    """Return one line per method and setting, one column per split and kind of score.
-
-    Columns of facts that are the same everywhere are left out.
-    """
-    columns = list(dict.fromkeys((r.scored, r.split) for r in rows))
-    shown = [fact for fact in _FACTS if len({getattr(r, fact) for r in rows}) > 1]
-    lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
-    for row in rows:
-        key = (row.printed, *(getattr(row, fact) for fact in shown))
-        lines.setdefault(key, {})[row.scored, row.split] = row.miou
-    several = len({what for what, _ in columns}) > 1
-    heads = [f"{what} {split}" if several else split for what, split in columns]
-    facts = [fact.replace("_", " ") for fact in shown]
-    body = []
-    for key, cells in lines.items():
-        body.append([*key, *(cells.get(column, "–") for column in columns)])
-    return ["method", *facts, *heads], body
-
+_Layout = tuple[list[str], list[list[str]]]
+"""A header, and lines of cells."""
 
 _FACTS = ("supervision", "backbone", "segmentor", "extra_data")
 
 
-def _classes(rows: Sequence[Reported]) -> tuple[list[str], list[list[str]]]:
+def _splits(rows: Sequence[Reported]) -> _Layout:
+    """Return one line per method and setting, one column per split and kind of score."""
+    shown = [fact for fact in _FACTS if _differs(rows, fact)]
+    columns: list[tuple[str, str]] = []
+    lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
+    for row in rows:
+        column = (row.scored, row.split)
+        if column not in columns:
+            columns.append(column)
+        facts = [getattr(row, fact) for fact in shown]
+        cells = lines.setdefault((row.printed, *facts), {})
+        cells[column] = row.miou
+    heads = [fact.replace("_", " ") for fact in shown]
+    several = _differs(rows, "scored")
+    for scored, split in columns:
+        heads.append(f"{scored} {split}" if several else split)
+    body = []
+    for key, cells in lines.items():
+        numbers = [cells.get(column, "–") for column in columns]
+        body.append([*key, *numbers])
+    return ["method", *heads], body
+
+
+def _differs(rows: Sequence[Reported], fact: str) -> bool:
+    """Return whether a fact is worth a column: what is the same in every row is left out."""
+    return len({getattr(row, fact) for row in rows}) > 1
+
+
+def _classes(rows: Sequence[Reported]) -> _Layout:
     """Return one line per method, one column per class."""
     names = list(rows[0].per_class)
     lines = []
@@ -160,13 +174,18 @@ def _classes(rows: Sequence[Reported]) -> tuple[list[str], list[list[str]]]:
     return ["method", *names, "mIoU"], lines
 
 
-def _grid(rows: Sequence[Reported]) -> tuple[list[str], list[list[str]]]:
-    """Return a grid over two thresholds, which the printed names hold as ``=0.95``."""
-    cells = {tuple(re.findall(r"=([\d.]+)", row.printed)): row.miou for row in rows}
-    down = list(dict.fromkeys(key[0] for key in cells))
-    across = list(dict.fromkeys(key[1] for key in cells))
-    lines = [[one, *(cells[one, other] for other in across)] for one in down]
-    return ["θ_b \\ θ_f", *across], lines
+def _grid(rows: Sequence[Reported]) -> _Layout:
+    """Return a grid over two thresholds."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        # The thresholds stand in the printed name, as in "theta_b=0.95".
+        down, across = re.findall(r"=([\d.]+)", row.printed)
+        cells.setdefault(down, {})[across] = row.miou
+    columns = list(dict.fromkeys(a for line in cells.values() for a in line))
+    lines = []
+    for down, line in cells.items():
+        lines.append([down, *(line[across] for across in columns)])
+    return ["θ_b \\ θ_f", *columns], lines
 
 
 _LAYOUTS = {"dsrg-theta": _grid, "dsrg-2": _classes}
@@ -191,7 +210,9 @@ def render(table: PublishedTable, how: str) -> str:
 def _json(table: PublishedTable) -> str:
     from wsss_bench.boards.render.as_json import dumps
 
-    rows = [dict(zip(table.header, line, strict=True)) for line in table.lines]
+    rows = []
+    for line in table.lines:
+        rows.append(dict(zip(table.header, line, strict=True)))
     payload = {
         "schema": 1,
         "name": table.name,
@@ -205,7 +226,8 @@ def _json(table: PublishedTable) -> str:
 def _markdown(table: PublishedTable) -> str:
     from wsss_bench.boards.render import markdown
 
-    body = markdown.table(table.header, table.lines, {*table.header[1:]} - _TEXT)
+    numbers = {*table.header[1:]} - _TEXT
+    body = markdown.table(table.header, table.lines, numbers)
     notes = "".join(f"* {note}\n" for note in table.notes)
     said = "Reported, not measured here; mIoU in %."
     return f"# {table.title}\n\n{said}\n\n{body}\n\n{notes}"

@@ -33,6 +33,7 @@ _Found = Mapping[str, Sequence[Counts | None]]
 """Counts of one row: for each kind of score one entry per seed, None where the seed was not scored."""
 
 _Samples = dict[str, NDArray[np.float64]]
+_Images = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,7 @@ class Row:
     scores: Mapping[str, Score]
     ties: str = ""
     superseded: int = 0
-    samples: Mapping[str, NDArray[np.float64]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    samples: _Samples = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def first(self) -> RunRecord:
@@ -100,19 +99,23 @@ class Row:
         """Whether the interval leaves out the spread between trainings; of imported files nobody knows their seeds."""
         return len(self.records) == 1 and self.origin == "measured"
 
+    def value(self, what: str) -> float | None:
+        """Return the mIoU of one kind of score; None where the row has none."""
+        score = self.scores.get(what)
+        return None if score is None else score.miou.value
+
     def minutes(self, stage: str | None = None) -> float | None:
         """Return the mean minutes per seed of one stage (all its rounds), or of everything; None where unknown."""
-        found = [
-            sum(seconds) / 60
-            for record in self.records
-            if (seconds := _seconds(record, stage))
-        ]
+        steps = [_seconds(record, stage) for record in self.records]
+        found = [sum(seconds) / 60 for seconds in steps if seconds]
         return sum(found) / len(found) if found else None
 
     def peak_mb(self, what: str = "peak_mb") -> float | None:
         """Return the largest ``peak_mb`` or ``peak_gpu_mb`` of any stage of any seed; None where none was recorded."""
-        costs = [cost for record in self.records for cost in record.cost.values()]
-        found = [float(cost[what]) for cost in costs if cost.get(what) is not None]
+        found: list[float] = []
+        for record in self.records:
+            peaks = [cost.get(what) for cost in record.cost.values()]
+            found += [float(peak) for peak in peaks if peak is not None]
         return max(found, default=None)
 
 
@@ -174,14 +177,14 @@ def make_board(name: str, records: Sequence[RunRecord], n: int = RESAMPLES) -> B
     """
     _same_classes(name, records)
     gathered = groups(records)
+    labels = [group.label for group in gathered]
     counts = [_load(group) for group in gathered]
-    samples = _resample(name, [group.label for group in gathered], counts, n)
+    samples = _resample(name, labels, counts, n)
     rows = list(map(_row, gathered, counts, samples))
-    scored = {what for row in rows for what in row.scores}
-    metric = next((what for what in RANKING if what in scored), RANKING[0])
-    ids = {
-        row.method: _ids(found[metric]) for row, found in zip(rows, counts, strict=True)
-    }
+    metric = _metric(rows)
+    ids = {}
+    for row, found in zip(rows, counts, strict=True):
+        ids[row.method] = _ids(found[metric])
     order = sorted(rows, key=lambda row: _rank(row, metric))
     pairs = _pairs(order, metric, ids)
     return Board(
@@ -193,6 +196,14 @@ def make_board(name: str, records: Sequence[RunRecord], n: int = RESAMPLES) -> B
         tuple(pairs),
         n,
     )
+
+
+def _metric(rows: Sequence[Row]) -> str:
+    """Return what the rows are ranked by."""
+    for what in RANKING:
+        if any(what in row.scores for row in rows):
+            return what
+    return RANKING[0]
 
 
 def _same_classes(name: str, records: Sequence[RunRecord]) -> None:
@@ -229,23 +240,27 @@ def _row(group: Group, found: _Found, drawn: _Samples) -> Row:
 
 def _rank(row: Row, metric: str) -> tuple[float, str]:
     """Return a sort key: best first, rows without the score last, equals by name."""
-    score = row.scores.get(metric)
-    return (1.0 if score is None else -score.miou.value), row.method
+    value = row.value(metric)
+    place = 1.0 if value is None else -value
+    return place, row.method
 
 
-def _ids(counts: Sequence[Counts | None]) -> tuple[str, ...] | None:
+def _ids(counts: Sequence[Counts | None]) -> _Images | None:
     """Return the images a row was scored on, sorted; None where it was not scored or its seeds saw different images."""
     found = {tuple(sorted(c.ids)) for c in counts if c is not None}
     return found.pop() if len(found) == 1 else None
 
 
 def _resample(
-    board: str, labels: Sequence[str], counts: Sequence[_Found], n: int
+    board: str,
+    labels: Sequence[str],
+    counts: Sequence[_Found],
+    n: int,
 ) -> list[_Samples]:
     """Return, per row, the resampled mIoU ``[n]`` of every kind of score; rows on the same images share the draws."""
     out: list[_Samples] = [{} for _ in counts]
     for what in COUNTS:
-        by_images: dict[tuple[str, ...], list[tuple[int, Counts]]] = {}
+        by_images: dict[_Images, list[tuple[int, Counts]]] = {}
         for row, found in enumerate(counts):
             ids = _ids(found[what])
             for one in found[what]:
@@ -254,7 +269,8 @@ def _resample(
         for ids, members in by_images.items():
             rows = [row for row, _ in members]
             systems = [one.rows(ids) for _, one in members]
-            _same_truth(board, what, [labels[row] for row in rows], systems)
+            names = [labels[row] for row in rows]
+            _same_truth(board, what, names, systems)
             draws = Resamples(len(ids), n, seed=board)
             mious = draws.miou(systems)
             for row in sorted(set(rows)):
@@ -264,11 +280,15 @@ def _resample(
 
 
 def _same_truth(
-    board: str, what: str, labels: Sequence[str], systems: Sequence[NDArray[np.int64]]
+    board: str,
+    what: str,
+    labels: Sequence[str],
+    systems: Sequence[NDArray[np.int64]],
 ) -> None:
     """Refuse rows that were scored against different masks; `systems` are ``int64 [N, C+1, 3]``, the truth last."""
-    for label, rows in zip(labels, systems, strict=True):
-        if not np.array_equal(rows[..., 2], systems[0][..., 2]):
+    truths = [rows[..., 2] for rows in systems]
+    for label, truth in zip(labels, truths, strict=True):
+        if not np.array_equal(truth, truths[0]):
             raise ArtifactError(
                 f"board {board}: {what} of {labels[0]!r} and {label!r} were scored against different masks of "
                 "the same images. Score both again on one copy of the data."
@@ -282,35 +302,40 @@ def _score(
     drawn: NDArray[np.float64] | None = None,
 ) -> Score:
     """Return the score of the seeds that have one; without `drawn` its interval is not known."""
-    there = [found for found in counts if found is not None]
-    per_seed = [None if found is None else found.miou() for found in counts]
+    there = []
+    thresholds = []
+    per_seed: list[float | None] = []
+    for record, found in zip(group, counts, strict=True):
+        per_seed.append(None if found is None else found.miou())
+        if found is not None:
+            there.append(found)
+            thresholds += _threshold(record, what)
     mean = float(np.mean([found.miou() for found in there]))
+    per_class = np.stack([found.per_class_iou() for found in there], -1)
+    coverage = np.mean([found.coverage() for found in there])
     unknown = Interval(mean, float("nan"), float("nan"))
-    thresholds = [
-        _threshold(record, what)
-        for record, found in zip(group, counts, strict=True)
-        if found is not None
-    ]
     return Score(
         miou=unknown if drawn is None else interval(mean, drawn),
-        per_class=mean_iou(np.stack([found.per_class_iou() for found in there], -1)),
+        per_class=mean_iou(per_class),
         per_seed=tuple(per_seed),
-        coverage=float(np.mean([found.coverage() for found in there])),
-        thresholds=tuple(value for value in thresholds if value is not None),
+        coverage=float(coverage),
+        thresholds=tuple(thresholds),
         n_images=len(there[0]),
     )
 
 
-def _threshold(record: RunRecord, what: str) -> float | None:
-    """Return the background threshold that a run's seeds were scored at."""
+def _threshold(record: RunRecord, what: str) -> list[float]:
+    """Return the background threshold that a run's seeds were scored at; nothing for other kinds of score."""
     if what == "seeds_fixed" and "fixed" in record.thresholds:
-        return float(record.thresholds["fixed"])
+        return [float(record.thresholds["fixed"])]
     curve = record.load_curve() if what == "seeds_best" else None
-    return None if curve is None else curve.best()[0]
+    return [] if curve is None else [curve.best()[0]]
 
 
 def _pairs(
-    rows: Sequence[Row], metric: str, ids: Mapping[str, tuple[str, ...] | None]
+    rows: Sequence[Row],
+    metric: str,
+    ids: Mapping[str, _Images | None],
 ) -> list[Pair]:
     """Return every two rows that were scored on the same images, higher rank first, adjusted together."""
     found = []
@@ -319,19 +344,27 @@ def _pairs(
     for (i, first), (j, second) in combinations(scored, 2):
         if ids[first.method] != ids[second.method]:
             continue
-        value = second.scores[metric].miou.value - first.scores[metric].miou.value
-        difference = compare(value, first.samples[metric], second.samples[metric])
-        found.append(Pair(i, j, difference, 1.0))
+        gain = second.scores[metric].miou.value - first.scores[metric].miou.value
+        drawn = (first.samples[metric], second.samples[metric])
+        found.append(Pair(i, j, compare(gain, *drawn), 1.0))
     adjusted = holm([pair.difference.p for pair in found])
-    return [replace(pair, adjusted=p) for pair, p in zip(found, adjusted, strict=True)]
+    both = zip(found, adjusted, strict=True)
+    return [replace(pair, adjusted=p) for pair, p in both]
 
 
 def _with_ties(
-    rows: Sequence[Row], metric: str, pairs: Sequence[Pair], level: float = 0.05
+    rows: Sequence[Row],
+    metric: str,
+    pairs: Sequence[Pair],
+    level: float = 0.05,
 ) -> list[Row]:
     """Return the rows with their letters; rows that were never compared count as not different."""
     scored = [i for i, row in enumerate(rows) if metric in row.samples]
     place = {row: k for k, row in enumerate(scored)}
-    different = {(place[p.first], place[p.second]) for p in pairs if p.adjusted < level}
-    letters = dict(zip(scored, tie_groups(len(scored), different), strict=True))
-    return [replace(row, ties=letters.get(i, "")) for i, row in enumerate(rows)]
+    different = set()
+    for pair in pairs:
+        if pair.adjusted < level:
+            different.add((place[pair.first], place[pair.second]))
+    letters = tie_groups(len(scored), different)
+    ties = dict(zip(scored, letters, strict=True))
+    return [replace(row, ties=ties.get(i, "")) for i, row in enumerate(rows)]

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_bench.errors import ArtifactError, DataError, did_you_mean
 from wsss_bench.evaluate import PROTOCOL
+from wsss_bench.results.soundness import COUNTS, FIELDS, ORIGINS, SCHEMA, problems
 
 if TYPE_CHECKING:
     from wsss_bench.evaluate import Counts, ThresholdCurve
 
-SCHEMA = 1
+__all__ = [
+    "COUNTS",
+    "ORIGINS",
+    "RECORD",
+    "RUNS",
+    "SCHEMA",
+    "RunRecord",
+    "by_dataset",
+    "find_run",
+    "load_record",
+    "load_records",
+    "problems",
+    "save_record",
+]
+
 RECORD = "record.json"
 RUNS = "runs"
-COUNTS = ("seeds_best", "seeds_fixed", "labels", "val", "val_crf")
-"""What may have been scored: seeds at the oracle and at the fixed threshold, pseudo-labels, predictions without and
-with CRF."""
-
-ORIGINS = ("measured", "imported")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@-]*")
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,11 @@ class RunRecord:
     folder: Path | None = field(default=None, compare=False)
 
     @property
+    def dataset_name(self) -> str:
+        """What the dataset is called: runs of one name share a board."""
+        return str(self.dataset["name"])
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names by mask id."""
         return tuple(self.dataset["classes"])
@@ -132,123 +145,6 @@ class RunRecord:
             )
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "run_id": (str,),
-    "recipe": (str,),
-    "picks": (Mapping,),
-    "dataset": (Mapping,),
-    "seed": (int,),
-    "profile": (str,),
-    "columns": (Mapping,),
-    "protocol": (str,),
-    "cards": (Mapping,),
-    "params": (Mapping,),
-    "passed": (Mapping,),
-    "thresholds": (Mapping,),
-    "counts": (Mapping,),
-    "curve": (str, type(None)),
-    "cost": (Mapping,),
-    "device": (str,),
-    "machine": (Mapping,),
-    "code": (Mapping,),
-    "files": (Mapping,),
-    "keys": (Mapping,),
-    "command": (list, tuple),
-    "versions": (Mapping,),
-    "finished": (str,),
-    "origin": (str,),
-    "schema": (int,),
-}
-_REQUIRED = (
-    "schema",
-    "run_id",
-    "recipe",
-    "picks",
-    "dataset",
-    "seed",
-    "profile",
-    "columns",
-    "protocol",
-)
-"""Fields without which nothing can be made of a record."""
-
-_DATASET: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "kind": str,
-    "splits": Mapping,
-    "sizes": Mapping,
-    "classes": (list, tuple),
-    "fingerprint": str,
-}
-"""What the dataset of a record must say."""
-
-
-def problems(payload: object) -> list[str]:
-    """Return everything wrong with a record as read from JSON, as sentences; empty when it is sound."""
-    if not isinstance(payload, Mapping):
-        return ["it is no JSON object."]
-    found = [f"field {name!r} is missing." for name in _REQUIRED if name not in payload]
-    for name, types in _TYPES.items():
-        if name in payload and not _is_one_of(payload[name], types):
-            wanted = " or ".join(t.__name__ for t in types)
-            given = type(payload[name]).__name__
-            found.append(f"field {name!r} must be {wanted}, not {given}.")
-    # What follows looks into the fields, and needs all of them there and of the right types.
-    return found or _versions(payload) + _names(payload)
-
-
-def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
-    # To Python true is an int; as a seed it is a mistake.
-    if isinstance(value, bool) and int in types:
-        return False
-    return isinstance(value, types)
-
-
-def _versions(payload: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with schema, protocol and the description of the dataset."""
-    found = []
-    schema, protocol = payload["schema"], payload["protocol"]
-    if schema != SCHEMA:
-        found.append(
-            f"it has schema {schema}, this version reads {SCHEMA}. "
-            "Upgrade wsss-bench: pip install -U wsss-bench"
-        )
-    # Numbers of two protocols must never stand in one table.
-    if protocol != PROTOCOL:
-        found.append(
-            f"it was scored under protocol {protocol!r}, boards show {PROTOCOL!r} only."
-        )
-    for name, kind in _DATASET.items():
-        if not isinstance(payload["dataset"].get(name), kind):
-            found.append(f"dataset.{name} is missing or of the wrong type.")
-    return found
-
-
-def _names(payload: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with names of files, of scores and of the record's origin."""
-    counts = payload.get("counts", {})
-    names = {
-        "run_id": payload["run_id"],
-        "dataset.name": payload["dataset"].get("name", "x"),
-    }
-    names |= {f"counts.{what}": file for what, file in counts.items()}
-    if payload.get("curve") is not None:
-        names["curve"] = payload["curve"]
-    # These become paths: a record of unknown origin must not lead out of its folder.
-    found = [
-        f"{where} {name!r} must be a plain file name."
-        for where, name in names.items()
-        if not (isinstance(name, str) and _NAME.fullmatch(name))
-    ]
-    for what in counts:
-        if what not in COUNTS:
-            found.append(f"counts name {what!r}; known are {', '.join(COUNTS)}.")
-    origin = payload.get("origin", "measured")
-    if origin not in ORIGINS:
-        found.append(f"origin is {origin!r}; known are {', '.join(ORIGINS)}.")
-    return found
-
-
 def save_record(leaderboard_dir: Path, record: RunRecord) -> Path:
     """Write ``runs/<dataset>/<run_id>/record.json``, last of all files of the run, and return its path.
 
@@ -258,19 +154,21 @@ def save_record(leaderboard_dir: Path, record: RunRecord) -> Path:
     from wsss_bench.io.files import write_json
 
     payload = asdict(record)
+    payload["command"] = list(record.command)
     # Where a record lies is not part of it: folders may be moved.
     payload.pop("folder")
-    payload["command"] = list(record.command)
-    folder = leaderboard_dir / RUNS / str(record.dataset.get("name")) / record.run_id
+    # `get`: a record without a name is refused below, with all else that is wrong with it.
+    name = str(record.dataset.get("name"))
+    folder = leaderboard_dir / RUNS / name / record.run_id
     wrong = problems(payload)
     files = [*record.counts.values()]
     if record.curve:
         files.append(record.curve)
     # The record comes last, so that whoever finds one finds a run that is complete.
-    for name in files:
-        if not (folder / name).is_file():
+    for file in files:
+        if not (folder / file).is_file():
             wrong.append(
-                f"{name} is not in the run's folder; write it before the record."
+                f"{file} is not in the run's folder; write it before the record."
             )
     if wrong:
         raise ArtifactError(f"run record {record.run_id!r}: {' '.join(wrong)}")
@@ -289,7 +187,7 @@ def load_record(path: Path) -> RunRecord:
             f"run record {path}: {' '.join(wrong)} Delete the folder and run the recipe again, or restore it."
         )
     # Fields of a later version that are unknown here are let pass: a new field does not make a new schema.
-    known = {name: payload[name] for name in _TYPES if name in payload}
+    known = {name: payload[name] for name in FIELDS if name in payload}
     known["command"] = tuple(payload.get("command", ()))
     return RunRecord(**known, folder=path.parent)
 
@@ -311,6 +209,14 @@ def load_records(leaderboard_dir: Path, dataset: str | None = None) -> list[RunR
     # By the names alone, not by the path before them: boards must not depend on where they are built.
     paths = sorted(leaderboard_dir.glob(pattern), key=lambda path: path.parts[-3:])
     return list(map(load_record, paths))
+
+
+def by_dataset(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Return the records of each dataset by its name, in the order given."""
+    found: dict[str, list[RunRecord]] = {}
+    for record in records:
+        found.setdefault(record.dataset_name, []).append(record)
+    return found
 
 
 def find_run(name: str, leaderboard_dir: Path) -> RunRecord:

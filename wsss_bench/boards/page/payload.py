@@ -25,21 +25,34 @@ _KINDS = (*_COMMON, "seeds", "labels", "prediction")
 _SPREAD = 8
 """How many images the page lists for a class."""
 
-_Ious = Sequence[Mapping[str, NDArray[np.float64]]]
+_Floats = NDArray[np.float64]
+_Seen = Sequence[Counts | None]
+"""Per row, the first seed's counts of what the board is ranked by."""
+
+_Ious = Mapping[str, _Floats]
+"""IoU of each class, ``float64 [C+1]``, by image id."""
+
+_Spread = list[list[tuple[str, list[float]]]]
+_Case = dict[str, Any]
+_Maps = dict[str, dict[str, str]]
+"""Digests of a row's maps, by image id and by kind."""
 
 
 def payload(board: Board) -> dict[str, Any]:
     """Return all that the script reads; NaN stands for a class that an image does not have."""
-    board_json = as_json(board)
-    palette = np.asarray(voc_palette()).reshape(256, 3)[: len(board.classes)]
     counts = [_ranked(board, row) for row in board.rows]
     pictures: dict[str, str] = {}
     cases, galleries = _gallery(board, counts, pictures)
-    for entry, gallery in zip(board_json["rows"], galleries, strict=True):
+    board_json = as_json(board)
+    rows = board_json["rows"]
+    for entry, gallery in zip(rows, galleries, strict=True):
         entry["gallery"] = gallery
-    keep = {k: board_json[k] for k in ("classes", "metric", "rows", "reported")}
-    return keep | {
-        "colours": palette.tolist(),
+    return {
+        "classes": board_json["classes"],
+        "metric": board_json["metric"],
+        "rows": rows,
+        "reported": board_json["reported"],
+        "colours": _colours(len(board.classes)),
         "spread": _spread(board, counts),
         "gallery": cases,
         "pictures": pictures,
@@ -47,60 +60,81 @@ def payload(board: Board) -> dict[str, Any]:
 
 
 def _ranked(board: Board, row: Row) -> Counts | None:
-    """Return the first seed's counts of what the board is ranked by."""
     if board.metric not in row.scores:
         return None
     return row.first.load_counts(board.metric)
 
 
-def _spread(
-    board: Board, counts: Sequence[Counts | None]
-) -> list[list[tuple[str, list[float]]]]:
+def _colours(number: int) -> list[list[int]]:
+    """Return the first colours of VOC's palette, as red, green, blue in 0..255."""
+    palette = np.asarray(voc_palette()).reshape(256, 3)
+    colours: list[list[int]] = palette[:number].tolist()
+    return colours
+
+
+def _spread(board: Board, counts: _Seen) -> _Spread:
     """Return, per class, the images on which the rows' IoU lies furthest apart, each with every row's value."""
-    ids = next((c.ids for c in counts if c is not None), ())
-    alike = [c is not None and set(c.ids) == set(ids) for c in counts]
-    if sum(alike) < 2:
+    iou, ids = _stacked(counts, len(board.classes))
+    # With fewer than two rows on the same images there is nothing to set apart.
+    if iou is None:
         return [[] for _ in board.classes]
-    iou = np.full((len(counts), len(ids), len(board.classes)), np.nan)
-    for row, found in enumerate(counts):
-        if found is not None and alike[row]:
-            iou[row] = _present_iou(found, ids)
-    gap = _gaps(iou[np.asarray(alike)])
+    gap = _gaps(iou)
     out = []
     for klass in range(len(board.classes)):
         # A stable order, so that ties give the same page on every machine.
         order = np.argsort(-gap[:, klass], kind="stable")[:_SPREAD]
-        chosen = [i for i in order if gap[i, klass] > 0]
-        out.append([(ids[i], list(map(float, iou[:, i, klass]))) for i in chosen])
+        widest = []
+        for i in order:
+            if gap[i, klass] > 0:
+                widest.append((ids[i], iou[:, i, klass].tolist()))
+        out.append(widest)
     return out
 
 
-def _present_iou(counts: Counts, ids: Sequence[str]) -> NDArray[np.float64]:
+def _stacked(counts: _Seen, classes: int) -> tuple[_Floats | None, Sequence[str]]:
+    """Return ``float64 [R, N, C+1]`` of all rows, and the ids of the images; None where no two rows share them.
+
+    A row that saw other images than the first is NaN everywhere.
+    """
+    seen = [found for found in counts if found is not None]
+    ids = seen[0].ids if seen else ()
+    same = [found for found in seen if set(found.ids) == set(ids)]
+    if len(same) < 2:
+        return None, ids
+    iou = np.full((len(counts), len(ids), classes), np.nan)
+    for row, found in enumerate(counts):
+        if found in same:
+            iou[row] = _present_iou(found, ids)
+    return iou, ids
+
+
+def _present_iou(counts: Counts, ids: Sequence[str]) -> _Floats:
     """Return ``float64 [N, C+1]``: IoU of each class within each image, NaN where the truth does not hold it."""
-    rows = counts.rows(ids)
-    iou = class_iou(rows[..., 0], rows[..., 1], rows[..., 2])
-    return np.where(rows[..., 2] > 0, iou, np.nan)
+    hit, predicted, true = np.moveaxis(counts.rows(ids), -1, 0)
+    iou = class_iou(hit, predicted, true)
+    return np.where(true > 0, iou, np.nan)
 
 
-def _gaps(iou: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gaps(iou: _Floats) -> _Floats:
     """Return best minus worst IoU over the rows, ``float64 [N, C+1]``; -1 where no row has a value."""
-    filled = np.nan_to_num(iou, nan=-1.0)
-    # IoU ends at 1, so 2 never is the smallest of a column with a value: nanmin without its warning for empty columns.
-    worst = np.where(filled < 0, 2.0, filled).min(0)
-    return np.where((filled >= 0).any(0), filled.max(0) - worst, -1.0)
+    known = ~np.isnan(iou)
+    # IoU lies in 0..1, so these never win against a value: nanmax without its warning for empty columns.
+    best = np.where(known, iou, -1.0).max(0)
+    worst = np.where(known, iou, 2.0).min(0)
+    return np.where(known.any(0), best - worst, -1.0)
 
 
 def _gallery(
-    board: Board, counts: Sequence[Counts | None], pictures: dict[str, str]
-) -> tuple[list[dict[str, Any]], list[dict[str, dict[str, str]]]]:
-    """Return the images to show, and per row the digests of its maps by image id; adds to `pictures` by digest.
+    board: Board, counts: _Seen, pictures: dict[str, str]
+) -> tuple[list[_Case], list[_Maps]]:
+    """Return the images to show, and per row its maps; adds the pictures themselves to `pictures`, by digest.
 
     Photograph and truth are the same for every row, so they belong to the image, not to the row.
     """
-    cases: dict[str, dict[str, Any]] = {}
-    galleries: list[dict[str, dict[str, str]]] = []
+    cases: dict[str, _Case] = {}
+    galleries = []
     for row in board.rows:
-        own: dict[str, dict[str, str]] = {}
+        own: _Maps = {}
         for path in _files(row):
             image_id, _, kind = path.stem.rpartition("_")
             digest = _embed(path, pictures)
@@ -129,18 +163,21 @@ def _case(image_id: str) -> dict[str, Any]:
     }
 
 
-def _by_image(counts: Counts | None) -> dict[str, NDArray[np.float64]]:
+def _by_image(counts: Counts | None) -> _Ious:
     if counts is None:
         return {}
     iou = class_iou(counts.intersection, counts.prediction, counts.truth)
     return dict(zip(counts.ids, iou, strict=True))
 
 
-def _scores(image_id: str, ious: _Ious) -> tuple[list[Any], list[Any]]:
+def _scores(image_id: str, rows: Sequence[_Ious]) -> tuple[list[Any], list[Any]]:
     """Return, per row, the IoU of each class within an image and their mean; None for a row that has no such image."""
-    found = [of_row.get(image_id) for of_row in ious]
-    per_class = [None if iou is None else iou.tolist() for iou in found]
-    means = [None if iou is None else float(mean_iou(iou)) for iou in found]
+    per_class: list[list[float] | None] = []
+    means: list[float | None] = []
+    for ious in rows:
+        iou = ious.get(image_id)
+        per_class.append(None if iou is None else iou.tolist())
+        means.append(None if iou is None else float(mean_iou(iou)))
     return per_class, means
 
 
@@ -150,8 +187,12 @@ def _files(row: Row) -> list[Path]:
     # Photographs of other datasets are not ours to hand on; only drawn images are ever embedded.
     if record.folder is None or record.dataset["kind"] != "shapes":
         return []
-    found = sorted((record.folder / GALLERY).glob("*.png"))
-    return [p for p in found if p.stem.rpartition("_")[2] in _KINDS and p.is_file()]
+    found = []
+    for path in sorted((record.folder / GALLERY).glob("*.png")):
+        kind = path.stem.rpartition("_")[2]
+        if kind in _KINDS and path.is_file():
+            found.append(path)
+    return found
 
 
 def _embed(path: Path, pictures: dict[str, str]) -> str:

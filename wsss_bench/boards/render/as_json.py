@@ -31,15 +31,22 @@ def clean(value: Any) -> Any:
     if isinstance(value, int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating):
+        if math.isnan(value):
+            return None
         # Adding 0.0 turns -0.0 into 0.0; the two are equal and must not differ in bytes.
-        return None if math.isnan(value) else round(float(value), 6) + 0.0
+        return round(float(value), 6) + 0.0
     return value if value is None or isinstance(value, str) else str(value)
 
 
 def dumps(payload: object) -> str:
     """Return indented JSON with a final newline; the same payload gives the same bytes."""
     cleaned = clean(payload)
-    text = json.dumps(cleaned, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        cleaned,
+        indent=1,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
     return text + "\n"
 
 
@@ -48,15 +55,18 @@ def as_json(board: Board) -> dict[str, Any]:
 
     Scores are fractions in [0, 1]; null is not known or, for a class, not present.
     """
+    dataset = {key: board.dataset[key] for key in _DATASET}
+    rows = [_row(row) for row in board.rows]
+    pairs = [_pair(board, pair) for pair in board.pairs]
     return {
         "schema": SCHEMA,
         "protocol": PROTOCOL,
-        "dataset": {key: board.dataset[key] for key in _DATASET},
+        "dataset": dataset,
         "classes": board.classes,
         "metric": board.metric,
         "resamples": board.resamples,
-        "rows": [_row(row) for row in board.rows],
-        "pairs": [_pair(board, pair) for pair in board.pairs],
+        "rows": rows,
+        "pairs": pairs,
         "reported": board.reported,
     }
 
@@ -75,21 +85,24 @@ def _pair(board: Board, pair: Pair) -> dict[str, Any]:
 
 def _row(row: Row) -> dict[str, Any]:
     first = row.first
+    picks = {stage: first.picks.get(stage) for stage in STAGES}
+    columns = {name: first.columns.get(name) for name in COLUMNS}
+    scores = {what: _score(score) for what, score in row.scores.items()}
     minutes = {stage: row.minutes(stage) for stage in STAGES}
-    curves = [_curve(record) for record in row.records if record.curve is not None]
+    curves = [_curve(record) for record in row.records if record.curve]
     return {
         "method": row.method,
         "origin": row.origin,
         "recipe": first.recipe,
-        "picks": {stage: first.picks.get(stage) for stage in STAGES},
+        "picks": picks,
         "seeds": row.seeds,
         # Of imported rows too, unlike `Row.single_seed`: schema 1 says how many seeds there are, not what to warn of.
         "single_seed": len(row.seeds) == 1,
         "runs": [record.run_id for record in row.records],
         "profile": first.profile,
         "ties": row.ties,
-        "scores": {what: _score(score) for what, score in row.scores.items()},
-        "columns": {name: first.columns.get(name) for name in COLUMNS},
+        "scores": scores,
+        "columns": columns,
         "minutes": {**minutes, "total": row.minutes()},
         "peak_mb": row.peak_mb(),
         "peak_gpu_mb": row.peak_mb("peak_gpu_mb"),

@@ -46,6 +46,18 @@ def pick(row: Row, stage: str) -> str:
     return row.first.picks.get(stage) or "–"
 
 
+def coverage(row: Row, digits: int = 1) -> str:
+    """Return the share of labelled pixels of the row's labels as percent, or ""."""
+    labels = row.scores.get("labels")
+    return percent(labels.coverage, digits) if labels else ""
+
+
+def columns(row: Row) -> list[str]:
+    """Return the row's cells of `COLUMNS`."""
+    found = row.first.columns
+    return [str(found.get(name, "")) for name in COLUMNS]
+
+
 def device(row: Row) -> str:
     """Return ``CPU`` or ``GPU``, or both where seeds ran on different kinds."""
     names = [record.device.lower() for record in row.records]
@@ -55,22 +67,37 @@ def device(row: Row) -> str:
 
 def paper(row: Row) -> str:
     """Return the papers of the picked methods, each once, in stage order."""
-    found = [str(row.first.cards.get(stage, {}).get("paper", "-")) for stage in STAGES]
-    # A dict keeps the order and drops what comes twice: one method often runs several stages.
-    return "; ".join(p for p in dict.fromkeys(found) if p not in ("-", ""))
+    return "; ".join(paper for paper in _said(row, "paper") if paper != "-")
 
 
 def notes(row: Row) -> str:
     """Return the footnotes: what the cards say, a single seed, runs that a newer one replaced."""
-    found = [str(row.first.cards.get(stage, {}).get("notes", "")) for stage in STAGES]
+    found = _said(row, "notes")
     if row.single_seed:
         found.append("single seed: the interval covers images only")
     if row.superseded:
         found.append(f"{row.superseded} older run(s) replaced by newer ones")
-    return "; ".join(note for note in dict.fromkeys(found) if note)
+    return "; ".join(found)
 
 
-def wide(board: Board) -> tuple[list[str], list[list[str]]]:
+def _said(row: Row, what: str) -> list[str]:
+    """Return what the cards of the picked methods say, in stage order."""
+    found: list[str] = []
+    for stage in STAGES:
+        card = row.first.cards.get(stage, {})
+        text = str(card.get(what, ""))
+        # One method often runs several stages, and says it once.
+        if text and text not in found:
+            found.append(text)
+    return found
+
+
+_Line = list[str]
+_Entry = Mapping[str, Any]
+"""What others report of one method and network, as `reported_rows` gives it."""
+
+
+def wide(board: Board) -> tuple[_Line, list[_Line]]:
     """Return header and one line of cells per row; numbers in percent with four digits, unknown is empty."""
     header = _wide_header(board)
     measured = [_wide_row(board, row) for row in board.rows]
@@ -78,7 +105,7 @@ def wide(board: Board) -> tuple[list[str], list[list[str]]]:
     return header, measured + reported
 
 
-def _wide_header(board: Board) -> list[str]:
+def _wide_header(board: Board) -> _Line:
     header = ["origin", "method", *STAGES]
     for what in COUNTS:
         header += [f"{what}_miou", f"{what}_low", f"{what}_high"]
@@ -91,7 +118,7 @@ def _wide_header(board: Board) -> list[str]:
     return header + [f"{board.metric}_iou_{name}" for name in board.classes]
 
 
-def _wide_row(board: Board, row: Row) -> list[str]:
+def _wide_row(board: Board, row: Row) -> _Line:
     """Return a measured row's cells, in the order of `_wide_header`."""
     first, scores = row.first, row.scores
     cells = [row.origin, row.method]
@@ -100,18 +127,19 @@ def _wide_row(board: Board, row: Row) -> list[str]:
         cells += _bounds(scores.get(what))
     cells += [thresholds(scores.get("seeds_best"))]
     cells += [thresholds(scores.get("seeds_fixed"))]
-    labels = scores.get("labels")
-    cells += [percent(labels.coverage, 4) if labels else "", row.ties]
-    cells += [str(first.columns.get(name, "")) for name in COLUMNS]
-    cells += [str(len(row.seeds)), " ".join(map(str, row.seeds))]
+    cells += [coverage(row, 4), row.ties, *columns(row)]
+    seeds = [str(seed) for seed in row.seeds]
+    cells += [str(len(seeds)), " ".join(seeds)]
     cells += [first.profile, device(row)]
-    cells += [number(row.minutes(stage), 2) for stage in (*STAGES, None)]
-    cells += [number(row.peak_mb(), 0), number(row.peak_mb("peak_gpu_mb"), 0)]
+    for stage in (*STAGES, None):
+        cells.append(number(row.minutes(stage), 2))
+    for what in ("peak_mb", "peak_gpu_mb"):
+        cells.append(number(row.peak_mb(what), 0))
     cells += [first.protocol, paper(row), notes(row)]
     ranked = scores.get(board.metric)
     if ranked is None:
         return cells + [""] * len(board.classes)
-    return cells + [percent(float(value), 4) for value in ranked.per_class]
+    return cells + [percent(iou, 4) for iou in ranked.per_class]
 
 
 def _bounds(score: Score | None) -> list[str]:
@@ -129,14 +157,21 @@ _REPORTED = {
 """The column of a reported number, by what was scored on which split; numbers on other splits go into the notes."""
 
 
-def _wide_reported(header: Sequence[str], entry: Mapping[str, Any]) -> list[str]:
+def _wide_reported(header: Sequence[str], entry: _Entry) -> _Line:
     """Return a reported row's cells: numbers as printed; where sources disagree the notes hold every value."""
-    cells = {name: entry[name] for name in ("supervision", "extra_data", "crf")}
-    cells |= {"origin": "reported", "method": entry["method"]}
-    cells |= {"paper": entry["venue"], "backbone": entry["net"]}
+    cells = {
+        "origin": "reported",
+        "method": entry["method"],
+        "paper": entry["venue"],
+        "backbone": entry["net"],
+        "supervision": entry["supervision"],
+        "extra_data": entry["extra_data"],
+        "crf": entry["crf"],
+    }
     said: dict[tuple[str, str], list[str]] = {}
     for value in entry["values"]:
-        said.setdefault((value["scored"], value["split"]), []).append(value["miou"])
+        cell = (value["scored"], value["split"])
+        said.setdefault(cell, []).append(value["miou"])
     found = []
     for (scored, split), values in said.items():
         # As numbers: a source that prints 51.70 agrees with one that prints 51.7.
@@ -170,8 +205,10 @@ LONG_HEADER = [
 def long(board: Board) -> Iterator[list[str]]:
     """Yield the tidy form, one line per number; ``seed`` is ``mean`` for the row's own value."""
     for row in board.rows:
-        known = [(what, row.scores[what]) for what in COUNTS if what in row.scores]
-        for what, score in known:
+        for what in COUNTS:
+            score = row.scores.get(what)
+            if score is None:
+                continue
             facts = {
                 "dataset": board.name,
                 "origin": row.origin,
@@ -192,7 +229,7 @@ def long(board: Board) -> Iterator[list[str]]:
             yield _long_line(facts | cells)
 
 
-def _long_line(cells: Mapping[str, str]) -> list[str]:
+def _long_line(cells: Mapping[str, str]) -> _Line:
     return [cells.get(name, "") for name in LONG_HEADER]
 
 
@@ -202,19 +239,21 @@ def _long_score(
     """Yield the cells in which the numbers of one score differ: the mean over seeds first, then each seed."""
     value, low, high = _bounds(score)
     mean = {"seed": "mean", "metric": "miou", "value": value}
-    yield mean | {"low": low, "high": high, "threshold": thresholds(score)}
-    coverage = percent(score.coverage, 4)
-    yield {"seed": "mean", "metric": "coverage", "value": coverage}
+    mean |= {"low": low, "high": high}
+    yield mean | {"threshold": thresholds(score)}
+    labelled = percent(score.coverage, 4)
+    yield {"seed": "mean", "metric": "coverage", "value": labelled}
     for name, iou in zip(classes, score.per_class, strict=True):
-        own = percent(float(iou), 4)
-        yield {"seed": "mean", "metric": "iou", "class": name, "value": own}
+        own = {"class": name, "value": percent(iou, 4)}
+        yield {"seed": "mean", "metric": "iou", **own}
     for seed, miou in zip(seeds, score.per_seed, strict=True):
         # A seed may lack a score that others have, where a run was scored before that kind existed.
         if miou is not None:
-            yield {"seed": str(seed), "metric": "miou", "value": percent(miou, 4)}
+            value = percent(miou, 4)
+            yield {"seed": str(seed), "metric": "miou", "value": value}
 
 
-def _long_reported(entry: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _long_reported(entry: _Entry) -> Iterator[dict[str, str]]:
     """Yield one line per value and source: nothing is averaged or left out."""
     for value in entry["values"]:
         scored = f"{value['scored']} {value['split']}"

@@ -57,7 +57,11 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _frame(
-    align: str, header: str, body: Sequence[str], caption: str, label: str
+    align: str,
+    header: str,
+    body: Sequence[str],
+    caption: str,
+    label: str,
 ) -> str:
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -100,16 +104,21 @@ def page(board: Board) -> str:
 
 def _best(board: Board, what: str) -> str:
     """Return the best score of a column as it is printed."""
-    values = [r.scores[what].miou.value for r in board.rows if what in r.scores]
-    return percent(max(values))
+    values = [row.value(what) for row in board.rows]
+    known = [value for value in values if value is not None]
+    return percent(max(known))
 
 
 def _cells(row: Row, best: Mapping[str, str]) -> list[str]:
-    columns = row.first.columns
     dagger = r"$^\dagger$" if row.single_seed else ""
-    facts = [columns.get(name, "") for name in ("supervision", "backbone", "segmentor")]
-    cells = [escape(row.method) + dagger, *(escape(str(fact)) for fact in facts)]
-    return cells + [_score(row.scores.get(what), best[what]) for what in best]
+    cells = [escape(row.method) + dagger]
+    for name in ("supervision", "backbone", "segmentor"):
+        fact = row.first.columns.get(name, "")
+        cells.append(escape(str(fact)))
+    for what, highest in best.items():
+        score = row.scores.get(what)
+        cells.append(_score(score, highest))
+    return cells
 
 
 def _score(score: Score | None, best: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from wsss_bench.boards.render.columns import (
-    COLUMNS,
+    columns,
+    coverage,
     device,
     notes,
     number,
@@ -14,7 +14,7 @@ from wsss_bench.boards.render.columns import (
     pick,
     thresholds,
 )
-from wsss_bench.boards.rows import Board, Pair, Row, Score
+from wsss_bench.boards.rows import Board, Pair, Row
 from wsss_bench.contract.names import STAGES
 from wsss_bench.evaluate import PROTOCOL
 from wsss_bench.results.published import CELLS, HEADS, shown_values
@@ -54,6 +54,7 @@ _HEAD = (
     "minutes",
     "peak MB",
 )
+_FACTS = ("venue", "net", "supervision", "extra_data", "crf")
 _RIGHT = {
     "#",
     "seeds (oracle @t)",
@@ -71,8 +72,12 @@ _RIGHT = {
 def text(value: object) -> str:
     """Return text that is shown as it is and cannot break out of its cell."""
     # The backslash goes first, or it would escape those that are added for other characters.
-    plain = str(value).replace("\\", "\\\\").replace("|", "\\|")
-    return " ".join(plain.replace("<", "&lt;").replace("`", "'").split())
+    plain = str(value).replace("\\", "\\\\")
+    plain = plain.replace("|", "\\|")
+    plain = plain.replace("<", "&lt;")
+    plain = plain.replace("`", "'")
+    # Splitting takes line ends away, which would end the row.
+    return " ".join(plain.split())
 
 
 def markup(value: object) -> str:
@@ -95,14 +100,18 @@ def table(
         cell: how a cell is written: `text` for anything a user may have typed, `markup` for cells that are Markdown.
     """
     rule = ["---:" if name in right else "---" for name in head]
-    return "\n".join(
-        f"| {' | '.join(map(cell, cells))} |" for cells in (head, rule, *lines)
-    )
+    out = []
+    for cells in (head, rule, *lines):
+        joined = " | ".join(map(cell, cells))
+        out.append(f"| {joined} |")
+    return "\n".join(out)
 
 
 def page(board: Board) -> str:
     """Return the whole Markdown file: facts, ranking, classes, comparisons, footnotes."""
-    ranking = [_cells(rank, row) for rank, row in enumerate(board.rows, 1)]
+    ranking = []
+    for rank, row in enumerate(board.rows, 1):
+        ranking.append(_cells(rank, row))
     parts = [
         f"# {text(board.name)}",
         _facts(board),
@@ -134,33 +143,42 @@ def _facts(board: Board) -> str:
 
 def _cells(rank: int, row: Row) -> list[str]:
     """Return the cells of one row of the ranking, in the order of its headings."""
-    found, columns = row.scores, row.first.columns
-    labels = found.get("labels")
-    cells = [str(rank), row.method, *(pick(row, stage) for stage in STAGES)]
-    cells += [_at(found.get("seeds_best")), _at(found.get("seeds_fixed"))]
-    cells += [percent(labels.miou.value if labels else None)]
-    cells += [percent(labels.coverage if labels else None)]
-    cells += [_interval(found.get("val")), row.ties, _interval(found.get("val_crf"))]
-    cells += [str(columns.get(name, "")) for name in COLUMNS]
-    cells += [_runs(row), row.first.profile]
-    # Minutes mean nothing without the kind of device they were taken on.
+    picked = [pick(row, stage) for stage in STAGES]
+    return [
+        str(rank),
+        row.method,
+        *picked,
+        _at(row, "seeds_best"),
+        _at(row, "seeds_fixed"),
+        percent(row.value("labels")),
+        coverage(row),
+        _interval(row, "val"),
+        row.ties,
+        _interval(row, "val_crf"),
+        *columns(row),
+        "1 (single seed)" if row.single_seed else str(len(row.seeds)),
+        row.first.profile,
+        _minutes(row),
+        number(row.peak_mb(), 0),
+    ]
+
+
+def _minutes(row: Row) -> str:
     minutes = number(row.minutes(), 1)
-    cells += [f"{minutes} {device(row)}" if minutes else ""]
-    return [*cells, number(row.peak_mb(), 0)]
+    # They mean nothing without the kind of device they were taken on.
+    return f"{minutes} {device(row)}" if minutes else ""
 
 
-def _runs(row: Row) -> str:
-    return "1 (single seed)" if row.single_seed else str(len(row.seeds))
-
-
-def _at(score: Score | None) -> str:
+def _at(row: Row, what: str) -> str:
+    score = row.scores.get(what)
     if score is None:
         return ""
     at = f" @{thresholds(score)}" if score.thresholds else ""
     return percent(score.miou.value) + at
 
 
-def _interval(score: Score | None) -> str:
+def _interval(row: Row, what: str) -> str:
+    score = row.scores.get(what)
     if score is None:
         return ""
     value, low, high = map(percent, score.bounds)
@@ -186,17 +204,20 @@ def _classes(board: Board) -> str:
     lines = []
     if scores:
         for k, klass in enumerate(board.classes):
-            lines.append([klass, *(percent(float(s.per_class[k])) for s in scores)])
+            cells = [percent(score.per_class[k]) for score in scores]
+            lines.append([klass, *cells])
     means = [f"**{percent(score.miou.value)}**" for score in scores]
-    return table(["class", *names], [*lines, ["**mean**", *means]], names)
+    lines.append(["**mean**", *means])
+    return table(["class", *names], lines, names)
 
 
 def _comparisons(board: Board) -> str:
     if not board.pairs:
         return ""
     # All pairs would make hundreds of lines; a reader asks how far a row is from the best and from its neighbour.
-    first = [pair for pair in board.pairs if pair.first == 0]
-    shown = first + [p for p in board.pairs if 0 < p.first == p.second - 1]
+    shown = [pair for pair in board.pairs if pair.first == 0]
+    rest = [pair for pair in board.pairs if pair.first > 0]
+    shown += [pair for pair in rest if pair.second == pair.first + 1]
     body = table(
         ["method", "against", "difference [95 %]", "p (Holm)"],
         [_pair(board, pair) for pair in shown],
@@ -207,8 +228,8 @@ def _comparisons(board: Board) -> str:
 
 def _pair(board: Board, pair: Pair) -> list[str]:
     found = pair.difference
-    points = (100 * found.value, 100 * found.low, 100 * found.high)
-    value, low, high = (f"{point:+.1f}" for point in points)
+    fractions = (found.value, found.low, found.high)
+    value, low, high = (f"{100 * one:+.1f}" for one in fractions)
     return [
         board.rows[pair.second].method,
         board.rows[pair.first].method,
@@ -218,27 +239,29 @@ def _pair(board: Board, pair: Pair) -> list[str]:
 
 
 def _footnotes(board: Board) -> str:
-    noted = [(row.method, notes(row)) for row in board.rows]
-    lines = [f"* **{text(name)}**: {text(note)}." for name, note in noted if note]
+    lines = []
+    for row in board.rows:
+        note = text(notes(row))
+        if note:
+            lines.append(f"* **{text(row.method)}**: {note}.")
     return "\n".join(["## Notes", "", *lines]) if lines else ""
 
 
 def _reported(board: Board) -> str:
     """Return what papers and repositories print for this dataset, apart from the measured rows."""
-    lines = [_reported_line(entry) for entry in board.reported]
-    filled = [line for line in lines if any(line[-len(CELLS) :])]
-    if not filled:
+    lines = []
+    for entry in board.reported:
+        cells = [shown_values(entry["values"], *cell) for cell in CELLS]
+        # An entry may hold nothing but scores on other splits, which this table does not show.
+        if any(cells):
+            facts = [entry[name] for name in _FACTS]
+            lines.append([f"*{entry['method']}*", *facts, *cells])
+    if not lines:
         return ""
     head = ["method", "venue", "network", "supervision", "extra data", "CRF", *HEADS]
     return (
         "\n## Reported elsewhere\n\n"
         "Printed by papers and repositories, not measured by this harness; evaluators, data and weights differ. "
         "Where sources disagree every value is shown, the most frequent first, with the number of sources.\n\n"
-        + table(head, filled, HEADS)
+        + table(head, lines, HEADS)
     )
-
-
-def _reported_line(entry: Mapping[str, Any]) -> list[str]:
-    facts = ("venue", "net", "supervision", "extra_data", "crf")
-    cells = [shown_values(entry["values"], *cell) for cell in CELLS]
-    return [f"*{entry['method']}*", *(entry[name] for name in facts), *cells]
