@@ -20,28 +20,46 @@ from wsss_bench.toolbox.random_walk import Affinity, propagate
 
 
 def with_background(scores: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
-    """Prepend the background score ``(1 - max over classes)^alpha``: ``[K, H, W]`` to ``[K + 1, H, W]``.
+    """Return scores with the background's in front, ``(1 - max over classes)^alpha``.
 
-    A small `alpha` makes much background, a large one little.
+    Args:
+        scores: ``float32 [K, H, W]`` in [0, 1], K at least 1.
+        alpha: a small one makes much background, a large one little.
+
+    Returns:
+        ``float32 [K + 1, H, W]``.
     """
-    background = np.clip(1 - scores.max(0, keepdims=True), 0, 1) ** np.float32(alpha)
+    strongest = scores.max(0, keepdims=True)
+    # Resizing may overshoot 1, and a negative number has no broken power.
+    left_over = np.clip(1 - strongest, 0, 1)
+    background = left_over ** np.float32(alpha)
     return np.concatenate([background, scores])
 
 
 def crf_label(job: tuple[Path, Seed], alpha: float, crf: str) -> NDArray[np.uint8]:
-    """Label map ``uint8 [H, W]`` of the scores and ``(1 - max)^alpha`` as background, after the CRF of preset `crf`."""
+    """Return the label map of a seed's scores and `with_background`, after a CRF.
+
+    Args:
+        job: the photograph's path and its seed.
+        alpha: the background's exponent.
+        crf: name of a preset.
+
+    Returns:
+        ``uint8 [H, W]``; every pixel is labelled.
+    """
     path, seed = job
     if not len(seed.class_ids):
         return np.zeros(seed.size, np.uint8)
     scores = with_background(seed.upsampled(), alpha)
-    return _winners(
-        seed,
-        dense_crf(read_image(path), unary_from_probabilities(scores), PRESETS[crf]),
-    )
+    unary = unary_from_probabilities(scores)
+    marginals = dense_crf(read_image(path), unary, PRESETS[crf])
+    return _winners(seed, marginals)
 
 
 def majority(label: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
-    """Most frequent class of each block of `cell` × `cell` pixels, unlabelled ones not counted; the lowest id among equals.
+    """Return the most frequent class of each block of `cell` × `cell` pixels, the lowest id among equals.
+
+    Unlabelled pixels do not count.
 
     Args:
         label: ``uint8 [H, W]``.
@@ -51,17 +69,24 @@ def majority(label: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
         ``uint8 [⌈H/cell⌉, ⌈W/cell⌉]``; 255 where a block has no labelled pixel.
     """
     height, width = label.shape
-    h, w = -(-height // cell), -(-width // cell)
+    h = -(-height // cell)
+    w = -(-width // cell)
     whole = np.full((h * cell, w * cell), IGNORE, np.uint8)
     whole[:height, :width] = label
-    ids = np.array([*np.unique(label[label != IGNORE]).tolist(), IGNORE], np.uint8)
-    votes = [(whole == i).reshape(h, cell, w, cell).sum((1, 3)) for i in ids[:-1]]
+    classes = np.unique(label[label != IGNORE])
+    votes = []
+    for class_id in classes:
+        blocks = (whole == class_id).reshape(h, cell, w, cell)
+        votes.append(blocks.sum((1, 3)))
     # Unlabelled wins only where nobody votes: half a vote.
-    return ids[np.stack([*votes, np.full((h, w), 0.5)]).argmax(0)]
+    votes.append(np.full((h, w), 0.5))
+    winners = np.stack(votes).argmax(0)
+    ids = np.append(classes, np.uint8(IGNORE))
+    return ids[winners]
 
 
 def pair_labels(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Labels that pairs are judged by.
+    """Return the labels that pairs are judged by.
 
     Args:
         low: labels with much background (small alpha): its foreground is sure.
@@ -71,13 +96,14 @@ def pair_labels(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.u
         `low`'s class; 0 where `high` is background; 255 where only `low` is, and where `low` is unlabelled.
     """
     merged = np.where(low == 0, IGNORE, low)
-    return np.where((high == 0) & (low != IGNORE), 0, merged).astype(np.uint8)
+    sure = (high == 0) & (low != IGNORE)
+    return np.where(sure, 0, merged).astype(np.uint8)
 
 
 def walked_labels(
     job: tuple[Path, Seed, Affinity, int], params: Mapping[str, Any]
 ) -> NDArray[np.uint8]:
-    """Pseudo-labels: scores and background walk over the affinities; the best wins, after a CRF if wanted.
+    """Return pseudo-labels: scores and background walk over the affinities; the best wins, after a CRF if wanted.
 
     Args:
         job: the photograph's path, its seed, affinities on a grid, and that grid's pixels per cell.
@@ -89,27 +115,43 @@ def walked_labels(
     path, seed, affinity, cell = job
     if not len(seed.class_ids):
         return np.zeros(seed.size, np.uint8)
-    h, w = affinity.planes.shape[1:]
-    height, width = seed.size
-    # Outside the photograph all scores are 0, background's too.
-    padded = np.zeros((len(seed.class_ids) + 1, h * cell, w * cell), np.float32)
-    padded[:, :height, :width] = with_background(
-        seed.upsampled(), float(params["alpha_walk"])
-    )
-    pooled = padded.reshape(len(padded), h, cell, w, cell).mean((2, 4))
+    scores = with_background(seed.upsampled(), float(params["alpha_walk"]))
+    pooled = _pooled(scores, affinity.planes.shape[1:], cell)
     walked = propagate(pooled, affinity, float(params["beta"]), int(params["steps"]))
-    size = (w * cell, h * cell)
-    full = np.stack(
-        [
-            cv2.resize(m, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
-            for m in walked
-        ]
-    )
+    full = _enlarged(walked, cell, seed.size)
     if params["crf_after"]:
-        crf = replace(PRESETS[params["crf"]], iterations=int(params["crf_after"]))
-        full = dense_crf(read_image(path), unary_from_probabilities(full), crf)
+        preset = PRESETS[params["crf"]]
+        crf = replace(preset, iterations=int(params["crf_after"]))
+        unary = unary_from_probabilities(full)
+        full = dense_crf(read_image(path), unary, crf)
     return _winners(seed, full)
 
 
+def _pooled(
+    scores: NDArray[np.float32], grid: tuple[int, ...], cell: int
+) -> NDArray[np.float32]:
+    """Return means over blocks of `cell` × `cell` pixels on a grid (h, w) that covers the scores."""
+    h, w = grid
+    channels, height, width = scores.shape
+    # Outside the photograph all scores are 0, background's too.
+    padded = np.zeros((channels, h * cell, w * cell), np.float32)
+    padded[:, :height, :width] = scores
+    blocks = padded.reshape(channels, h, cell, w, cell)
+    return blocks.mean((2, 4))
+
+
+def _enlarged(
+    maps: NDArray[np.float32], cell: int, size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return maps enlarged by `cell` and cut to (height, width), not stretched to it: cells stay over their pixels."""
+    _, h, w = maps.shape
+    height, width = size
+    whole = (w * cell, h * cell)
+    full = [cv2.resize(one, whole, interpolation=cv2.INTER_LINEAR) for one in maps]
+    return np.stack([one[:height, :width] for one in full])
+
+
 def _winners(seed: Seed, scores: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.concatenate([[0], seed.class_ids])[scores.argmax(0)].astype(np.uint8)
+    """Return the class of the best channel; channel 0 is background, the others the seed's classes."""
+    ids = np.concatenate([[0], seed.class_ids])
+    return ids[scores.argmax(0)].astype(np.uint8)

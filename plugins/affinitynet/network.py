@@ -1,4 +1,4 @@
-"""AffinityNet: one feature vector per cell, whose differences tell whether two cells belong to one thing (CVPR 2018)."""
+"""AffinityNet (CVPR 2018): one feature vector per cell; differences tell whether two cells belong to one thing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from wsss_bench.engine.backbones.staged import NORMALIZATION
 from wsss_bench.toolbox.affinity import feature_affinity_loss
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
 
-WIDTHS, GROUPS = (64, 128, 256), (8, 16, 32)
+WIDTHS = (64, 128, 256)
+"""Channels of the three convolutions."""
+
+GROUPS = (8, 16, 32)
+"""Groups of their group norms."""
 
 
 class AffinityNet(BaseModel):
-    """Backbone, a 1×1 convolution on each of its last three stages, and one on all of them; trained on pairs of labelled cells.
+    """Backbone, a 1×1 convolution on each of its last three stages, and one on all; trained on pairs of labelled cells.
 
     Args:
         params: those of `Pyramid`, and ``radius``, ``border``, ``group_norm``.
@@ -31,28 +35,36 @@ class AffinityNet(BaseModel):
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         super().__init__()
-        self.radius, self.border = int(params["radius"]), str(params["border"])
+        self.radius = int(params["radius"])
+        self.border = str(params["border"])
         self.pyramid = Pyramid(params)
         self.stride = self.pyramid.strides[2]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(c, width, 1, bias=False)
-            for c, width in zip(self.pyramid.channels[2:], WIDTHS, strict=True)
-        )
+        convs = [
+            nn.Conv2d(channels, width, 1, bias=False)
+            for channels, width in zip(self.pyramid.channels[2:], WIDTHS, strict=True)
+        ]
+        self.convs = nn.ModuleList(convs)
         # Apart from the convolutions: the release lets only those learn faster.
         norms = (
-            nn.GroupNorm(g, w) if params["group_norm"] else nn.Identity()
-            for g, w in zip(GROUPS, WIDTHS, strict=True)
+            nn.GroupNorm(groups, width) if params["group_norm"] else nn.Identity()
+            for groups, width in zip(GROUPS, WIDTHS, strict=True)
         )
         self.norms = nn.ModuleList(norms)
-        self.fuse = nn.Conv2d(sum(WIDTHS), sum(WIDTHS), 1, bias=False)
-        for conv in self.convs:
+        total = sum(WIDTHS)
+        self.fuse = nn.Conv2d(total, total, 1, bias=False)
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight)
+        # The release's gain.
         nn.init.xavier_uniform_(self.fuse.weight, gain=4)
         self.to(memory_format=torch.channels_last)
 
     def features(self, inputs: Tensor) -> Tensor:
-        """``[B, 448, h, w]`` of images ``float [B, 3, H, W]`` in 0..255; `stride` pixels per cell, sizes rounded up."""
-        size = (-(-inputs.shape[2] // self.stride), -(-inputs.shape[3] // self.stride))
+        """Return features ``[B, 448, h, w]`` of images ``float [B, 3, H, W]`` in 0..255.
+
+        There are `stride` pixels per cell, sizes rounded up.
+        """
+        height, width = inputs.shape[2:]
+        size = (-(-height // self.stride), -(-width // self.stride))
         layers = zip(
             self.convs,
             self.norms,
@@ -60,10 +72,10 @@ class AffinityNet(BaseModel):
             self.pyramid.strides[2:],
             strict=True,
         )
-        maps = [
-            F.elu(to_grid(norm(conv(stage)), stride, self.stride, size))
-            for conv, norm, stage, stride in layers
-        ]
+        maps = []
+        for conv, norm, stage, stride in layers:
+            normed = norm(conv(stage))
+            maps.append(F.elu(to_grid(normed, stride, self.stride, size)))
         return F.elu(self.fuse(torch.cat(maps, 1)))
 
     def forward(
@@ -73,26 +85,45 @@ class AffinityNet(BaseModel):
         labels: Tensor | None = None,
         mode: str = "tensor",
     ) -> Any:
-        """``mode="loss"``: dict of losses for `labels` ``uint8 [B, h, w]``; ``"tensor"``: `features`."""
+        """Return `features`, or losses by name.
+
+        Args:
+            inputs: ``float [B, 3, H, W]`` in 0..255.
+            tags: not used; the trainer passes them to every network.
+            labels: ``uint8 [B, h, w]`` on the features' grid, 255 = unknown.
+            mode: ``"tensor"``, or ``"loss"``, which needs `labels`.
+        """
         features = self.features(inputs)
         if mode != "loss":
             return features
         assert labels is not None
         total, terms = feature_affinity_loss(features, labels, self.radius, self.border)
-        return {
-            "loss_affinity": total,
-            **dict(zip(("background", "foreground", "apart"), terms, strict=True)),
-        }
+        losses = {"loss_affinity": total}
+        # The trainer sums what has "loss" in its name; the terms are only logged.
+        losses.update(zip(("background", "foreground", "apart"), terms, strict=True))
+        return losses
 
 
 @torch.inference_mode()
 def cell_features(
     model: AffinityNet, image: NDArray[np.uint8], normalize: str, device: str
 ) -> Tensor:
-    """``float [448, ⌈H/s⌉, ⌈W/s⌉]`` of one photograph, padded to whole cells with what normalises to 0, as the release does."""
+    """Return the features of one photograph, ``float [448, ⌈H/s⌉, ⌈W/s⌉]`` for s pixels per cell.
+
+    Args:
+        model: the trained network, in eval mode.
+        image: ``uint8 [H, W, 3]``.
+        normalize: which mean and deviation the backbone was trained with.
+        device: where the model is.
+    """
+    stride = model.stride
     height, width = image.shape[:2]
-    h, w = -(-height // model.stride), -(-width // model.stride)
-    canvas = np.empty((h * model.stride, w * model.stride, 3), np.float32)
+    h = -(-height // stride)
+    w = -(-width // stride)
+    # Padded to whole cells with what normalises to 0, as the release does.
+    canvas = np.empty((h * stride, w * stride, 3), np.float32)
     canvas[:] = NORMALIZATION[normalize][0]
     canvas[:height, :width] = image
-    return model(torch.from_numpy(canvas).to(device).permute(2, 0, 1)[None]).float()[0]
+    pixels = torch.from_numpy(canvas).to(device)
+    pixels = pixels.permute(2, 0, 1)[None]
+    return model(pixels).float()[0]

@@ -1,4 +1,7 @@
-"""DSRG's training loss: grow the cues with the network's own prediction, then seed and boundary losses (CVPR 2018, section 3)."""
+"""DSRG's training loss (CVPR 2018, section 3).
+
+The cues are grown with the network's own prediction, then seed and boundary losses are taken.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ from wsss_bench.toolbox.losses import (
 )
 from wsss_bench.toolbox.region_growing import grow_batch
 
-NEVER = 2.0  # a threshold no probability exceeds
+NEVER = 2.0
+"""A threshold that no probability exceeds."""
+
 CHOICES = {
     "grow": ("both", "fg", "bg", "none"),
     "grow_on": ("crf", "softmax"),
@@ -44,38 +49,47 @@ class DsrgLoss(nn.Module):
         super().__init__()
         for key, allowed in CHOICES.items():
             if params[key] not in allowed:
+                known = ", ".join(allowed)
                 raise RecipeError(
-                    f"dsrg: {key}={params[key]!r} is not known; use {', '.join(allowed)}."
+                    f"dsrg: {key}={params[key]!r} is not known; use {known}."
                 )
         self.p = dict(params)
         self.crf = PRESETS["dsrg"].scaled(float(params["crf_factor"]))
 
     def forward(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`logits` ``[B, C + 1, h, w]``; ``batch['labels']`` holds the cues at the same grid (255 = none)."""
+        """Return the losses of a batch by name.
+
+        Args:
+            logits: ``[B, C + 1, h, w]``, resized to the cues' grid if they lie on another one.
+            batch: ``labels`` the cues ``uint8 [B, h, w]`` (255 = none), ``inputs`` the images ``[B, 3, H, W]`` in
+                0..255, ``tags`` ``[B, C + 1]``, 1 for a class that is present.
+        """
         cues = batch["labels"]
-        if logits.shape[2:] != cues.shape[1:]:
-            logits = F.interpolate(
-                logits, tuple(cues.shape[1:]), mode="bilinear", align_corners=False
-            )
+        grid = tuple(cues.shape[1:])
+        if logits.shape[2:] != grid:
+            logits = F.interpolate(logits, grid, mode="bilinear", align_corners=False)
+        # Half precision cannot hold the floor beside a probability near 1.
         probs = floored_softmax(logits.float())
         q = self._crf(probs, batch["inputs"]) if self._needs_crf() else None
         grown = self._grown(probs, q, cues, batch["tags"])
+        targets = one_hot_cues(grown, probs.shape[1])
         loss = balanced_seed_loss if self.p["balanced"] else seed_loss
-        losses = {"loss_seed": loss(probs, one_hot_cues(grown, probs.shape[1]))}
+        losses = {"loss_seed": loss(probs, targets)}
         if self.p["boundary"]:
             assert q is not None
-            clip = tuple(self.p["boundary_clip"]) if self.p["boundary_clip"] else None
-            losses["loss_boundary"] = boundary_loss(probs, q, clip)
+            clip = self.p["boundary_clip"]
+            bounds = tuple(clip) if clip else None
+            losses["loss_boundary"] = boundary_loss(probs, q, bounds)
         return losses
 
     def _needs_crf(self) -> bool:
-        return bool(self.p["boundary"]) or (
-            self.p["grow"] != "none" and self.p["grow_on"] == "crf"
-        )
+        grows_on_it = self.p["grow"] != "none" and self.p["grow_on"] == "crf"
+        return bool(self.p["boundary"]) or grows_on_it
 
     def _crf(self, probs: Tensor, inputs: Tensor) -> Tensor:
-        """Mean-field marginals at the cue grid; no gradient flows through them (SEC's fix of January 2018)."""
+        """Return mean-field marginals at the cue grid, like `probs`; no gradient (SEC's fix of January 2018)."""
         with torch.no_grad():
+            # The release passes probabilities where energies belong; both are offered.
             energy = -probs if self.p["crf_unary"] == "prob" else -probs.log()
             thumbnails = F.interpolate(
                 inputs.float(),
@@ -84,63 +98,67 @@ class DsrgLoss(nn.Module):
                 align_corners=False,
                 antialias=True,
             )
+            colours = thumbnails.permute(0, 2, 3, 1)
             if probs.device.type != "cpu":
+                # The lattice lives on the CPU; on a GPU exact kernels of a small grid are
+                # faster than the way there and back.
                 from wsss_bench.toolbox.crf_exact import meanfield_exact
 
-                return meanfield_exact(thumbnails.permute(0, 2, 3, 1), energy, self.crf)
-            images = (
-                thumbnails.clamp(0, 255)
-                .round()
-                .byte()
-                .permute(0, 2, 3, 1)
-                .contiguous()
-                .numpy()
-            )
-            return torch.from_numpy(_crf_batch(images, energy.numpy(), self.crf))
+                return meanfield_exact(colours, energy, self.crf)
+            images = colours.clamp(0, 255).round().byte().contiguous()
+            marginals = _crf_batch(images.numpy(), energy.numpy(), self.crf)
+            return torch.from_numpy(marginals)
 
     def _grown(
         self, probs: Tensor, q: Tensor | None, cues: Tensor, tags: Tensor
     ) -> Tensor:
+        """Return the cues ``uint8 [B, h, w]`` after growing, as ``grow`` asks."""
         kind = self.p["grow"]
         if kind == "none":
             return cues
         source = q if self.p["grow_on"] == "crf" else probs
         assert source is not None
-        present = [
-            [] if kind == "bg" else (np.flatnonzero(row[1:]) + 1).tolist()
-            for row in tags.cpu().numpy()
-        ]
-        theta_b = NEVER if kind == "fg" else float(self.p["theta_b"])
+        values = source.detach().float().cpu().numpy()
+        cue_map = cues.cpu().numpy()
+        theta_f = float(self.p["theta_f"])
+        theta_b = float(self.p["theta_b"])
         if kind == "bg":
-            return self._background_only(source, cues, theta_b)
-        grown = grow_batch(
-            cues.cpu().numpy(),
-            source.detach().float().cpu().numpy(),
-            present,
-            float(self.p["theta_f"]),
-            theta_b,
-        )
+            grown = _grow_background(values, cue_map, theta_f, theta_b)
+        else:
+            present = []
+            for row in tags.cpu().numpy():
+                foreground = np.flatnonzero(row[1:]) + 1
+                present.append(foreground.tolist())
+            limit = NEVER if kind == "fg" else theta_b
+            grown = grow_batch(cue_map, values, present, theta_f, limit)
         return torch.from_numpy(grown).to(cues.device)
 
-    def _background_only(self, source: Tensor, cues: Tensor, theta_b: float) -> Tensor:
-        """Grow background alone: foreground cues stay as they are and may not be crossed by a label of their own."""
-        values = source.detach().float().cpu().numpy()
-        # Background must still beat the foreground classes, so they stay in the comparison but can never exceed theirs.
-        wins = values.argmax(1) == 0
-        masked = np.zeros_like(values)
-        masked[:, 0] = np.where(wins, values[:, 0], 0)
-        cue_map = cues.cpu().numpy()
-        present = [sorted(set(np.unique(one).tolist()) - {0, 255}) for one in cue_map]
-        grown = grow_batch(cue_map, masked, present, float(self.p["theta_f"]), theta_b)
-        return torch.from_numpy(grown).to(cues.device)
+
+def _grow_background(
+    values: NDArray[np.float32],
+    cues: NDArray[np.uint8],
+    theta_f: float,
+    theta_b: float,
+) -> NDArray[np.uint8]:
+    """Return cues ``uint8 [B, h, w]`` with background alone grown: foreground cues stay, and none is crossed."""
+    # Background must still beat the foreground classes, so they are compared before they
+    # are silenced: as 0 they never exceed a threshold.
+    wins = values.argmax(1) == 0
+    masked = np.zeros_like(values)
+    masked[:, 0] = np.where(wins, values[:, 0], 0)
+    present = []
+    for one in cues:
+        ids = set(np.unique(one).tolist())
+        present.append(sorted(ids - {0, 255}))
+    return grow_batch(cues, masked, present, theta_f, theta_b)
 
 
 def _crf_batch(
     images: NDArray[np.uint8], energy: NDArray[np.float32], params: CrfParams
 ) -> NDArray[np.float32]:
-    return np.stack(
-        [
-            dense_crf(i, np.ascontiguousarray(e), params)
-            for i, e in zip(images, energy, strict=True)
-        ]
-    )
+    """Return `dense_crf` of every image, ``float32 [B, C + 1, h, w]``."""
+    marginals = []
+    for image, unary in zip(images, energy, strict=True):
+        own = np.ascontiguousarray(unary)
+        marginals.append(dense_crf(image, own, params))
+    return np.stack(marginals)

@@ -24,11 +24,11 @@ DROPOUTS = ("centre", "general", "deterministic")
 
 
 class FickleHead(nn.Module):
-    """Class scores from a stride-1 s×s convolution under centre-preserving spatial dropout, then global average pooling.
+    """Class scores from a stride-1 s×s convolution under centre-preserving spatial dropout, then average pooling.
 
     Args:
-        params: ``kernel`` (odd s), ``rate`` (dropout p), ``dropout``: ``"centre"`` (the method), ``"general"`` (ordinary
-            dropout, its Table 5), ``"deterministic"`` (none).
+        params: ``kernel`` (odd s), ``rate`` (dropout p), ``dropout``: ``"centre"`` (the method), ``"general"``
+            (ordinary dropout, its Table 5), ``"deterministic"`` (none).
     """
 
     def __init__(
@@ -36,23 +36,23 @@ class FickleHead(nn.Module):
     ) -> None:
         super().__init__()
         if params["dropout"] not in DROPOUTS:
+            known = ", ".join(DROPOUTS)
             raise RecipeError(
-                f"ficklenet: dropout={params['dropout']!r} is not known; use {', '.join(DROPOUTS)}."
+                f"ficklenet: dropout={params['dropout']!r} is not known; use {known}."
             )
-        self.kernel, self.rate, self.dropout = (
-            int(params["kernel"]),
-            float(params["rate"]),
-            str(params["dropout"]),
-        )
-        self.weight = nn.Parameter(
-            torch.empty(num_classes, in_channels, self.kernel, self.kernel)
-        )
+        self.kernel = int(params["kernel"])
+        self.rate = float(params["rate"])
+        self.dropout = str(params["dropout"])
+        # A bare weight, no `Conv2d`: the maths need it apart, and no bias may come in.
+        window = (self.kernel, self.kernel)
+        self.weight = nn.Parameter(torch.empty(num_classes, in_channels, *window))
+        # As `Conv2d` begins.
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def mask(
         self, batch: int, height: int, width: int, generator: torch.Generator | None
     ) -> Tensor:
-        """A fresh mask, or all ones for the deterministic variant."""
+        """Return a fresh mask ``[batch, s*s, height, width]``, or all ones for the deterministic variant."""
         if self.dropout == "deterministic":
             return deterministic_mask(batch, height, width, self.kernel)
         return centre_preserving_mask(
@@ -67,38 +67,38 @@ class FickleHead(nn.Module):
     def scores(
         self, features: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Image-level logits ``[B, C]`` of one draw; in eval mode without a generator every unit is kept.
-
-        So what looks at an image from outside (the gradient background cue) does not depend on the process's random state.
-        """
+        """Return image-level logits ``[B, C]`` of one draw; in eval mode without a generator every unit is kept."""
         batch, _, height, width = features.shape
+        # So what looks at an image from outside (the gradient background cue) does not
+        # depend on the process's random state.
         if not self.training and generator is None:
-            ones = deterministic_mask(batch, height, width, self.kernel).to(features)
-            return pooled_scores(features, self.weight, ones)
+            return pooled_scores(features, self.weight, self._everything(features))
         if self.dropout == "general":
             contribution = general_dropout(
-                features, self.weight, generator or torch.default_generator, self.rate
+                features,
+                self.weight,
+                generator or torch.default_generator,
+                self.rate,
             )
             return contribution.sum((2, 3))
-        return pooled_scores(
-            features,
-            self.weight,
-            self.mask(batch, height, width, generator).to(features),
-        )
+        mask = self.mask(batch, height, width, generator)
+        return pooled_scores(features, self.weight, mask.to(features))
+
+    def _everything(self, features: Tensor) -> Tensor:
+        """Return the mask that keeps every unit of these features."""
+        batch, _, height, width = features.shape
+        return deterministic_mask(batch, height, width, self.kernel).to(features)
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Binary cross-entropy of one draw; the harness seeds torch's generator per iteration."""
-        return {
-            "loss_cls": F.binary_cross_entropy_with_logits(
-                self.scores(features).float(), targets
-            )
-        }
+        """Return the binary cross-entropy of one draw; the harness seeds torch's generator per iteration."""
+        scores = self.scores(features).float()
+        loss = F.binary_cross_entropy_with_logits(scores, targets)
+        return {"loss_cls": loss}
 
     def cam(self, features: Tensor) -> Tensor:
-        """Signed contribution maps with every unit kept, ``[B, C, h, w]``."""
-        batch, _, height, width = features.shape
-        ones = deterministic_mask(batch, height, width, self.kernel).to(features)
-        return contributions(project(features, self.weight), ones)
+        """Return signed contribution maps with every unit kept, ``[B, C, h, w]``."""
+        y = project(features, self.weight)
+        return contributions(y, self._everything(features))
 
     def draws(
         self,
@@ -108,12 +108,18 @@ class FickleHead(nn.Module):
         number: int,
         chunk: int = 16,
     ) -> Tensor:
-        """Element-wise Grad-CAM maps ``[N, K, h, w]`` of one image, each divided by its own maximum.
+        """Return element-wise Grad-CAM maps ``[N, K, h, w]`` of one image, each divided by its own maximum.
 
-        The features are projected once; every draw is then a masked sum. Ordinary dropout needs the slow path.
+        Args:
+            features: ``[1, k, h, w]``.
+            classes: channels of the K wanted classes.
+            generator: seed it per image, so that a map does not depend on which images came before.
+            number: how many draws; the deterministic variant has one.
+            chunk: draws computed together; does not change the result.
         """
+        _, _, height, width = features.shape
         if not classes:  # COCO has photographs without tags
-            return features.new_zeros(1, 0, *features.shape[2:])
+            return features.new_zeros(1, 0, height, width)
         if self.dropout == "deterministic":
             number = 1
         weight = self.weight[classes]
@@ -123,14 +129,12 @@ class FickleHead(nn.Module):
                 for _ in range(number)
             ]
             return normalise_draws(torch.cat(maps))
+        # Projected once; every draw is then a masked sum.
         y = project(features, weight)
         parts = []
         for start in range(0, number, chunk):
-            mask = self.mask(
-                min(chunk, number - start),
-                features.shape[2],
-                features.shape[3],
-                generator,
-            ).to(y)
-            parts.append(normalise_draws(contributions(y, mask).relu()))
+            count = min(chunk, number - start)
+            mask = self.mask(count, height, width, generator)
+            drawn = contributions(y, mask.to(y)).relu()
+            parts.append(normalise_draws(drawn))
         return torch.cat(parts)

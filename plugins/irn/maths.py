@@ -21,20 +21,21 @@ from wsss_bench.toolbox.random_walk import affinity_from_boundary, propagate
 def confident(
     foreground: NDArray[np.uint8], background: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Merge two label maps: the class of the first; 0 where both are background; 255 where only the first is.
+    """Return two label maps merged: the class of the first; 0 where both are background; 255 where only the first is.
 
     Args:
         foreground: labels at the high threshold; what is left of the classes there is surely foreground.
         background: labels at the low threshold; what is background there is surely background.
     """
     merged = np.where(foreground > 0, foreground, IGNORE)
-    return np.where((foreground == 0) & (background == 0), 0, merged).astype(np.uint8)
+    nothing = (foreground == 0) & (background == 0)
+    return np.where(nothing, 0, merged).astype(np.uint8)
 
 
 def relation_labels(
     job: tuple[Path, Seed], params: Mapping[str, Any]
 ) -> NDArray[np.uint8]:
-    """Labels for pairs of pixels (section 4.3): CAMs against two constant background scores, each after a CRF, merged.
+    """Return labels for pairs of pixels (section 4.3): CAMs against two background scores, each after a CRF, merged.
 
     Args:
         job: the photograph's path and its seed.
@@ -46,14 +47,18 @@ def relation_labels(
     path, seed = job
     if not len(seed.class_ids):
         return np.zeros(seed.size, np.uint8)
-    image, scores = read_image(path), seed.upsampled()
+    image = read_image(path)
+    scores = seed.upsampled()
     ids = np.concatenate([[0], seed.class_ids]).astype(np.uint8)
-    crf, trust = PRESETS[params["crf"]], float(params["gt_prob"])
-    sides = [
-        _after_crf(image, scores, float(params[key]), crf, trust)
-        for key in ("conf_fg", "conf_bg")
-    ]
-    return confident(ids[sides[0]], ids[sides[1]])
+
+    def labels(threshold: float) -> NDArray[np.uint8]:
+        crf = PRESETS[params["crf"]]
+        trust = float(params["gt_prob"])
+        return ids[_after_crf(image, scores, threshold, crf, trust)]
+
+    sure_foreground = labels(float(params["conf_fg"]))
+    sure_background = labels(float(params["conf_bg"]))
+    return confident(sure_foreground, sure_background)
 
 
 def _after_crf(
@@ -63,22 +68,24 @@ def _after_crf(
     crf: CrfParams,
     trust: float,
 ) -> NDArray[np.intp]:
-    """Index of the winner, 0 = the constant `threshold`, after a CRF that trusts the winners by `trust`."""
+    """Return the index of the winner ``[H, W]``, 0 = the constant `threshold`, after a CRF.
+
+    The CRF trusts the winners before it by `trust`, not the scores: so does the release.
+    """
     floor = np.full((1, *scores.shape[1:]), np.float32(threshold))
     winners = np.concatenate([floor, scores]).argmax(0)
-    return dense_crf(
-        image, unary_from_labels(winners, len(scores) + 1, trust), crf
-    ).argmax(0)
+    unary = unary_from_labels(winners, len(scores) + 1, trust)
+    return dense_crf(image, unary, crf).argmax(0)
 
 
 def walked_labels(
     job: tuple[NDArray[np.float32], Seed], params: Mapping[str, Any]
 ) -> NDArray[np.uint8]:
-    """Pseudo-labels (section 5): CAMs, damped on boundaries, walk; the best class where it beats a constant share of the maximum.
+    """Return pseudo-labels (section 5): CAMs, damped on boundaries, walk; the best class against a constant background.
 
     Args:
         job: the boundary map ``float32 [h, w]`` (4 pixels per cell) and the seed.
-        params: ``walk_radius``, ``beta``, ``steps``, ``background``.
+        params: ``walk_radius``, ``beta``, ``steps``, ``background``, the share of the maximum that a class has to beat.
 
     Returns:
         ``uint8 [H, W]``; every pixel is labelled.
@@ -87,23 +94,27 @@ def walked_labels(
     if not len(seed.class_ids):
         return np.zeros(seed.size, np.uint8)
     h, w = boundary.shape
-    cams = np.stack(
-        [cv2.resize(cam, (w, h), interpolation=cv2.INTER_LINEAR) for cam in seed.scores]
-    ) * (1 - boundary)
+    cams = _resized(seed.scores, h, w)
     affinity = affinity_from_boundary(boundary, int(params["walk_radius"]))
-    walked = propagate(cams, affinity, float(params["beta"]), int(params["steps"]))
-    height, width = seed.size
-    # Enlarged by the stride and cut, not stretched to the image: cells stay over their pixels.
-    full = np.stack(
-        [
-            cv2.resize(m, (4 * w, 4 * h), interpolation=cv2.INTER_LINEAR)[
-                :height, :width
-            ]
-            for m in walked
-        ]
+    walked = propagate(
+        # Scores that lie on a boundary would spread to both of its sides.
+        cams * (1 - boundary),
+        affinity,
+        float(params["beta"]),
+        int(params["steps"]),
     )
-    best, top = full.argmax(0), full.max(0)
-    # The maximum over all classes; a CAM that is 0 everywhere has none and leaves background.
-    return np.where(
-        top > float(params["background"]) * top.max(), seed.class_ids[best], 0
-    ).astype(np.uint8)
+    height, width = seed.size
+    # Enlarged by the stride and cut, not stretched to the image: cells stay over their
+    # pixels.
+    full = _resized(walked, 4 * h, 4 * w)[:, :height, :width]
+    best = full.argmax(0)
+    top = full.max(0)
+    # The maximum over all classes; a CAM that is 0 everywhere has none and leaves
+    # background.
+    wins = top > float(params["background"]) * top.max()
+    return np.where(wins, seed.class_ids[best], 0).astype(np.uint8)
+
+
+def _resized(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    size = (width, height)
+    return np.stack([cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in maps])

@@ -1,4 +1,4 @@
-"""IRNet's network: class boundaries and displacements from all stages of a backbone (CVPR 2019, sections 4.1 and 4.2)."""
+"""IRNet's network (CVPR 2019, sections 4.1 and 4.2): boundaries and displacements from all stages of a backbone."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ class _Tap(nn.Module):
         self, channels: int, width: int, groups: int, stride: int, wanted: int
     ) -> None:
         super().__init__()
-        self.conv, self.norm = (
-            nn.Conv2d(channels, width, 1, bias=False),
-            nn.GroupNorm(groups, width),
-        )
-        self.stride, self.wanted = stride, wanted
+        self.conv = nn.Conv2d(channels, width, 1, bias=False)
+        self.norm = nn.GroupNorm(groups, width)
+        self.stride = stride
+        self.wanted = wanted
 
     def forward(self, stage: Tensor, size: tuple[int, int]) -> Tensor:
-        return F.relu(
-            to_grid(self.norm(self.conv(stage)), self.stride, self.wanted, size)
-        )
+        """Return the stage ``[B, width, h, w]`` on the grid `size` of `wanted` pixels per cell."""
+        normed = self.norm(self.conv(stage))
+        return F.relu(to_grid(normed, self.stride, self.wanted, size))
 
 
 class BoundaryBranch(nn.Module):
@@ -50,16 +49,10 @@ class BoundaryBranch(nn.Module):
         self.fuse = nn.Conv2d(32 * len(channels), 1, 1)
 
     def forward(self, stages: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
-        """Logits ``[B, h, w]`` of a class boundary on the grid `size`."""
-        return self.fuse(
-            torch.cat(
-                [
-                    tap(stage, size)
-                    for tap, stage in zip(self.taps, stages, strict=True)
-                ],
-                1,
-            )
-        )[:, 0]
+        """Return logits ``[B, h, w]`` of a class boundary on the grid `size`."""
+        pairs = zip(self.taps, stages, strict=True)
+        maps = [tap(stage, size) for tap, stage in pairs]
+        return self.fuse(torch.cat(maps, 1))[:, 0]
 
 
 class MeanShift(nn.Module):
@@ -73,10 +66,11 @@ class MeanShift(nn.Module):
         self.register_buffer("mean", torch.zeros(2))
 
     def forward(self, field: Tensor) -> Tensor:
-        """`field` ``[B, 2, h, w]``; in training it passes as it is and its mean enters the running one."""
+        """Return a field ``[B, 2, h, w]`` centred; in training as it is, and its mean enters the running one."""
         if not self.training:
             return field - self.mean[:, None, None]
-        self.mean.lerp_(field.detach().float().mean((0, 2, 3)), self.momentum)
+        current = field.detach().float().mean((0, 2, 3))
+        self.mean.lerp_(current, self.momentum)
         return field
 
 
@@ -85,11 +79,10 @@ class DisplacementBranch(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
-        widths, groups, middle = (
-            (64, 128, 256, 256, 256),
-            (8, 16, 16, 16, 16),
-            max(strides[2], STRIDE),
-        )
+        widths = (64, 128, 256, 256, 256)
+        groups = (8, 16, 16, 16, 16)
+        # A backbone of small strides may have a third stage finer than the result.
+        middle = max(strides[2], STRIDE)
         grids = (STRIDE, STRIDE, middle, middle, middle)
         self.taps = nn.ModuleList(map(_Tap, channels, widths, groups, strides, grids))
         self.deep = _Tap(768, 256, 16, middle, STRIDE)
@@ -102,15 +95,14 @@ class DisplacementBranch(nn.Module):
         self.shift = MeanShift()
 
     def forward(self, stages: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
-        """Displacements ``[B, 2, h, w]`` (rows, columns, in cells) on the grid `size`."""
+        """Return displacements ``[B, 2, h, w]`` (rows, columns, in cells) on the grid `size`."""
         middle = (stages[2].shape[2], stages[2].shape[3])
         sizes = (size, size, middle, middle, middle)
-        maps = [
-            tap(stage, room)
-            for tap, stage, room in zip(self.taps, stages, sizes, strict=True)
-        ]
+        triples = zip(self.taps, stages, sizes, strict=True)
+        maps = [tap(stage, room) for tap, stage, room in triples]
         deep = self.deep(torch.cat(maps[2:], 1), size)
-        return self.shift(self.fuse(torch.cat([*maps[:2], deep], 1)))
+        field = self.fuse(torch.cat([*maps[:2], deep], 1))
+        return self.shift(field)
 
 
 class InterPixelNet(BaseModel):
@@ -122,14 +114,15 @@ class InterPixelNet(BaseModel):
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         super().__init__()
-        self.radius, self.border = int(params["radius"]), str(params["border"])
+        self.radius = int(params["radius"])
+        self.border = str(params["border"])
         self.pyramid = Pyramid(params)
-        self.boundary = BoundaryBranch(self.pyramid.channels, self.pyramid.strides)
+        channels = self.pyramid.channels
+        strides = self.pyramid.strides
+        self.boundary = BoundaryBranch(channels, strides)
         self.displacement: DisplacementBranch | None = None
         if params["displacement"]:
-            self.displacement = DisplacementBranch(
-                self.pyramid.channels, self.pyramid.strides
-            )
+            self.displacement = DisplacementBranch(channels, strides)
         self.to(memory_format=torch.channels_last)
 
     def forward(
@@ -139,36 +132,45 @@ class InterPixelNet(BaseModel):
         labels: Tensor | None = None,
         mode: str = "tensor",
     ) -> Any:
-        """``mode="loss"``: dict of losses for `labels` ``uint8 [B, h, w]``; ``"tensor"``: boundary logits ``[B, h, w]``.
+        """Return boundary logits ``[B, h, w]``, or losses by name.
 
-        The grid has `STRIDE` pixels per cell, sizes rounded up.
+        Args:
+            inputs: ``float [B, 3, H, W]`` in 0..255.
+            tags: not used; the trainer passes them to every network.
+            labels: ``uint8 [B, h, w]`` on a grid of `STRIDE` pixels per cell, sizes rounded up; 255 = unknown.
+            mode: ``"tensor"``, or ``"loss"``, which needs `labels`.
         """
-        size = (-(-inputs.shape[2] // STRIDE), -(-inputs.shape[3] // STRIDE))
+        size = _grid(inputs.shape[2], inputs.shape[3])
         stages = self.pyramid(inputs)
         logits = self.boundary(stages, size)
         if mode != "loss":
             return logits
         assert labels is not None
         total, terms = boundary_affinity_loss(
-            logits.float().sigmoid(), labels, self.radius, self.border
+            logits.float().sigmoid(),
+            labels,
+            self.radius,
+            self.border,
         )
-        losses = {
-            "loss_affinity": total,
-            **dict(zip(("background", "foreground", "apart"), terms, strict=True)),
-        }
+        losses = {"loss_affinity": total}
+        # The trainer sums what has "loss" in its name; the terms are only logged.
+        losses.update(zip(("background", "foreground", "apart"), terms, strict=True))
         if self.displacement is not None:
-            losses["loss_displacement"], _ = displacement_loss(
-                self.displacement(stages, size), labels, self.radius, self.border
-            )
+            field = self.displacement(stages, size)
+            loss, _ = displacement_loss(field, labels, self.radius, self.border)
+            losses["loss_displacement"] = loss
         return losses
 
     def displacements(self, inputs: Tensor) -> Tensor:
-        """Centred displacements ``[B, 2, h, w]`` in cells; only where the branch was trained."""
+        """Return centred displacements ``[B, 2, h, w]`` in cells; only where the branch was trained."""
         assert self.displacement is not None
-        return self.displacement(
-            self.pyramid(inputs),
-            (-(-inputs.shape[2] // STRIDE), -(-inputs.shape[3] // STRIDE)),
-        )
+        size = _grid(inputs.shape[2], inputs.shape[3])
+        return self.displacement(self.pyramid(inputs), size)
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    """Return the size in cells of an image, the last ones cut."""
+    return -(-height // STRIDE), -(-width // STRIDE)
 
 
 @torch.inference_mode()
@@ -179,26 +181,35 @@ def boundary_map(
     flip: bool,
     device: str,
 ) -> NDArray[np.float32]:
-    """Probability of a class boundary per cell of 4×4 pixels, from the mean logit over scales and mirror.
+    """Return the probability of a class boundary per cell of 4×4 pixels, from the mean logit over scales and mirror.
+
+    Args:
+        model: the trained network, in eval mode.
+        image: ``uint8 [H, W, 3]``.
+        scales: factors on the image's size.
+        flip: whether the mirrored image counts as much.
+        device: where the model is.
 
     Returns:
         ``float32 [⌈H/4⌉, ⌈W/4⌉]``.
     """
     height, width = image.shape[:2]
-    grid = (-(-height // STRIDE), -(-width // STRIDE))
+    grid = _grid(height, width)
     total = torch.zeros(1, 1, *grid, device=device)
     for scale in scales:
-        pixels = pixels_of(
-            image,
-            (max(16, round(height * scale)), max(16, round(width * scale))),
-            device,
-        )
+        # Shrunk further, a thumbnail would leave the deepest stage nothing.
+        size = (max(16, round(height * scale)), max(16, round(width * scale)))
+        pixels = pixels_of(image, size, device)
         pair = torch.cat([pixels, pixels.flip(3)]) if flip else pixels
         logits = model(pair).float()
         merged = (logits[0] + logits[1].flip(1)) / 2 if flip else logits[0]
         if merged.shape != grid:
             merged = F.interpolate(
-                merged[None, None], grid, mode="bilinear", align_corners=False
+                merged[None, None],
+                grid,
+                mode="bilinear",
+                align_corners=False,
             )[0, 0]
         total += merged
-    return (total[0, 0] / len(scales)).sigmoid().cpu().numpy()
+    mean = total[0, 0] / len(scales)
+    return mean.sigmoid().cpu().numpy()

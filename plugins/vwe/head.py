@@ -31,9 +31,8 @@ CHOICES = {
 class VweHead(LinearCamHead):
     """Image classifier on pooled features, plus the visual words encoder.
 
-    Three binary cross-entropies, weight 1 each: image labels from the pooled feature, word labels from the pooled feature,
-    image labels from the word histogram. The features are detached where they meet the codebook, as in the release: the
-    third loss trains the codebook and its classifier alone.
+    Three binary cross-entropies, weight 1 each: image labels from the pooled feature, word labels from the pooled
+    feature, image labels from the word histogram.
 
     Args:
         params: ``encoder, words, pooling, gamma, levels, hist, word_feat, fuse``.
@@ -45,8 +44,9 @@ class VweHead(LinearCamHead):
         super().__init__(in_channels, num_classes)
         for key, allowed in CHOICES.items():
             if params[key] not in allowed:
+                known = ", ".join(allowed)
                 raise RecipeError(
-                    f"vwe: {key}={params[key]!r} is not known; use {', '.join(allowed)}."
+                    f"vwe: {key}={params[key]!r} is not known; use {known}."
                 )
         self.p = dict(params)
         if params["encoder"]:
@@ -57,52 +57,68 @@ class VweHead(LinearCamHead):
             self.word_to_image = nn.Linear(words, num_classes, bias=False)
 
     def pooled(self, features: Tensor, kind: str) -> Tensor:
-        """``[B, k]``: global average, or hybrid spatial pyramid pooling."""
+        """Return features pooled to ``[B, k]``: by global average, or by hybrid spatial pyramid pooling."""
         if kind == "gap":
             return features.mean((2, 3))
-        return hspp(features, float(self.p["gamma"]), tuple(self.p["levels"]))
+        gamma = float(self.p["gamma"])
+        return hspp(features, gamma, tuple(self.p["levels"]))
 
     def scores(self, features: Tensor) -> Tensor:
-        """Image-level logits ``[B, C]``."""
-        return F.linear(
-            self.pooled(features, self.p["pooling"]), self.classifier.weight.flatten(1)
-        )
+        """Return image-level logits ``[B, C]``."""
+        pooled = self.pooled(features, self.p["pooling"])
+        # The 1x1 convolution that makes CAMs, as a linear layer.
+        return F.linear(pooled, self.classifier.weight.flatten(1))
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The three losses (one with ``encoder=False``)."""
-        losses = {
-            "loss_cls": F.binary_cross_entropy_with_logits(
-                self.scores(features).float(), targets
-            )
-        }
+        """Return the three losses by name (one with ``encoder=False``).
+
+        Args:
+            features: ``[B, k, h, w]``.
+            targets: ``float [B, C]`` of 0/1.
+        """
+        losses = {"loss_cls": _bce(self.scores(features), targets)}
         if not self.p["encoder"]:
             return losses
+        # Detached where they meet the codebook, as in the release: the third loss trains
+        # the codebook and its classifier alone.
         assignment = assign_words(features.detach(), self.codebook)
         with torch.no_grad():
             present = word_labels(assignment).float()
         predicted = self.word_classifier(self.pooled(features, self.p["word_feat"]))
-        losses["loss_word"] = F.binary_cross_entropy_with_logits(
-            predicted.float(), present
-        )
-        from_words = self.word_to_image(word_histogram(assignment, self.p["hist"]))
-        losses["loss_word_to_image"] = F.binary_cross_entropy_with_logits(
-            from_words.float(), targets
-        )
+        losses["loss_word"] = _bce(predicted, present)
+        histogram = word_histogram(assignment, self.p["hist"])
+        losses["loss_word_to_image"] = _bce(self.word_to_image(histogram), targets)
         return losses
 
     def word_maps(self, features: Tensor) -> Tensor:
-        """Class maps from words, ``[B, C, h, w]``: assignment times the word-to-image weights."""
-        return word_cam(
-            assign_words(features, self.codebook), self.word_to_image.weight
-        )
+        """Return class maps from words, ``[B, C, h, w]``: assignment times the word-to-image weights."""
+        assignment = assign_words(features, self.codebook)
+        return word_cam(assignment, self.word_to_image.weight)
+
+
+def _bce(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the binary cross-entropy, in float32 also under mixed precision."""
+    return F.binary_cross_entropy_with_logits(logits.float(), targets)
 
 
 def fused_cam(
     model: MultiLabelClassifier, pixels: Tensor, classes: list[int]
 ) -> Tensor:
-    """Non-negative maps ``[K, h, w]``: the image CAM, or its maximum with the word CAM after each is divided by its own maximum."""
-    head, features = model.head, model.features(pixels)
+    """Return the image CAM, or its maximum with the word CAM, as the head's ``fuse`` asks.
+
+    Args:
+        model: a classifier with a `VweHead`.
+        pixels: ``float [1, 3, H, W]`` in 0..255.
+        classes: channels of the K wanted classes.
+
+    Returns:
+        ``[K, h, w]``, not negative.
+    """
+    head = model.head
+    features = model.features(pixels)
     image_maps = head.cam(features)[:, classes]
-    if not (head.p["encoder"] and head.p["fuse"] == "max") or not classes:
+    fuses = head.p["encoder"] and head.p["fuse"] == "max"
+    if not fuses or not classes:
         return F.relu(image_maps[0])
-    return fuse_max(image_maps, head.word_maps(features)[:, classes])[0]
+    word_maps = head.word_maps(features)[:, classes]
+    return fuse_max(image_maps, word_maps)[0]

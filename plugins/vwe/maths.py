@@ -1,7 +1,7 @@
 """Visual words encoder and hybrid spatial pooling (Ru et al., IJCAI 2021; VWL, IJCV 2022).
 
-Shapes: features ``[B, D, h, w]``, codebook ``[k, D]``, assignment ``[B, k, h, w]``. Where the paper and its released code
-differ, both are here and the argument says which is which.
+Shapes: features ``[B, D, h, w]``, codebook ``[k, D]``, assignment ``[B, k, h, w]``. Where the paper and its released
+code differ, both are here and the argument says which is which.
 """
 
 from __future__ import annotations
@@ -15,35 +15,41 @@ from torch import Tensor
 
 
 def assign_words(features: Tensor, codebook: Tensor) -> Tensor:
-    """Soft assignment of every cell to the visual words: softmax over words of the cosine similarity, no temperature.
+    """Return the soft assignment of every cell to the visual words: a softmax of cosine similarities, no temperature.
 
     Args:
-        features: ``[B, D, h, w]``. The released code passes them detached, so that the codebook loss trains no backbone.
+        features: ``[B, D, h, w]``. The release passes them detached, so that the codebook loss trains no backbone.
         codebook: ``[k, D]``.
 
     Returns:
         ``[B, k, h, w]``, summing to 1 over words. Because cosines lie in [-1, 1] it is almost flat for many words.
     """
-    similarity = torch.einsum(
-        "bdhw,kd->bkhw", F.normalize(features, dim=1), F.normalize(codebook, dim=1)
-    )
+    directions = F.normalize(features, dim=1)
+    words = F.normalize(codebook, dim=1)
+    similarity = torch.einsum("bdhw,kd->bkhw", directions, words)
     return similarity.softmax(dim=1)
 
 
 def word_labels(assignment: Tensor) -> Tensor:
-    """Which words occur: ``[B, k]`` of 0/1, 1 where a word is the best of at least one cell of ``[B, k, h, w]``."""
+    """Return which words occur, ``[B, k]``: 1 where a word is the best of some cell of ``[B, k, h, w]``, or 0."""
     occurs = assignment.new_zeros(assignment.shape[:2])
-    return occurs.scatter_(1, assignment.argmax(dim=1).flatten(1), 1.0)
+    best = assignment.argmax(dim=1)
+    return occurs.scatter_(1, best.flatten(1), 1.0)
 
 
 def word_histogram(assignment: Tensor, mode: Literal["mean", "sum"] = "sum") -> Tensor:
-    """Histogram of soft word counts ``[B, k]``: the sum over cells (released code) or their mean (paper).
+    """Return the histogram of soft word counts ``[B, k]``: the sum over cells (released code) or their mean (paper).
 
     The mean carries little signal with hundreds of words; the sum is of the order of cells per word.
+
+    Raises:
+        ValueError: another mode.
     """
     if mode not in ("mean", "sum"):
         raise ValueError(f"word_histogram: mode must be 'mean' or 'sum', not {mode!r}.")
-    return assignment.mean(dim=(2, 3)) if mode == "mean" else assignment.sum(dim=(2, 3))
+    if mode == "mean":
+        return assignment.mean(dim=(2, 3))
+    return assignment.sum(dim=(2, 3))
 
 
 def hspp(
@@ -52,37 +58,45 @@ def hspp(
     levels: Sequence[int] = (1, 2, 4),
     mode: Literal["adaptive", "floor"] = "adaptive",
 ) -> Tensor:
-    """Hybrid spatial pyramid pooling: ``(sum_r mean of the r x r local maxima + gamma * average) / (gamma + len(levels))``.
+    """Return hybrid spatial pyramid pooling.
+
+    ``(sum_r mean of the r x r local maxima + gamma * average) / (gamma + len(levels))``.
 
     Args:
         features: ``[B, D, h, w]``, h and w at least as large as every level.
         gamma: weight of global average pooling.
         levels: grid sizes r.
-        mode: ``"adaptive"`` splits the map into exactly r x r windows (paper); ``"floor"`` uses windows of ``floor(h / r)``
-            with equal stride (released code), the same only where h and w are divisible by every r.
+        mode: ``"adaptive"`` splits the map into exactly r x r windows (paper); ``"floor"`` uses windows of
+            ``floor(h / r)`` with equal stride (released code), the same only where every r divides h and w.
 
     Returns:
         ``[B, D]``.
+
+    Raises:
+        ValueError: another mode, or a map too small to be split.
     """
     if mode not in ("adaptive", "floor"):
         raise ValueError(f"hspp: mode must be 'adaptive' or 'floor', not {mode!r}.")
     height, width = features.shape[-2:]
-    if min(height, width) < max(levels):
+    finest = max(levels)
+    if min(height, width) < finest:
         raise ValueError(
-            f"hspp: features of {height}x{width} cells cannot be split into {max(levels)}x{max(levels)} windows; lower levels."
+            f"hspp: features of {height}x{width} cells cannot be split into "
+            f"{finest}x{finest} windows; lower levels."
         )
     pooled = gamma * features.mean(dim=(2, 3))
     for level in levels:
         if mode == "adaptive":
             maxima = F.adaptive_max_pool2d(features, level)
         else:
-            maxima = F.max_pool2d(features, (height // level, width // level))
+            window = (height // level, width // level)
+            maxima = F.max_pool2d(features, window)
         pooled = pooled + maxima.mean(dim=(2, 3))
     return pooled / (gamma + len(levels))
 
 
 def word_cam(assignment: Tensor, weight: Tensor) -> Tensor:
-    """Class maps from words: ``M_c = sum_j W[c, j] P_j``.
+    """Return class maps from words: ``M_c = sum_j W[c, j] P_j``.
 
     Args:
         assignment: ``[B, k, h, w]``.
@@ -95,13 +109,14 @@ def word_cam(assignment: Tensor, weight: Tensor) -> Tensor:
 
 
 def normalise_maps(maps: Tensor, eps: float = 1e-5) -> Tensor:
-    """ReLU, then divide every ``[h, w]`` map by its own maximum plus `eps`; a map without positive values stays zero."""
+    """Return the ReLU of every ``[h, w]`` map over its maximum plus `eps`; one without positive values stays zero."""
     positive = maps.relu()
-    return positive / (positive.amax(dim=(-2, -1), keepdim=True) + eps)
+    peak = positive.amax(dim=(-2, -1), keepdim=True)
+    return positive / (peak + eps)
 
 
 def fuse_max(image_maps: Tensor, word_maps: Tensor, eps: float = 1e-5) -> Tensor:
-    """Cell-wise maximum of image CAM and word CAM, each first normalised by its own maximum (their raw scales differ).
+    """Return the cell-wise maximum of image CAM and word CAM, each normalised by its own maximum first.
 
     Args:
         image_maps: ``[B, C, h, w]`` from the image classifier, before or after ReLU.
@@ -111,13 +126,14 @@ def fuse_max(image_maps: Tensor, word_maps: Tensor, eps: float = 1e-5) -> Tensor
     Returns:
         ``[B, C, h, w]`` in [0, 1].
     """
-    return torch.maximum(
-        normalise_maps(image_maps, eps), normalise_maps(word_maps, eps)
-    )
+    # Logits and word weights have no common scale: unnormalised, one would always win.
+    from_image = normalise_maps(image_maps, eps)
+    from_words = normalise_maps(word_maps, eps)
+    return torch.maximum(from_image, from_words)
 
 
 def decorrelation_loss(codebook: Tensor) -> Tensor:
-    """``(|G|_F - |diag G|_2) / 2`` with G the Gram matrix of the row-centred codewords (VWL-L).
+    """Return ``(|G|_F - |diag G|_2) / 2`` with G the Gram matrix of the row-centred codewords (VWL-L).
 
     Args:
         codebook: ``[k, D]``, raw codewords.
@@ -125,17 +141,20 @@ def decorrelation_loss(codebook: Tensor) -> Tensor:
     Returns:
         Scalar, 0 when centred codewords are orthogonal.
     """
-    centred = codebook - codebook.mean(dim=1, keepdim=True)
+    centre = codebook.mean(dim=1, keepdim=True)
+    centred = codebook - centre
     gram = centred @ centred.T
-    return 0.5 * (gram.norm() - gram.diagonal().norm())
+    # A difference of norms, not the norm of the rest: so the paper has it.
+    excess = gram.norm() - gram.diagonal().norm()
+    return 0.5 * excess
 
 
 def update_codebook(
     codebook: Tensor, features: Tensor, assignment: Tensor, rate: float = 1e-3
 ) -> Tensor:
-    """Memory-bank step of VWL-M: ``rate * mean of the cells assigned to a word + (1 - rate) * word``.
+    """Return the codebook after a memory-bank step of VWL-M.
 
-    A word without cells is left as it is (the released code shrinks it, which cosine similarity cannot see).
+    ``rate * mean of the cells assigned to a word + (1 - rate) * word``; a word without cells is left as it is.
 
     Args:
         codebook: ``[k, D]``.
@@ -149,11 +168,11 @@ def update_codebook(
     with torch.no_grad():
         best = assignment.argmax(dim=1).flatten()
         cells = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        sums = torch.zeros_like(codebook).index_add_(0, best, cells.to(codebook.dtype))
-        counts = (
-            torch.bincount(best, minlength=len(codebook))
-            .to(codebook.dtype)
-            .unsqueeze(1)
-        )
-        moved = rate * sums / counts.clamp_min(1) + (1 - rate) * codebook
+        sums = torch.zeros_like(codebook)
+        sums.index_add_(0, best, cells.to(codebook.dtype))
+        counts = torch.bincount(best, minlength=len(codebook))
+        counts = counts.to(codebook.dtype).unsqueeze(1)
+        moved = rate * sums / counts.clamp_min(1)
+        moved = moved + (1 - rate) * codebook
+        # The released code shrinks words without cells, which cosine similarity cannot see.
         return torch.where(counts > 0, moved, codebook)

@@ -174,7 +174,7 @@ class _Swept(torch.autograd.Function):
         return terms.sum(), terms
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor, _terms: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, outer: Tensor, _terms: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * outer, None
 

@@ -108,4 +108,5 @@ def external_background(
             f"saliency map {path} is missing or unreadable. "
             "saliency_dir needs one 8-bit PNG per training image."
         )
-    return _complement(grey.astype(np.float32) / 255, grid)
+    saliency = grey.astype(np.float32) / np.float32(255)
+    return _complement(saliency, grid)

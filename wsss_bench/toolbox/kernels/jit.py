@@ -35,4 +35,4 @@ def _compile(function: _F, **options: Any) -> _F:
         # installed by root under a home that is read-only.
         decorate = numba.njit(nogil=True, **options)
         compiled = decorate(function)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
