@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -190,6 +192,54 @@ def install(monkeypatch: Any, root: Path) -> None:
 
     monkeypatch.setattr(_dataset, "open_requested", lambda *_: TinyDataset(root))
     monkeypatch.setattr(pipeline, "predict_images", fake_predict)
+
+
+def arguments(place: Path, methods: str, *more: str) -> list[str]:
+    """The words of a run in `place` with every plugin file that lies there."""
+    words = ["run", "--methods", methods, "--profile", "paper", "--device", "cpu"]
+    words += ["--work-dir", str(place / "work")]
+    for path in sorted(place.glob("*.py")):
+        words += ["--plugin", str(path)]
+    return [*words, *more]
+
+
+def calls(place: Path) -> list[str]:
+    """What the plugins have noted in `place`, images left out."""
+    log = place / "calls.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [line for line in lines if " image " not in line]
+
+
+def wait_for(place: Path, line: str) -> None:
+    """Wait until a plugin has noted `line`."""
+    log = place / "calls.log"
+    for _ in range(2400):  # two minutes: the machine may be busy
+        if log.exists() and line in log.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{line!r} never happened")
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start(
+    place: Path, methods: str, *more: str, **environment: str
+) -> subprocess.Popen[str]:
+    """The same command in a process of its own."""
+    words = [sys.executable, __file__, str(place / "data")]
+    pipe: Any = subprocess.PIPE
+    # A shell that runs the tests in the background has them, and what they start, ignore SIGINT; a terminal does not.
+    return subprocess.Popen(
+        [*words, *arguments(place, methods, *more)],
+        env={**os.environ, **environment},
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        cwd=place,
+        preexec_fn=_heed_interrupts,
+    )
 
 
 class Patch:

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 from kill_fakes import Moment, Server, moments, sample, table, where, write_method
-from run_fakes import write_plugin
-from test_cli_run import arguments, calls, place, start, wait_for  # noqa: F401  (place is a fixture)
+from run_fakes import arguments, calls, install, start, wait_for, write_plugin
 
 from wsss_bench.boards import build
 from wsss_bench.cli import main
@@ -27,6 +26,14 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "robustness.md"
 STAGES = ("localize", "refine", "segment")
 STEP = 40
 """The default run tries every eighth moment of each kind and place, and the first and the last; ``-m slow`` tries all."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls.log"))
+    install(monkeypatch, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 class Bench:
@@ -395,7 +402,7 @@ All.localize = hookimpl(localize)
 """
 
 
-def test_a_second_process_takes_the_cell_that_nobody_works_on(place: Path) -> None:  # noqa: F811
+def test_a_second_process_takes_the_cell_that_nobody_works_on(place: Path) -> None:
     write_plugin(place, "alpha", extra=f"OTHER = 'beta'\n{WAITS}")
     write_plugin(place, "beta")
     first = start(place, "alpha,beta")
@@ -413,7 +420,7 @@ def test_a_second_process_takes_the_cell_that_nobody_works_on(place: Path) -> No
 
 def test_status_says_running_and_after_a_kill_unfinished(
     place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # noqa: F811
+) -> None:
     write_plugin(place, "alpha", extra=f"OTHER = 'nobody'\n{WAITS}")
     process = start(place, "alpha")
     wait_for(place, "alpha waits")
@@ -443,7 +450,7 @@ def test_status_says_running_and_after_a_kill_unfinished(
 # The console script, killed from outside -----------------------------------------------------------------------------
 
 
-def test_the_command_itself_killed_by_its_pid_resumes(place: Path) -> None:  # noqa: F811
+def test_the_command_itself_killed_by_its_pid_resumes(place: Path) -> None:
     write_plugin(place, "alpha", extra=f"OTHER = 'gate'\n{WAITS}")
     process = start(place, "alpha")
     wait_for(place, "alpha waits")

@@ -12,6 +12,7 @@ from wsss_bench.runs.store.folders import (
     COMMIT,
     DONE,
     SPEC,
+    TODO,
     TRAINING,
     StageSpec,
     Store,
@@ -39,24 +40,29 @@ def kept_trainings(parts: Mapping[str, Any] | None, store: Store) -> dict[str, s
     if parts is None:
         return {}
     found = {}
-    # The names are the plugin's own affair, so they are read from what is there.
-    for path in sorted((store.root / TRAINING).glob(f"*/{SPEC}")):
-        name = _parts(path).get("name")
-        folder = store.folder(training_spec(parts, str(name)))
-        if folder.path == path.parent:
-            found[str(name)] = folder.state()
+    for name in _training_names(store):
+        state = store.folder(training_spec(parts, name)).state()
+        if state != TODO:
+            found[name] = state
     return found
 
 
 def referenced(steps: Iterable[Mapping[str, Any]], store: Store) -> set[str]:
     """Return the keys that steps (as a cell's file holds them) refer to: their own, and those of their kept trainings."""
-    keys = set()
+    keys: set[str] = set()
+    names = _training_names(store)
     for step in steps:
         keys.add(step["key"])
         parts = step.get("training")
-        for name in kept_trainings(parts, store):
-            keys.add(training_spec(parts, name).key)
+        if parts is not None:
+            keys.update(training_spec(parts, name).key for name in names)
     return keys
+
+
+def _training_names(store: Store) -> list[str]:
+    """Return what the trainings in the store are called; the names are the plugins' own affair, so nobody lists them."""
+    specs = (store.root / TRAINING).glob(f"*/{SPEC}")
+    return sorted({str(_parts(path).get("name")) for path in specs})
 
 
 def _kept(step: Mapping[str, Any], store: Store) -> list[str]:
