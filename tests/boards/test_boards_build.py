@@ -275,6 +275,26 @@ def test_runs_on_other_images_are_shown_but_not_compared(tmp_path: Path) -> None
     assert board.pairs == ()
 
 
+def test_seeds_on_other_images_make_a_row_without_an_interval(tmp_path: Path) -> None:
+    add_run(tmp_path, "one", images=10)
+    add_run(tmp_path, "one", images=12, seed=1)
+    add_run(tmp_path, "two", images=10)
+    (board,) = boards(tmp_path)
+    assert board.pairs == ()
+    assert [len(row.seeds) for row in board.rows] in ([2, 1], [1, 2])
+    build(tmp_path)
+    by_name = {row["method"]: row for row in lines(tmp_path)}
+    assert by_name["one"]["val_miou"]
+    assert by_name["one"]["val_low"] == by_name["one"]["val_high"] == ""
+    assert by_name["two"]["val_low"]
+    (line,) = [
+        line
+        for line in (tmp_path / "shapes.md").read_text().splitlines()
+        if "| one |" in line and "densecrf" in line
+    ]
+    assert "[, ]" not in line
+
+
 def test_other_masks_of_the_same_images_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from wsss_bench.boards.rows import Board, make_board
+from wsss_bench.boards.ranking import make_board
+from wsss_bench.boards.rows import Board
 from wsss_bench.errors import ArtifactError
 from wsss_bench.results.published import FILE, load_published, reported_rows
 from wsss_bench.results.records import RUNS, by_dataset, load_records

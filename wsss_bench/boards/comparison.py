@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.boards.grouping import groups
+from wsss_bench.boards.finding import Found, find_both
 from wsss_bench.boards.rows import RANKING
-from wsss_bench.errors import ArtifactError, DataError, did_you_mean
+from wsss_bench.errors import ArtifactError
 from wsss_bench.evaluate.bootstrap import (
     RESAMPLES,
     Difference,
@@ -23,7 +23,7 @@ from wsss_bench.evaluate.bootstrap import (
 )
 from wsss_bench.evaluate.counts import Counts
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
-from wsss_bench.results.records import COUNTS, RunRecord, by_dataset, load_records
+from wsss_bench.results.records import COUNTS, RunRecord
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,6 @@ class Comparison:
     resamples: int
 
 
-_Found = tuple[str, tuple[RunRecord, ...]]
-"""A row's label and its runs."""
-
 _Floats = NDArray[np.float64]
 
 _Stack = Sequence[NDArray[np.int64]]
@@ -128,7 +125,7 @@ def compare_runs(
         DataError: a name is unknown or stands for several rows.
         ArtifactError: the two share no kind of score, or were scored on other images or masks.
     """
-    name, left, right = _find_both(leaderboard_dir, first, second, dataset)
+    name, left, right = find_both(leaderboard_dir, first, second, dataset)
     what = what or _common(left[1] + right[1])
     if what not in COUNTS:
         raise ArtifactError(
@@ -161,7 +158,7 @@ def _common(runs: Sequence[RunRecord]) -> str | None:
     return None
 
 
-def _side(found: _Found, what: str) -> Side:
+def _side(found: Found, what: str) -> Side:
     label, runs = found
     counts = [_load(run, what) for run in runs]
     return Side(label, runs, tuple(counts))
@@ -199,60 +196,6 @@ def _same_truth(stacks: Sequence[_Stack], both: str) -> None:
             raise ArtifactError(
                 f"{both} were scored against different masks. Score both again on one copy of the data."
             )
-
-
-def _find_both(
-    leaderboard_dir: Path, first: str, second: str, dataset: str | None
-) -> tuple[str, _Found, _Found]:
-    """Return the one dataset on which both names stand for a row, and the two rows."""
-    records = load_records(leaderboard_dir, dataset)
-    by_set = by_dataset(records)
-    lefts = {name: _find(own, first) for name, own in by_set.items()}
-    rights = {name: _find(own, second) for name, own in by_set.items()}
-    matches = []
-    for name in by_set:
-        left, right = lefts[name], rights[name]
-        if left and right:
-            matches.append((name, left, right))
-    if len(matches) == 1:
-        return matches[0]
-    both = f"{first!r} and {second!r}"
-    if matches:
-        names = ", ".join(match[0] for match in matches)
-        raise DataError(f"{both} ran on {names}. Pass --dataset NAME.")
-    for wanted, found in ((first, lefts), (second, rights)):
-        if not any(found.values()):
-            raise _unknown(wanted, leaderboard_dir, records)
-    names = ", ".join(by_set)
-    raise DataError(f"{both} did not run on the same dataset ({names}).")
-
-
-def _unknown(
-    wanted: str, leaderboard_dir: Path, records: Sequence[RunRecord]
-) -> DataError:
-    names = {record.recipe for record in records}
-    names |= {record.run_id for record in records}
-    hint = did_you_mean(wanted, names)
-    return DataError(f"no run or recipe {wanted!r} under {leaderboard_dir}.{hint}")
-
-
-def _find(records: Sequence[RunRecord], wanted: str) -> _Found | None:
-    """Return the run of that id, else the row of that label or recipe; raises `DataError` where several rows fit."""
-    for record in records:
-        if record.run_id == wanted:
-            return f"{record.recipe} (seed {record.seed})", (record,)
-    found = []
-    for label, group, _ in groups(records):
-        if label == wanted:
-            return label, group
-        if group[0].recipe == wanted:
-            found.append((label, group))
-    if len(found) > 1:
-        labels = ", ".join(label for label, _ in found)
-        raise DataError(
-            f"{wanted!r} stands for {len(found)} rows: {labels}. Name one of them."
-        )
-    return found[0] if found else None
 
 
 def _bootstrap(
