@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsss_bench.engine.loading import Augment, ScheduleSampler, TrainingSet, nearest
+from wsss_bench.engine.mixing import CutMix
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import generator
 from wsss_bench.toolbox.sec import to_image_size
@@ -159,7 +160,7 @@ def test_cutmix_pastes_a_square_of_another_image_with_its_labels_and_tags(
     augment = Augment("warp", 24, flip=False)
     labels = lambda name: np.full((32, 40), shade[name], np.uint8)  # noqa: E731
     plain = [TrainingSet(view, augment, 3, labels)[n] for n in (0, 1)]
-    mixed = TrainingSet(view, augment, 3, labels, cutmix=1.0)
+    mixed = TrainingSet(view, augment, 3, labels, mixer=CutMix(1.0))
     areas = set()
     for position in range(40):
         item, own = mixed[position], position % 2
@@ -179,7 +180,7 @@ def test_cutmix_pastes_a_square_of_another_image_with_its_labels_and_tags(
         assert item["tags"].tolist() == [1, 1, 1]
         areas.add((side, int(rows[0]), int(columns[0])))
     assert len(areas) > 5
-    again = TrainingSet(view, augment, 3, labels, cutmix=1.0)
+    again = TrainingSet(view, augment, 3, labels, mixer=CutMix(1.0))
     assert torch.equal(again[7]["inputs"], mixed[7]["inputs"])
 
 
@@ -187,15 +188,15 @@ def test_cutmix_leaves_some_alone_and_refuses_what_it_cannot_do(tmp_path: Path) 
     view = make_view(tmp_path, 4)
     augment = Augment("warp", 24)
     plain = TrainingSet(view, augment, 0, make_labels(view))
-    half = TrainingSet(view, augment, 0, make_labels(view), cutmix=0.5)
+    half = TrainingSet(view, augment, 0, make_labels(view), mixer=CutMix(0.5))
     same = sum(torch.equal(plain[n]["inputs"], half[n]["inputs"]) for n in range(200))
     assert (
         90 <= same <= 160
     )  # half are left alone; a quarter of the others draw themselves, augmented anew
     with pytest.raises(RecipeError, match="from 0 to 1"):
-        TrainingSet(view, augment, 0, make_labels(view), cutmix=1.5)
+        TrainingSet(view, augment, 0, make_labels(view), mixer=CutMix(1.5))
     with pytest.raises(RecipeError, match="image-level labels only"):
-        TrainingSet(view, augment, 0, cutmix=0.5)
+        TrainingSet(view, augment, 0, mixer=CutMix(0.5))
 
 
 def test_items_have_the_promised_types(tmp_path: Path) -> None:

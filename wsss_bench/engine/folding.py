@@ -17,10 +17,11 @@ M = TypeVar("M", bound=nn.Module)
 def folded(model: M) -> M:
     """A copy of `model` in eval mode in which batch norms right after a convolution are part of it.
 
-    The function stays the same up to float32 rounding (about 1e-6 of the activations); a batch norm takes about as long as
-    the 1×1 convolution before it on a CPU. Found are neighbours in `nn.Sequential` (a padded convolution counts as one) and
-    torchvision's ``conv1``/``bn1`` … pairs; others are left as they are, so any network may be given. Weights are stored
-    channels last, which every later layer keeps, and which convolutions on a CPU like best.
+    The function stays the same up to float32 rounding (about 1e-6 of the activations); a batch norm takes about as
+    long as the 1×1 convolution before it on a CPU. Found are neighbours in `nn.Sequential` (a padded convolution
+    counts as one) and torchvision's ``conv1``/``bn1`` … pairs; others are left as they are, so any network may be
+    given. Weights are stored channels last, which every later layer keeps, and which convolutions on a CPU like
+    best.
     """
     model = copy.deepcopy(model).eval()
     for parent in list(model.modules()):

@@ -53,7 +53,8 @@ class DeepLabV1Head(_Summed):
 class DeepLabV2Head(_Summed):
     """Four dilated 3×3 classifiers, summed (DeepLabV2's ASPP for ResNet).
 
-    ``kernel=1, rates=(1,)`` is one classifier per cell: what MobileNetV2's authors leave of the head (their section 6.3).
+    ``kernel=1, rates=(1,)`` is one classifier per cell: what MobileNetV2's authors leave of the head (their section
+    6.3).
     """
 
     def __init__(

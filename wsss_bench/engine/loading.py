@@ -1,12 +1,11 @@
 """Training data: deterministic augmentation per (seed, epoch, image), a sampler that resumes anywhere.
 
-An item's augmentation depends on nothing but (run seed, epoch, image id) and, where images are mixed, the list of images, so
-neither the number of workers nor an interruption changes what the network sees.
+An item's augmentation depends on nothing but (run seed, epoch, image id) and, where images are mixed, the list of
+images, so neither the number of workers nor an interruption changes what the network sees.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
-from wsss_bench.contract.view import IGNORE, WeakView
+from wsss_bench.contract.view import IGNORE, WeakImage, WeakView
 from wsss_bench.engine.backbones.staged import NORMALIZATION
-from wsss_bench.errors import RecipeError
+from wsss_bench.engine.mixing import Mixer, Sample, check_labels
 from wsss_bench.rng import generator
 
 cv2.setNumThreads(0)
@@ -136,12 +135,11 @@ class Augment:
         for length in image.shape[:2]:
             space = length - side
             shift = int(rng.integers(0, abs(space) + 1))
-            size = min(length, side)
-            slots.append(
-                (slice(shift, shift + size), slice(0, size))
-                if space > 0
-                else (slice(0, size), slice(shift, shift + size))
-            )
+            inside, whole = slice(shift, shift + side), slice(0, side)
+            if space <= 0:
+                # The image is smaller than the crop: all of it lies somewhere inside.
+                inside, whole = slice(0, length), slice(shift, shift + length)
+            slots.append((inside, whole))
         (from_y, to_y), (from_x, to_x) = slots
         out[to_y, to_x] = image[from_y, from_x]
         if label is not None and out_label is not None:
@@ -156,15 +154,31 @@ def nearest(label: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return label[rows[:, None], columns]
 
 
+Labels = Callable[[str], NDArray[np.uint8]] | Mapping[str, NDArray[np.uint8]]
+"""Label maps ``uint8 [H, W]`` by image id: a mapping (or a `LabelSet`), or a function."""
+
+Targets = Mapping[str, NDArray[np.float32]]
+"""Training targets by image id, ``float32 [K]`` in [0, 1], in place of the image's tags."""
+
+
 class TrainingSet(Dataset[dict[str, Any]]):
     """Images with tags and, for segmentors, label maps.
 
-    Items: ``inputs float32 [3, h, w]`` (0..255, RGB), ``tags float32 [C + 1]`` (background first, always 1), and with
-    `labels`: ``labels uint8 [h, w]``.
+    Items: ``inputs float32 [3, h, w]`` (0..255, RGB), ``tags float32 [C + 1]`` (background first, always 1), with
+    `labels` also ``labels uint8 [h, w]``, and whatever a mixer adds.
 
-    With probability `cutmix` a square of a quarter to half of the crop's area shows another image of the set, augmented in its
-    own way, with that image's labels; the tags are then those of both (CutMix, Yun et al., ICCV 2019; for segmentation French
-    et al., BMVC 2020). It needs `labels`: tags alone do not say what is left of a class under the square.
+    Args:
+        view: the images; they must carry tags.
+        augment: how an image is brought to a crop.
+        seed: what every draw is derived from, beside epoch and image id.
+        labels: label maps at the photographs' sizes.
+        label_size: label maps are sampled down to this size after cropping; None keeps the crop's.
+        cache_mb: decoded photographs are kept up to this many MiB.
+        mixer: makes a sample of two (see `wsss_bench.engine.mixing`).
+        targets: replace the tags, for targets that change between trainings (sub-categories of a class, say).
+
+    Raises:
+        RecipeError: the mixer and the kind of labels do not go together.
     """
 
     def __init__(
@@ -172,30 +186,56 @@ class TrainingSet(Dataset[dict[str, Any]]):
         view: WeakView,
         augment: Augment,
         seed: int,
-        labels: Callable[[str], NDArray[np.uint8]]
-        | Mapping[str, NDArray[np.uint8]]
-        | None = None,
+        labels: Labels | None = None,
         label_size: tuple[int, int] | None = None,
         cache_mb: int = 0,
-        cutmix: float = 0.0,
+        mixer: Mixer | None = None,
+        targets: Targets | None = None,
     ) -> None:
-        if not 0 <= cutmix <= 1:
-            raise RecipeError(
-                f"cutmix is {cutmix}, but it is a probability: give a number from 0 to 1."
-            )
-        if cutmix and labels is None:
-            raise RecipeError(
-                "cutmix pastes labelled pixels, and this training has image-level labels only: set cutmix=0."
-            )
-        self.view, self.augment, self.seed, self.cutmix = view, augment, seed, cutmix
-        self._labels, self._label_size = labels, label_size
+        if mixer is not None:
+            check_labels(mixer, labels is not None)
+        self.view, self.augment, self.seed = view, augment, seed
+        self.label_size, self.mixer, self.targets = label_size, mixer, targets
+        self._labels = labels
         self._cache: dict[str, NDArray[np.uint8]] = {}
         self._room = cache_mb * 2**20
 
     def __len__(self) -> int:
         return len(self.view)
 
-    def _pixels(self, image: Any) -> NDArray[np.uint8]:
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        epoch, index = divmod(position, len(self.view))
+        name = self.view[index].id
+        sample = self._sample(index, generator(self.seed, "augment", epoch, name))
+        if self.mixer is not None:
+            # A stream of its own, so that the sample's crop is the same with and without a mixer.
+            rng = generator(self.seed, self.mixer.stream, epoch, name)
+            sample = self.mixer(sample, self._any, rng)
+        return self._item(sample)
+
+    def _any(self, rng: np.random.Generator) -> Sample:
+        return self._sample(int(rng.integers(len(self.view))), rng)
+
+    def _sample(self, index: int, rng: np.random.Generator) -> Sample:
+        image = self.view[index]
+        pixels, label = self.augment(self._pixels(image), self._label(image.id), rng)
+        return Sample(pixels, label, self._tags(image))
+
+    def _label(self, image_id: str) -> NDArray[np.uint8] | None:
+        if self._labels is None:
+            return None
+        if callable(self._labels):
+            return self._labels(image_id)
+        return self._labels[image_id]
+
+    def _tags(self, image: WeakImage) -> NDArray[np.float32]:
+        if self.targets is not None:
+            return np.asarray(self.targets[image.id], np.float32)
+        tags = np.zeros(self.view.num_classes, np.float32)
+        tags[[0, *image.present]] = 1
+        return tags
+
+    def _pixels(self, image: WeakImage) -> NDArray[np.uint8]:
         pixels = self._cache.get(image.id)
         if pixels is None:
             pixels = image.read()
@@ -204,52 +244,16 @@ class TrainingSet(Dataset[dict[str, Any]]):
                 self._room -= pixels.nbytes
         return pixels
 
-    def _sample(
-        self, index: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None, NDArray[np.float32]]:
-        """One augmented image: pixels, labels, tags."""
-        image = self.view[index]
-        label = None
-        if self._labels is not None:
-            label = (
-                self._labels(image.id)
-                if callable(self._labels)
-                else self._labels[image.id]
-            )
-        pixels, label = self.augment(self._pixels(image), label, rng)
-        tags = np.zeros(self.view.num_classes, np.float32)
-        tags[[0, *image.present]] = 1
-        return pixels, label, tags
-
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        epoch, index = divmod(position, len(self.view))
-        name = self.view[index].id
-        pixels, label, tags = self._sample(
-            index, generator(self.seed, "augment", epoch, name)
-        )
-        if self.cutmix and label is not None:
-            rng = generator(self.seed, "cutmix", epoch, name)
-            if rng.random() < self.cutmix:
-                other, other_label, other_tags = self._sample(
-                    int(rng.integers(len(self.view))), rng
-                )
-                square = _square(self.augment.crop, rng)
-                pixels[square] = other[square]
-                label[square] = other_label[square]  # type: ignore[index]
-                tags = np.maximum(tags, other_tags)
+    def _item(self, sample: Sample) -> dict[str, Any]:
         item = {
-            "inputs": torch.from_numpy(pixels).permute(2, 0, 1),
-            "tags": torch.from_numpy(tags),
+            "inputs": torch.from_numpy(sample.pixels).permute(2, 0, 1),
+            "tags": torch.from_numpy(sample.tags),
         }
+        for name, array in sample.extras.items():
+            item[name] = torch.from_numpy(np.ascontiguousarray(array))
+        label = sample.label
         if label is not None:
-            if self._label_size is not None:
-                label = nearest(label, self._label_size)
+            if self.label_size is not None:
+                label = nearest(label, self.label_size)
             item["labels"] = torch.from_numpy(np.ascontiguousarray(label))
         return item
-
-
-def _square(side: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """A square of a quarter to half of the area of a `side` × `side` crop, anywhere inside it."""
-    length = round(side * math.sqrt(rng.uniform(0.25, 0.5)))
-    top, left = rng.integers(0, side - length + 1, 2)
-    return slice(top, top + length), slice(left, left + length)

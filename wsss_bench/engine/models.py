@@ -1,11 +1,13 @@
-"""The two trainable things: a multi-label classifier that yields class activation maps, and a segmentor with a chosen loss."""
+"""The trainable things: a classifier that yields class activation maps, and a segmentor with a chosen loss."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel as Network
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.engine.backbones.staged import NORMALIZATION
+from wsss_bench.errors import RecipeError
 
 
 class Normalizer(nn.Module):
@@ -62,32 +65,59 @@ class LinearCamHead(nn.Module):
         return self.classifier(features)
 
 
-class MultiLabelClassifier(BaseModel):
+Objective = Callable[[Any, Mapping[str, Tensor]], dict[str, Tensor]]
+"""A loss that sees the model and the batch: called as ``objective(model, batch)``, returns losses by name."""
+
+
+class MultiLabelClassifier(Network):
     """Backbone, then a head with ``loss(features, targets)``, ``cam(features)`` and ``scores(features)``.
 
     Args:
-        backbone: mmseg backbone config (see `backbones.backbone_config`).
+        backbone: mmseg backbone config (see `backbone_config`).
         head: a module as above.
         normalize: key of `NORMALIZATION`.
+        objective: replaces the head's loss in training: two views, a teacher, an auxiliary head, blended features. A
+            module's parameters learn along.
     """
 
     def __init__(
-        self, backbone: dict[str, Any], head: nn.Module, normalize: str = "imagenet"
+        self,
+        backbone: dict[str, Any],
+        head: nn.Module,
+        normalize: str = "imagenet",
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.normalize = Normalizer(normalize)
         self.backbone = MODELS.build(backbone)
-        self.head: Any = head  # what a head must offer is said above; nn.Module alone does not promise it
+        # What a head must offer is said above; nn.Module alone does not promise it.
+        self.head: Any = head
+        self.objective: Any = objective
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
-        """Last feature map ``[B, k, h, w]`` of images ``float [B, 3, H, W]`` in 0..255."""
+        """Return the last feature map ``[B, k, h, w]`` of images ``float [B, 3, H, W]`` in 0..255."""
         return self.backbone(self.normalize(images))[-1]
 
+    def until(self, images: Tensor, stages: int) -> Tensor:
+        """Return what the first `stages` stages make of images ``[B, 3, H, W]`` in 0..255; 0 normalises them only."""
+        return self.backbone.run(self.normalize(images), 0, stages)
+
+    def onwards(self, maps: Tensor, stages: int) -> Tensor:
+        """Return the last feature map from what `until` gave for the same number of stages."""
+        return self.backbone.run(maps, stages, len(self.backbone.stages))
+
     def forward(
-        self, inputs: Tensor, tags: Tensor | None = None, mode: str = "tensor"
+        self,
+        inputs: Tensor,
+        tags: Tensor | None = None,
+        mode: str = "tensor",
+        **extras: Tensor,
     ) -> Any:
-        """``mode="loss"``: dict of losses for `tags` ``[B, C + 1]``; ``"tensor"``: image-level logits."""
+        """Return a dict of losses (``mode="loss"``) for `tags` ``[B, C + 1]``, or image-level logits ``[B, C]``."""
+        if mode == "loss" and self.objective is not None:
+            assert tags is not None
+            return self.objective(self, {"inputs": inputs, "tags": tags, **extras})
         features = self.features(inputs)
         if mode == "loss":
             assert tags is not None
@@ -95,13 +125,69 @@ class MultiLabelClassifier(BaseModel):
         return self.head.scores(features)
 
 
-class WeakSegmentor(BaseModel):
+@MODELS.register_module()
+class ClassifierSegmentor(nn.Module):
+    """A classifier that labels pixels by itself: its own maps, of the classes that it predicts, against a background score.
+
+    It is the ``net`` of a `WeakSegmentor`, so that prediction (scales, mirror, CRF) is that of every segmentor.
+
+    Args:
+        backbone: as in `MultiLabelClassifier`.
+        head: ``module:attribute`` of a callable that makes the head, as ``head(in_channels, num_classes - 1, **head_options)``.
+        in_channels: of the head.
+        num_classes: mask ids, background included.
+        presence: a class takes part where its image-level probability exceeds this.
+        background: the constant score that a class's map, divided by its maximum, must beat.
+        head_options: further arguments of `head`.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        head: str,
+        in_channels: int,
+        num_classes: int,
+        presence: float = 0.5,
+        background: float = 0.3,
+        head_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        make = imported(head)
+        self.head: Any = make(in_channels, num_classes - 1, **dict(head_options or {}))
+        self.presence, self.background = presence, background
+
+    def _forward(self, images: Tensor) -> Tensor:
+        """Return logits ``[B, C + 1, h, w]`` (the name that mmseg gives to this step)."""
+        features = self.backbone(images)[-1]
+        maps = F.relu(self.head.cam(features)).float()
+        present = self.head.scores(features).float().sigmoid() > self.presence
+        scores = maps / (maps.amax((2, 3), keepdim=True) + 1e-5)
+        scores = scores * present[:, :, None, None]
+        background = torch.full_like(scores[:, :1], self.background)
+        # Logarithms, since prediction takes a softmax: the probabilities are the scores' shares of their sum.
+        return torch.cat([background, scores], 1).clamp(min=1e-4).log()
+
+
+def imported(place: str) -> Any:
+    """Return what ``module:attribute`` names; raises `RecipeError` saying which module is missing."""
+    module, _, attribute = place.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        what = f"{place!r} cannot be imported ({error})."
+        raise RecipeError(
+            f"{what} Install the package that the network comes from."
+        ) from error
+
+
+class WeakSegmentor(Network):
     """Any mmseg network, trained with its own loss or with a loss that also sees tags and the image.
 
     Args:
         net: mmseg segmentor config (``EncoderDecoder`` or anything with ``_forward`` and ``loss``).
-        loss: None for the network's own loss on dense labels, else a module called as
-            ``loss(logits [B, C+1, h, w], batch) -> dict``, where batch holds ``inputs`` (0..255), ``labels`` and ``tags``.
+        loss: None for the network's own loss on dense labels, else a module called as ``loss(logits [B, C+1, h, w],
+            batch) -> dict``, where batch holds ``inputs`` (0..255), ``labels`` and ``tags``.
         normalize: key of `NORMALIZATION`.
     """
 

@@ -58,8 +58,9 @@ class ReportProgress(Hook):
 class GroupedOptimizer(DefaultOptimWrapperConstructor):
     """Parameter groups by ``paramwise_cfg``: new layers learn faster, biases faster and without decay.
 
-    Keys: ``new`` (prefixes of freshly initialised modules), ``new_mult``, ``bias_mult``, ``bias_decay`` (bool), ``fast``
-    (prefix → extra multiplier). Caffe's 1/2/10/20 scheme is ``new_mult=10, bias_mult=2, bias_decay=False``.
+    Keys: ``new`` (prefixes of freshly initialised modules), ``new_mult``, ``bias_mult``, ``bias_decay`` (bool),
+    ``fast`` (prefix → extra multiplier). Caffe's 1/2/10/20 scheme is ``new_mult=10, bias_mult=2,
+    bias_decay=False``.
     """
 
     def add_params(

@@ -14,11 +14,12 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from wsss_bench.engine.handed import HANDED, check_handed, handed
 from wsss_bench.engine.loading import ScheduleSampler, TrainingSet
 from wsss_bench.engine.precision import check_device, dtype_of
 from wsss_bench.engine.registry import register
 from wsss_bench.errors import ArtifactError
-from wsss_bench.io.files import write_atomic
+from wsss_bench.io.files import write_atomic, write_json
 from wsss_bench.io.paths import configs_dir
 from wsss_bench.rng import derive
 
@@ -41,8 +42,9 @@ def training_config(
     """The mmengine config of one training, from `configs/_base_/training.py` and a method's parameters.
 
     Args:
-        params: ``lr, momentum, weight_decay, batch`` and optionally ``schedule`` ("poly" | "step" | "constant"), ``power``,
-            ``step_every``, ``step_factor``, ``warmup``, ``new_mult``, ``bias_mult``, ``bias_decay``, ``optimizer``, ``amp``, ``clip``.
+        params: ``lr, momentum, weight_decay, batch`` and optionally ``schedule`` ("poly" | "step" | "constant"),
+            ``power``, ``step_every``, ``step_factor``, ``warmup``, ``new_mult``, ``bias_mult``, ``bias_decay``,
+            ``optimizer``, ``amp``, ``clip``.
         total: iterations.
         new: prefixes of the freshly initialised modules (learning rate times ``new_mult``).
         fast: extra multipliers by prefix.
@@ -100,7 +102,8 @@ def _warmup(params: Any) -> list[dict[str, Any]]:
 def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
     kind = params.get("schedule", "poly")
     if kind == "poly":
-        # lr · (1 - k / total)^power at step k, as the field's PolyOptimizers count; mmengine's `end` is one past the last step.
+        # lr · (1 - k / total)^power at step k, as the field's PolyOptimizers count; mmengine's `end` is one past
+        # the last step.
         return [
             {
                 "type": "PolyLR",
@@ -146,42 +149,45 @@ def seeded(build: Any, seed: int, name: str) -> Any:
 
 
 def train(config: Any, ctx: StageContext, name: str = "train") -> Path:
-    """Run `config` (with keys ``model``: a module, ``data``: a `TrainingSet`, ``batch``, and `training_config`'s) to the end.
+    """Run one training to the end and return the path of its final weights.
 
-    Returns the path of the final weights. A finished training is not run again, an interrupted one resumes from its last
-    checkpoint.
+    A finished training is not run again, an interrupted one resumes from its last checkpoint.
+
+    Args:
+        config: what `training_config` gives, and ``model`` (a module), ``data`` (a `TrainingSet`), ``batch``, and optionally
+            ``drop``: prefixes of tensors that are not kept, such as those of an objective.
+        ctx: gives seed, device, folders and progress.
+        name: tells the trainings of a stage apart.
 
     Raises:
         ArtifactError: fewer images than one batch holds.
+        RecipeError: a finished training of that name was handed other settings (see `wsss_bench.engine.handed`).
     """
     register()
-    work = ctx.scratch / name
-    final = work / WEIGHTS
-    if final.exists():
-        return final
-    work.mkdir(parents=True, exist_ok=True)
-    model, data, batch = config["model"], config["data"], int(config["batch"])
+    now = handed(config)
+    with ctx.training(name) as training:
+        final = training.out / WEIGHTS
+        check_handed(training.out, now, name)
+        if not final.exists():
+            write_json(training.out / HANDED, now)
+            _fit(config, ctx, name, training.scratch)
+            _save_weights(config["model"], final, tuple(config.get("drop", ())))
+        for checkpoint in training.scratch.glob("iter_*.pth"):
+            checkpoint.unlink()
+    return final
+
+
+def _fit(config: Any, ctx: StageContext, name: str, work: Path) -> None:
+    data, batch = config["data"], int(config["batch"])
     if len(data) < batch:
-        raise ArtifactError(
-            f"{name}: {len(data)} images do not fill one batch of {batch}. Lower batch=… or add images."
-        )
-    runner = _runner(
-        config,
-        model,
-        loader(data, batch, derive(ctx.seed, name), _loader_workers(ctx)),
-        ctx,
-        name,
-        work,
-    )
+        what = f"{len(data)} images do not fill one batch of {batch}."
+        raise ArtifactError(f"{name}: {what} Lower batch=… or add images.")
+    batches = loader(data, batch, derive(ctx.seed, name), _loader_workers(ctx))
+    runner = _runner(config, batches, ctx, name, work)
     try:
         runner.train()
     finally:
         _release(runner)
-    _save_weights(model, final)
-    for checkpoint in work.glob("*.pth"):
-        if checkpoint != final:
-            checkpoint.unlink()
-    return final
 
 
 def _loader_workers(ctx: StageContext) -> int:
@@ -189,24 +195,15 @@ def _loader_workers(ctx: StageContext) -> int:
 
 
 def _runner(
-    config: Any,
-    model: nn.Module,
-    batches: DataLoader[Any],
-    ctx: StageContext,
-    name: str,
-    work: Path,
+    config: Any, batches: DataLoader[Any], ctx: StageContext, name: str, work: Path
 ) -> Runner:
     from wsss_bench.engine.runner_hooks import ReportProgress, SeedEveryIteration
 
-    total = config["train_cfg"]["max_iters"]
-    hooks = dict(config["default_hooks"])
-    hooks["checkpoint"] = {
-        **hooks["checkpoint"],
-        "interval": max(
-            1, min(int(hooks["checkpoint"]["interval"]), math.ceil(total / 4))
-        ),
-    }
-    model.to(torch.device(ctx.device))
+    model: nn.Module = config["model"]
+    device = torch.device(ctx.device)
+    # mmengine finds its process-wide instances by name, so the name must not repeat in a process.
+    unique = f"{name}-{derive(str(work)) % 10**10}"
+    model.to(device)
     runner = Runner(
         model=model,
         work_dir=str(work),
@@ -214,21 +211,30 @@ def _runner(
         train_cfg=dict(config["train_cfg"]),
         optim_wrapper=_optim_wrapper(config, ctx.device),
         param_scheduler=[dict(s) for s in config["param_scheduler"]] or None,
-        default_hooks=hooks,
+        default_hooks=_hooks(config),
         custom_hooks=[
             SeedEveryIteration(ctx.seed, name),
             ReportProgress(ctx.progress, name),
         ],
-        visualizer=_visualizer(ctx, f"{name}-{derive(str(work)) % 10**10}"),
+        visualizer=_visualizer(ctx, unique),
         log_level="ERROR",
         resume=_resumable(work),
         randomness={"seed": derive(ctx.seed, name, "global") % 2**31},
-        experiment_name=f"{name}-{derive(str(work)) % 10**10}",
+        experiment_name=unique,
         default_scope="mmseg",
     )
     # Runner moves the model to the best device it finds; the user's --device has the last word.
-    model.to(torch.device(ctx.device))
+    model.to(device)
     return runner
+
+
+def _hooks(config: Any) -> dict[str, Any]:
+    """Return the default hooks, with at least four checkpoints in a short training."""
+    hooks = dict(config["default_hooks"])
+    quarter = math.ceil(config["train_cfg"]["max_iters"] / 4)
+    interval = min(int(hooks["checkpoint"]["interval"]), quarter)
+    hooks["checkpoint"] = {**hooks["checkpoint"], "interval": max(1, interval)}
+    return hooks
 
 
 def _optim_wrapper(config: Any, device: str) -> dict[str, Any]:
@@ -257,8 +263,8 @@ def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:
 def _resumable(work: Path) -> bool:
     """Whether a checkpoint is there that can be read, and mmengine's pointer leads to the newest such one.
 
-    Unreadable ones (a kill in the middle of a write) are deleted. The pointer is written anew: it may name a checkpoint that
-    is gone, an older one than there is, or a place the folder has moved from since.
+    Unreadable ones (a kill in the middle of a write) are deleted. The pointer is written anew: it may name a
+    checkpoint that is gone, an older one than there is, or a place the folder has moved from since.
     """
     pointer = work / "last_checkpoint"
     for checkpoint in sorted(work.glob("iter_*.pth"), key=_step, reverse=True):
@@ -294,17 +300,18 @@ def _release(runner: Runner) -> None:
             runner.logger.removeHandler(handler)
 
 
-def _save_weights(model: nn.Module, path: Path) -> None:
-    state = {
-        key: value.detach().cpu().contiguous()
-        for key, value in model.state_dict().items()
-    }
-    save_state(state, path)
+def _save_weights(model: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> None:
+    kept = {}
+    for key, value in model.state_dict().items():
+        if not key.startswith(drop):
+            kept[key] = value.detach().cpu().contiguous()
+    save_state(kept, path)
 
 
 def save_state(state: dict[str, torch.Tensor], path: Path) -> None:
     """Write tensors by name as `torch.save` does, atomically and durably; raises `ArtifactError` where the disk is full."""
-    # In memory first: on a file that cannot be written torch dies with errors of its own, which say nothing of the disk.
+    # In memory first: on a file that cannot be written torch dies with errors of its own, which say nothing of the
+    # disk.
     content = io.BytesIO()
     torch.save(state, content)
     write_atomic(path, lambda handle: handle.write(content.getbuffer()), durable=True)

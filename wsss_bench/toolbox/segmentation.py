@@ -15,6 +15,7 @@ from wsss_bench.contract.artifacts import Segmentor
 from wsss_bench.contract.context import StageContext
 from wsss_bench.contract.view import IGNORE, WeakView
 from wsss_bench.engine.loading import Augment, TrainingSet
+from wsss_bench.engine.mixing import CutMix
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.segmentor import segmentor_config
 from wsss_bench.engine.training import (
@@ -113,6 +114,7 @@ def train_segmentor(
         p, iterations(p, len(view)), new=("net.decode_head.",) if start is None else ()
     )
     mix = float(p.get("cutmix", 0.0))
+    mixer = CutMix(mix) if mix else None
     data = TrainingSet(
         view,
         Augment.of(p),
@@ -120,7 +122,7 @@ def train_segmentor(
         labels,
         (side, side),
         cache_mb=512,
-        cutmix=mix,
+        mixer=mixer,
     )
     weights = train(
         {**run, "model": model, "data": data, "batch": p["batch"]}, ctx, name

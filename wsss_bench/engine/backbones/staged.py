@@ -24,7 +24,8 @@ class StagedBackbone(nn.Module):
     Args:
         stages: the stages, finest first.
         channels: their output channels.
-        frozen_stages: how many leading stages neither learn nor pass gradients (IRN: stem and layer2's output detached).
+        frozen_stages: how many leading stages neither learn nor pass gradients (IRN: stem and layer2's output
+            detached).
         bn_eval: keep every batch norm on its running statistics, as IRN and DeepLab do (affine parameters still learn).
     """
 
@@ -43,15 +44,21 @@ class StagedBackbone(nn.Module):
             parameter.requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """All five stage outputs."""
+        """Return the outputs of all five stages."""
         outputs = []
-        for index, stage in enumerate(self.stages):
+        for index in range(len(self.stages)):
+            x = self.run(x, index, index + 1)
+            outputs.append(x)
+        return tuple(outputs)
+
+    def run(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Return what the stages from number `start` up to, but without, `stop` make of `x`."""
+        for index in range(start, stop):
             with torch.set_grad_enabled(
                 torch.is_grad_enabled() and index >= self.frozen_stages
             ):
-                x = stage(x)
-            outputs.append(x)
-        return tuple(outputs)
+                x = self.stages[index](x)
+        return x
 
     def train(self, mode: bool = True) -> StagedBackbone:
         """Like `nn.Module.train`, but frozen stages and (with ``bn_eval``) batch norms stay in eval mode."""
@@ -68,8 +75,8 @@ class StagedBackbone(nn.Module):
 def load_weights(model: nn.Module, weights: str | None, enum: Any, who: str) -> None:
     """Load ImageNet weights into a torchvision model.
 
-    `weights` is None (random), ``"imagenet"`` (fetched through torchvision on first use), or the path of a state dict in
-    torchvision's key layout, loaded with ``weights_only=True``.
+    `weights` is None (random), ``"imagenet"`` (fetched through torchvision on first use), or the path of a state
+    dict in torchvision's key layout, loaded with ``weights_only=True``.
 
     Raises:
         ArtifactError: the file is missing, no state dict, or of another architecture.
