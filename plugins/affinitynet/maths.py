@@ -9,17 +9,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from wsss_bench.contract.artifacts import Seed
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.io.images import read_image
+from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.crf import dense_crf, unary_from_probabilities
 from wsss_bench.toolbox.crf_presets import PRESETS
 from wsss_bench.toolbox.random_walk import Affinity, propagate
 
 
-def with_background(scores: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
+def with_background(scores: Floats, alpha: float) -> Floats:
     """Return scores with the background's in front, ``(1 - max over classes)^alpha``.
 
     Args:
@@ -36,7 +36,7 @@ def with_background(scores: NDArray[np.float32], alpha: float) -> NDArray[np.flo
     return np.concatenate([background, scores])
 
 
-def crf_label(job: tuple[Path, Seed], alpha: float, crf: str) -> NDArray[np.uint8]:
+def crf_label(job: tuple[Path, Seed], alpha: float, crf: str) -> Bytes:
     """Return the label map of a seed's scores and `with_background`, after a CRF.
 
     Args:
@@ -56,7 +56,7 @@ def crf_label(job: tuple[Path, Seed], alpha: float, crf: str) -> NDArray[np.uint
     return _winners(seed, marginals)
 
 
-def majority(label: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
+def majority(label: Bytes, cell: int) -> Bytes:
     """Return the most frequent class of each block of `cell` × `cell` pixels, the lowest id among equals.
 
     Unlabelled pixels do not count.
@@ -85,7 +85,7 @@ def majority(label: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
     return ids[winners]
 
 
-def pair_labels(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def pair_labels(low: Bytes, high: Bytes) -> Bytes:
     """Return the labels that pairs are judged by.
 
     Args:
@@ -101,8 +101,9 @@ def pair_labels(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.u
 
 
 def walked_labels(
-    job: tuple[Path, Seed, Affinity, int], params: Mapping[str, Any]
-) -> NDArray[np.uint8]:
+    job: tuple[Path, Seed, Affinity, int],
+    params: Mapping[str, Any],
+) -> Bytes:
     """Return pseudo-labels: scores and background walk over the affinities; the best wins, after a CRF if wanted.
 
     Args:
@@ -128,8 +129,10 @@ def walked_labels(
 
 
 def _pooled(
-    scores: NDArray[np.float32], grid: tuple[int, ...], cell: int
-) -> NDArray[np.float32]:
+    scores: Floats,
+    grid: tuple[int, ...],
+    cell: int,
+) -> Floats:
     """Return means over blocks of `cell` × `cell` pixels on a grid (h, w) that covers the scores."""
     h, w = grid
     channels, height, width = scores.shape
@@ -141,8 +144,10 @@ def _pooled(
 
 
 def _enlarged(
-    maps: NDArray[np.float32], cell: int, size: tuple[int, int]
-) -> NDArray[np.float32]:
+    maps: Floats,
+    cell: int,
+    size: tuple[int, int],
+) -> Floats:
     """Return maps enlarged by `cell` and cut to (height, width), not stretched to it: cells stay over their pixels."""
     _, h, w = maps.shape
     height, width = size
@@ -151,7 +156,7 @@ def _enlarged(
     return np.stack([one[:height, :width] for one in full])
 
 
-def _winners(seed: Seed, scores: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _winners(seed: Seed, scores: Floats) -> Bytes:
     """Return the class of the best channel; channel 0 is background, the others the seed's classes."""
     ids = np.concatenate([[0], seed.class_ids])
     return ids[scores.argmax(0)].astype(np.uint8)

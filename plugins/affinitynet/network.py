@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.model import BaseModel
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.engine.backbones.staged import NORMALIZATION
 from wsss_bench.toolbox.affinity import feature_affinity_loss
+from wsss_bench.toolbox.arrays import Bytes
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
 
 WIDTHS = (64, 128, 256)
@@ -106,7 +106,10 @@ class AffinityNet(BaseModel):
 
 @torch.inference_mode()
 def cell_features(
-    model: AffinityNet, image: NDArray[np.uint8], normalize: str, device: str
+    model: AffinityNet,
+    image: Bytes,
+    normalize: str,
+    device: str,
 ) -> Tensor:
     """Return the features of one photograph, ``float [448, ⌈H/s⌉, ⌈W/s⌉]`` for s pixels per cell.
 

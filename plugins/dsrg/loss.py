@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.errors import RecipeError
+from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.crf import dense_crf
 from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
 from wsss_bench.toolbox.losses import (
@@ -110,7 +110,11 @@ class DsrgLoss(nn.Module):
             return torch.from_numpy(marginals)
 
     def _grown(
-        self, probs: Tensor, q: Tensor | None, cues: Tensor, tags: Tensor
+        self,
+        probs: Tensor,
+        q: Tensor | None,
+        cues: Tensor,
+        tags: Tensor,
     ) -> Tensor:
         """Return the cues ``uint8 [B, h, w]`` after growing, as ``grow`` asks."""
         kind = self.p["grow"]
@@ -135,11 +139,11 @@ class DsrgLoss(nn.Module):
 
 
 def _grow_background(
-    values: NDArray[np.float32],
-    cues: NDArray[np.uint8],
+    values: Floats,
+    cues: Bytes,
     theta_f: float,
     theta_b: float,
-) -> NDArray[np.uint8]:
+) -> Bytes:
     """Return cues ``uint8 [B, h, w]`` with background alone grown: foreground cues stay, and none is crossed."""
     # Background must still beat the foreground classes, so they are compared before they
     # are silenced: as 0 they never exceed a threshold.
@@ -154,8 +158,10 @@ def _grow_background(
 
 
 def _crf_batch(
-    images: NDArray[np.uint8], energy: NDArray[np.float32], params: CrfParams
-) -> NDArray[np.float32]:
+    images: Bytes,
+    energy: Floats,
+    params: CrfParams,
+) -> Floats:
     """Return `dense_crf` of every image, ``float32 [B, C + 1, h, w]``."""
     marginals = []
     for image, unary in zip(images, energy, strict=True):

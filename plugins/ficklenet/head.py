@@ -32,7 +32,10 @@ class FickleHead(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, params: Mapping[str, Any]
+        self,
+        in_channels: int,
+        num_classes: int,
+        params: Mapping[str, Any],
     ) -> None:
         super().__init__()
         if params["dropout"] not in DROPOUTS:
@@ -50,7 +53,11 @@ class FickleHead(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def mask(
-        self, batch: int, height: int, width: int, generator: torch.Generator | None
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """Return a fresh mask ``[batch, s*s, height, width]``, or all ones for the deterministic variant."""
         if self.dropout == "deterministic":
@@ -65,7 +72,9 @@ class FickleHead(nn.Module):
         )
 
     def scores(
-        self, features: Tensor, generator: torch.Generator | None = None
+        self,
+        features: Tensor,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return image-level logits ``[B, C]`` of one draw; in eval mode without a generator every unit is kept."""
         batch, _, height, width = features.shape

@@ -72,7 +72,12 @@ def expanded_scores(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
 
 
 def centre_preserving_mask(
-    generator: torch.Generator, b: int, h: int, w: int, s: int, p: float
+    generator: torch.Generator,
+    b: int,
+    h: int,
+    w: int,
+    s: int,
+    p: float,
 ) -> Tensor:
     """Draw ``float32 [b, s*s, h, w]``: every cell of a window is dropped (0) with rate `p`, its centre never.
 
@@ -194,7 +199,10 @@ def pooled_scores(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
 
 
 def general_dropout(
-    x: Tensor, weight: Tensor, generator: torch.Generator, p: float
+    x: Tensor,
+    weight: Tensor,
+    generator: torch.Generator,
+    p: float,
 ) -> Tensor:
     """Return `contributions` under ordinary dropout: every unit of every window is dropped on its own, also centres.
 
@@ -261,7 +269,9 @@ def normalise_draws(maps: Tensor, eps: float = 1e-12) -> Tensor:
 
 
 def aggregate(
-    maps: Tensor, threshold: float = 0.35, class_ids: Sequence[int] | None = None
+    maps: Tensor,
+    threshold: float = 0.35,
+    class_ids: Sequence[int] | None = None,
 ) -> Aggregate:
     """One class per cell: a class takes part if any draw exceeds `threshold`; of several the one of highest mean wins.
 

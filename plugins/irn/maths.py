@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from wsss_bench.contract.artifacts import Seed
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.io.images import read_image
+from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.crf import dense_crf, unary_from_labels
 from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
 from wsss_bench.toolbox.random_walk import affinity_from_boundary, propagate
 
 
 def confident(
-    foreground: NDArray[np.uint8], background: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+    foreground: Bytes,
+    background: Bytes,
+) -> Bytes:
     """Return two label maps merged: the class of the first; 0 where both are background; 255 where only the first is.
 
     Args:
@@ -33,8 +35,9 @@ def confident(
 
 
 def relation_labels(
-    job: tuple[Path, Seed], params: Mapping[str, Any]
-) -> NDArray[np.uint8]:
+    job: tuple[Path, Seed],
+    params: Mapping[str, Any],
+) -> Bytes:
     """Return labels for pairs of pixels (section 4.3): CAMs against two background scores, each after a CRF, merged.
 
     Args:
@@ -51,7 +54,7 @@ def relation_labels(
     scores = seed.upsampled()
     ids = np.concatenate([[0], seed.class_ids]).astype(np.uint8)
 
-    def labels(threshold: float) -> NDArray[np.uint8]:
+    def labels(threshold: float) -> Bytes:
         crf = PRESETS[params["crf"]]
         trust = float(params["gt_prob"])
         return ids[_after_crf(image, scores, threshold, crf, trust)]
@@ -62,8 +65,8 @@ def relation_labels(
 
 
 def _after_crf(
-    image: NDArray[np.uint8],
-    scores: NDArray[np.float32],
+    image: Bytes,
+    scores: Floats,
     threshold: float,
     crf: CrfParams,
     trust: float,
@@ -79,8 +82,9 @@ def _after_crf(
 
 
 def walked_labels(
-    job: tuple[NDArray[np.float32], Seed], params: Mapping[str, Any]
-) -> NDArray[np.uint8]:
+    job: tuple[Floats, Seed],
+    params: Mapping[str, Any],
+) -> Bytes:
     """Return pseudo-labels (section 5): CAMs, damped on boundaries, walk; the best class against a constant background.
 
     Args:
@@ -115,6 +119,6 @@ def walked_labels(
     return np.where(wins, seed.class_ids[best], 0).astype(np.uint8)
 
 
-def _resized(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+def _resized(maps: Floats, height: int, width: int) -> Floats:
     size = (width, height)
     return np.stack([cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in maps])

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.model import BaseModel
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.toolbox.affinity import boundary_affinity_loss, displacement_loss
+from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.classifier import pixels_of
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
 
@@ -24,7 +23,12 @@ class _Tap(nn.Module):
     """1×1 convolution and group norm of one stage, brought to a common grid, then ReLU."""
 
     def __init__(
-        self, channels: int, width: int, groups: int, stride: int, wanted: int
+        self,
+        channels: int,
+        width: int,
+        groups: int,
+        stride: int,
+        wanted: int,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, width, 1, bias=False)
@@ -176,11 +180,11 @@ def _grid(height: int, width: int) -> tuple[int, int]:
 @torch.inference_mode()
 def boundary_map(
     model: InterPixelNet,
-    image: NDArray[np.uint8],
+    image: Bytes,
     scales: tuple[float, ...],
     flip: bool,
     device: str,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Return the probability of a class boundary per cell of 4×4 pixels, from the mean logit over scales and mirror.
 
     Args:

@@ -39,7 +39,10 @@ class VweHead(LinearCamHead):
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, params: Mapping[str, Any]
+        self,
+        in_channels: int,
+        num_classes: int,
+        params: Mapping[str, Any],
     ) -> None:
         super().__init__(in_channels, num_classes)
         for key, allowed in CHOICES.items():
@@ -102,7 +105,9 @@ def _bce(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def fused_cam(
-    model: MultiLabelClassifier, pixels: Tensor, classes: list[int]
+    model: MultiLabelClassifier,
+    pixels: Tensor,
+    classes: list[int],
 ) -> Tensor:
     """Return the image CAM, or its maximum with the word CAM, as the head's ``fuse`` asks.
 

@@ -150,7 +150,10 @@ def decorrelation_loss(codebook: Tensor) -> Tensor:
 
 
 def update_codebook(
-    codebook: Tensor, features: Tensor, assignment: Tensor, rate: float = 1e-3
+    codebook: Tensor,
+    features: Tensor,
+    assignment: Tensor,
+    rate: float = 1e-3,
 ) -> Tensor:
     """Return the codebook after a memory-bank step of VWL-M.
 

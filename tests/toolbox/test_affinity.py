@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from wsss_bench.errors import RecipeError
-from wsss_bench.toolbox import affinity as module
+from wsss_bench.toolbox import sweeps
 from wsss_bench.toolbox.affinity import (
     affinity_from_features,
     boundary_affinity_loss,
     displacement_loss,
     feature_affinity_loss,
-    pair_terms,
 )
 from wsss_bench.toolbox.pairs import BORDERS, count_pairs, pair_kinds, pair_windows
 from wsss_bench.toolbox.random_walk import (
@@ -24,6 +23,7 @@ from wsss_bench.toolbox.random_walk import (
     propagate,
     propagate_reference,
 )
+from wsss_bench.toolbox.sweeps import pair_terms
 
 EPS = 1e-5
 
@@ -32,9 +32,9 @@ EPS = 1e-5
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to sweep: numba's and torch's."""
     if request.param == "sliced":
-        monkeypatch.setattr(module, "_compiled", lambda values: None)
+        monkeypatch.setattr(sweeps, "_compiled", lambda values: None)
     else:
-        assert module._compiled(torch.zeros(1)) is not None
+        assert sweeps._compiled(torch.zeros(1)) is not None
     return str(request.param)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import WsssError
+from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
 
 Backend = Literal["auto", "pydensecrf", "numba"]
@@ -27,8 +28,9 @@ LIKELY = 1e-3
 
 
 def unary_from_probabilities(
-    probs: NDArray[np.floating], floor: float = 1e-5
-) -> NDArray[np.float32]:
+    probs: NDArray[np.floating],
+    floor: float = 1e-5,
+) -> Floats:
     """Return the energies ``-log(max(p, floor))`` of scores, ``float32 [K, H, W]``.
 
     Args:
@@ -41,8 +43,10 @@ def unary_from_probabilities(
 
 
 def unary_from_labels(
-    labels: NDArray[np.integer], num_labels: int, gt_prob: float = 0.7
-) -> NDArray[np.float32]:
+    labels: NDArray[np.integer],
+    num_labels: int,
+    gt_prob: float = 0.7,
+) -> Floats:
     """Return energies of a label map that is trusted with probability `gt_prob`; the other labels share the rest (IRN).
 
     Args:
@@ -76,11 +80,11 @@ def unary_from_labels(
 
 
 def dense_crf(
-    image: NDArray[np.uint8],
-    unary: NDArray[np.float32],
+    image: Bytes,
+    unary: Floats,
     params: CrfParams,
     backend: Backend = "auto",
-) -> NDArray[np.float32]:
+) -> Floats:
     """Return the mean-field marginals of the CRF.
 
     Args:
@@ -111,12 +115,12 @@ def dense_crf(
 
 
 def dense_crf_shared(
-    image: NDArray[np.uint8],
-    unary: NDArray[np.float32],
-    absent: NDArray[np.float32],
+    image: Bytes,
+    unary: Floats,
+    absent: Floats,
     count: int,
     params: CrfParams,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Return `dense_crf` of K classes beside `count` absent ones that share their energies, at the price of K + 1.
 
     Classes with one common energy stay equal under mean field, so one of them stands for all, counted `count` times in
@@ -149,11 +153,11 @@ def dense_crf_shared(
 
 
 def crf_labels(
-    image: NDArray[np.uint8],
-    probs: NDArray[np.float32],
+    image: Bytes,
+    probs: Floats,
     params: CrfParams,
     classes: Literal["all", "likely"] = "all",
-) -> NDArray[np.uint8]:
+) -> Bytes:
     """Return the label map after the CRF: per pixel the class of highest marginal, the lowest id among equals.
 
     Args:
@@ -185,8 +189,10 @@ def crf_labels(
 
 
 def crf_of_job(
-    job: tuple[str, Path, NDArray[np.float32]], preset: str, restrict: bool
-) -> tuple[str, NDArray[np.uint8]]:
+    job: tuple[str, Path, Floats],
+    preset: str,
+    restrict: bool,
+) -> tuple[str, Bytes]:
     """Return the image's id and its label map after the CRF: what a worker process does with one predicted image.
 
     Args:
@@ -211,7 +217,7 @@ def crf_of_job(
     return image_id, kept[labels].astype(np.uint8)
 
 
-def _check(image: NDArray[np.uint8], unary: NDArray[np.float32]) -> None:
+def _check(image: Bytes, unary: Floats) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
             "dense_crf: the image must be uint8 [H, W, 3], "
@@ -231,7 +237,7 @@ def _check(image: NDArray[np.uint8], unary: NDArray[np.float32]) -> None:
         )
 
 
-def _prefer_numba(labels: int, image: NDArray[np.uint8], params: CrfParams) -> bool:
+def _prefer_numba(labels: int, image: Bytes, params: CrfParams) -> bool:
     try:
         from wsss_bench.toolbox.kernels import meanfield
     except ImportError:
@@ -248,11 +254,11 @@ def _has_pydensecrf() -> bool:
 
 
 def _numba(
-    image: NDArray[np.uint8],
-    unary: NDArray[np.float32],
+    image: Bytes,
+    unary: Floats,
     params: CrfParams,
-    multiplicity: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    multiplicity: Floats,
+) -> Floats:
     try:
         from wsss_bench.toolbox.kernels import meanfield
     except ImportError as error:
@@ -264,8 +270,10 @@ def _numba(
 
 
 def _pydensecrf(
-    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CrfParams
-) -> NDArray[np.float32]:
+    image: Bytes,
+    unary: Floats,
+    params: CrfParams,
+) -> Floats:
     try:
         from pydensecrf.densecrf import DenseCRF2D
     except ImportError as error:

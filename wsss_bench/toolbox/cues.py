@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsss_bench.contract.view import IGNORE
+from wsss_bench.toolbox.arrays import Bytes, Flags, Floats
 
 
 def foreground_cues(
-    scores: NDArray[np.float32], class_ids: Sequence[int], threshold: float = 0.2
-) -> NDArray[np.bool_]:
+    scores: Floats,
+    class_ids: Sequence[int],
+    threshold: float = 0.2,
+) -> Flags:
     """Return the cells whose score exceeds `threshold` times the maximum of their class's map (SEC, DSRG: 20 %).
 
     Args:
@@ -37,8 +40,9 @@ def foreground_cues(
 
 
 def background_cues(
-    saliency: NDArray[np.floating], fraction: float = 0.1
-) -> NDArray[np.bool_]:
+    saliency: NDArray[np.floating],
+    fraction: float = 0.1,
+) -> Flags:
     """Return the least salient cells: those below the value at sorted index ``floor(fraction * h * w)``.
 
     SEC's released rule.
@@ -63,10 +67,10 @@ def background_cues(
 
 
 def stack_cues(
-    foreground: NDArray[np.bool_],
+    foreground: Flags,
     class_ids: Sequence[int],
-    background: NDArray[np.bool_] | None = None,
-) -> NDArray[np.uint8]:
+    background: Flags | None = None,
+) -> Bytes:
     """Paint cue masks from the largest to the smallest, so that where they overlap the class of smallest area wins.
 
     Background takes part as class 0. Of equal areas the higher id wins, so foreground wins over background.
@@ -92,7 +96,7 @@ def stack_cues(
             )
         masks.append((0, background))
 
-    def painted_first(item: tuple[int, NDArray[np.bool_]]) -> tuple[int, int]:
+    def painted_first(item: tuple[int, Flags]) -> tuple[int, int]:
         class_id, mask = item
         return -int(mask.sum()), class_id
 
@@ -104,8 +108,9 @@ def stack_cues(
 
 
 def resize_scores(
-    scores: NDArray[np.float32], size: tuple[int, int]
-) -> NDArray[np.float32]:
+    scores: Floats,
+    size: tuple[int, int],
+) -> Floats:
     """Resize maps bilinearly, with half-pixel centres and without smoothing when shrinking.
 
     Args:

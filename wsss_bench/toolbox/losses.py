@@ -128,7 +128,10 @@ def global_weighted_rank_pooling(probs: Tensor, decay: float) -> Tensor:
 
 
 def expansion_loss(
-    probs: Tensor, present: Tensor, d_fg: float = 0.996, d_bg: float = 0.999
+    probs: Tensor,
+    present: Tensor,
+    d_fg: float = 0.996,
+    d_bg: float = 0.999,
 ) -> Tensor:
     """Return SEC's expansion loss: present classes should cover some of the image, absent ones none of it (SEC, eq. 5).
 
@@ -167,7 +170,9 @@ def _mean_of(losses: Tensor, classes: Tensor) -> Tensor:
 
 
 def boundary_loss(
-    probs: Tensor, q: Tensor, clip: tuple[float, float] | None = (0.05, 20.0)
+    probs: Tensor,
+    q: Tensor,
+    clip: tuple[float, float] | None = (0.05, 20.0),
 ) -> Tensor:
     """Return ``KL(Q || probs)``, mean over all cells of the batch.
 

@@ -45,7 +45,9 @@ class Window:
 
 @cache
 def pair_windows(
-    size: tuple[int, int], radius: int, border: str = "full"
+    size: tuple[int, int],
+    radius: int,
+    border: str = "full",
 ) -> tuple[Window, ...]:
     """Return the pairs of a grid by offset, in `half_disc`'s order; offsets without any pair are left out.
 

@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_bench.toolbox.arrays import Doubles, Floats, Integers
+
 
 @dataclass(frozen=True)
 class Affinity:
     """Symmetric affinities of cells at most `radius` apart; every cell has affinity 1 with itself."""
 
-    offsets: NDArray[np.int64]
+    offsets: Integers
     """``[P, 2]``, (rows down, columns right) from a cell to its partner: the half disc below and to the right."""
-    planes: NDArray[np.float32]
+    planes: Floats
     """``[P, h, w]`` in [0, 1]: affinity of a cell and its partner, 0 where the partner lies outside."""
 
 
-def half_disc(radius: int) -> NDArray[np.int64]:
+def half_disc(radius: int) -> Integers:
     """Return the offsets (dy, dx) below or right of the centre with ``dy**2 + dx**2 < radius**2``: ``int64 [P, 2]``.
 
     There are 34 for a radius of 5, 96 for 8, 152 for 10. The disc's other half are the same pairs, from the other end.
@@ -100,11 +102,11 @@ def _with_partner(h: int, w: int, dy: int, dx: int) -> tuple[slice, slice]:
 
 
 def propagate(
-    scores: NDArray[np.float32],
+    scores: Floats,
     affinity: Affinity,
     beta: float = 10.0,
     steps: int = 256,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Average scores over the neighbourhood `steps` times: ``x <- x T``, ``T = A^beta`` divided by its column sums.
 
     Each new value is a weighted mean of a cell and its partners: constants stay, maxima never grow, and the sum of
@@ -159,7 +161,7 @@ def propagate_reference(
     affinity: Affinity,
     beta: float = 10.0,
     steps: int = 256,
-) -> NDArray[np.float64]:
+) -> Doubles:
     """Return `propagate` by a sparse matrix in double precision: the oracle of the tests, and the way without numba."""
     _check(scores, affinity)
     backward = transition_matrix(affinity, beta).T.tocsr()
@@ -203,8 +205,10 @@ def transition_matrix(affinity: Affinity, beta: float) -> Any:
 
 
 def _column_sums(
-    sharp: NDArray[np.float32], offsets: NDArray[np.int64], reach: int
-) -> NDArray[np.float64]:
+    sharp: Floats,
+    offsets: Integers,
+    reach: int,
+) -> Doubles:
     """Return 1 for a cell itself plus its affinities to all partners, ``float64 [h, w]``, from padded planes."""
     h = sharp.shape[1] - 2 * reach
     w = sharp.shape[2] - 2 * reach

@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsss_bench.contract.view import IGNORE
+from wsss_bench.toolbox.arrays import Bytes, Flags, Floats
 
 _EIGHT = np.ones((3, 3), np.int64)
 """Cells that touch at a corner are connected too, as in the released code."""
 
 
 def grow(
-    cues: NDArray[np.uint8],
-    probs: NDArray[np.float32],
+    cues: Bytes,
+    probs: Floats,
     present: Sequence[int],
     theta_f: float = 0.85,
     theta_b: float = 0.99,
     *,
     conduct: bool = True,
-) -> NDArray[np.uint8]:
+) -> Bytes:
     """Grow cues into the 8-connected cells on which the network is sure of the same class.
 
     DSRG's *released* rule. Per cell take the best class among background and `present`, and its probability v. A label
@@ -62,14 +62,14 @@ def grow(
 
 
 def grow_batch(
-    cues: NDArray[np.uint8],
-    probs: NDArray[np.float32],
+    cues: Bytes,
+    probs: Floats,
     present: Sequence[Sequence[int]],
     theta_f: float = 0.85,
     theta_b: float = 0.99,
     *,
     conduct: bool = True,
-) -> NDArray[np.uint8]:
+) -> Bytes:
     """Do what `grow` does for a batch; releases the interpreter lock while it runs.
 
     Args:
@@ -93,7 +93,12 @@ def grow_batch(
         grown = cues.copy()
         for image, tags in enumerate(tagged):
             grown[image] = _by_components(
-                cues[image], probs[image], tags, theta_f, theta_b, conduct
+                cues[image],
+                probs[image],
+                tags,
+                theta_f,
+                theta_b,
+                conduct,
             )
         return grown
     return growing.grow_batch(
@@ -109,27 +114,27 @@ def grow_batch(
 
 
 def grow_reference(
-    cues: NDArray[np.uint8],
-    probs: NDArray[np.float32],
+    cues: Bytes,
+    probs: Floats,
     present: Sequence[int],
     theta_f: float = 0.85,
     theta_b: float = 0.99,
     *,
     conduct: bool = True,
-) -> NDArray[np.uint8]:
+) -> Bytes:
     """Do what `grow` does by connected components of `scipy.ndimage`: same contract, same bits, needs no compiler."""
     tagged = _tag_matrix(cues[None], probs[None], [present])[0]
     return _by_components(cues, probs, tagged, theta_f, theta_b, conduct)
 
 
 def _by_components(
-    cues: NDArray[np.uint8],
-    probs: NDArray[np.float32],
-    tagged: NDArray[np.bool_],
+    cues: Bytes,
+    probs: Floats,
+    tagged: Flags,
     theta_f: float,
     theta_b: float,
     conduct: bool,
-) -> NDArray[np.uint8]:
+) -> Bytes:
     """Grow the cues of one image; `tagged` is ``bool [C+1]``, background included."""
     classes = np.flatnonzero(tagged)
     planes = probs[classes]
@@ -158,10 +163,10 @@ def _by_components(
 
 
 def _tag_matrix(
-    cues: NDArray[np.uint8],
-    probs: NDArray[np.float32],
+    cues: Bytes,
+    probs: Floats,
     present: Sequence[Sequence[int]],
-) -> NDArray[np.bool_]:
+) -> Flags:
     """Check a batch against the contract of `grow`; return ``bool [B, C+1]``, background always on."""
     same_grid = (
         cues.ndim == 3

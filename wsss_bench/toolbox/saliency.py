@@ -7,16 +7,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from wsss_bench.engine.models import MultiLabelClassifier
 from wsss_bench.errors import DataError
+from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.classifier import pixels_of
 
 
 def gradient_saliency(
-    model: MultiLabelClassifier, pixels: torch.Tensor, stage: int
-) -> NDArray[np.float32]:
+    model: MultiLabelClassifier,
+    pixels: torch.Tensor,
+    stage: int,
+) -> Floats:
     """Return ``max_d |d (sum of all class scores) / d F_d|`` of a stage's output F, 3×3 median filtered.
 
     SEC's released background cue: the gradient of every class at once, back-propagated to conv4 (stage 3 of a VGG-16).
@@ -49,12 +51,12 @@ def gradient_saliency(
 
 def background_cue(
     model: MultiLabelClassifier,
-    image: NDArray[np.uint8],
+    image: Bytes,
     grid: tuple[int, int],
     warp: int,
     stage: int,
     device: str,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Return ``1 - saliency / max`` on a grid: 1 where nothing speaks for an object.
 
     Args:
@@ -77,8 +79,9 @@ def background_cue(
 
 
 def _complement(
-    saliency: NDArray[np.float32], grid: tuple[int, int]
-) -> NDArray[np.float32]:
+    saliency: Floats,
+    grid: tuple[int, int],
+) -> Floats:
     """Return 1 minus a map in [0, 1], resized to (height, width)."""
     width_height = grid[::-1]
     resized = cv2.resize(saliency, width_height, interpolation=cv2.INTER_LINEAR)
@@ -86,8 +89,10 @@ def _complement(
 
 
 def external_background(
-    folder: Path, image_id: str, grid: tuple[int, int]
-) -> NDArray[np.float32]:
+    folder: Path,
+    image_id: str,
+    grid: tuple[int, int],
+) -> Floats:
     """Return ``1 - saliency`` from a folder of 8-bit greyscale maps ``<id>.png`` (255 = salient).
 
     Args:

@@ -36,7 +36,13 @@ def count(labels, windows):  # type: ignore[no-untyped-def]
 
 @fast_jit
 def boundary_sweep(  # type: ignore[no-untyped-def]
-    values, labels, windows, shifts, starts, weights, floor
+    values,
+    labels,
+    windows,
+    shifts,
+    starts,
+    weights,
+    floor,
 ):
     """Sum the balanced loss of the affinity ``1 - max on the way``, and its gradient.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wsss_bench.toolbox.arrays import Bytes, Flags, Floats
 from wsss_bench.toolbox.kernels.jit import jit
 
 UNSET = 255
@@ -72,13 +72,13 @@ def _flood(cues, present, labels, conduct, around, stack, out):  # type: ignore[
 
 @jit
 def grow_batch(
-    cues: NDArray[np.uint8],
-    probs: NDArray[np.float32],
-    present: NDArray[np.bool_],
+    cues: Bytes,
+    probs: Floats,
+    present: Flags,
     theta_f: np.float32,
     theta_b: np.float32,
     conduct: bool,
-) -> NDArray[np.uint8]:
+) -> Bytes:
     """Do what `region_growing.grow_batch` does, on checked, contiguous arrays.
 
     Args:

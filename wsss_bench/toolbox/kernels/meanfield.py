@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.kernels import permutohedral as lattices
 from wsss_bench.toolbox.kernels.jit import fast_jit
 
@@ -31,16 +32,16 @@ class _Points(NamedTuple):
     """What compiled loops need to know of one kernel: its lattice's three arrays, and every point's factor."""
 
     offsets: NDArray[np.uint32]
-    weights: NDArray[np.float32]
+    weights: Floats
     neighbours: NDArray[np.uint32]
-    factors: NDArray[np.float32]
+    factors: Floats
 
 
 class _Kernel(NamedTuple):
     """One Gaussian kernel of the CRF on one image."""
 
     lattice: lattices.Lattice
-    norm: NDArray[np.float32]
+    norm: Floats
     """``[N]``: its symmetric normalisation."""
 
     def weighted(self, compat: float) -> _Points:
@@ -68,11 +69,11 @@ def fits(size: tuple[int, int], params: CrfParams) -> bool:
 
 
 def infer(
-    image: NDArray[np.uint8],
-    unary: NDArray[np.float32],
+    image: Bytes,
+    unary: Floats,
     params: CrfParams,
-    multiplicity: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    multiplicity: Floats,
+) -> Floats:
     """Return marginals ``float32 [K, H, W]``.
 
     Args:
@@ -114,7 +115,7 @@ def _spatial(size: tuple[int, int], deviation: float) -> _Kernel:
     return _kernel(_places(size, deviation))
 
 
-def _bilateral(image: NDArray[np.uint8], params: CrfParams) -> _Kernel:
+def _bilateral(image: Bytes, params: CrfParams) -> _Kernel:
     """Return the appearance kernel of an image."""
     size = (image.shape[0], image.shape[1])
     places = _places(size, params.bilateral_sxy)
@@ -123,12 +124,12 @@ def _bilateral(image: NDArray[np.uint8], params: CrfParams) -> _Kernel:
     return _kernel(np.concatenate([places, colours]))
 
 
-def _kernel(features: NDArray[np.float32]) -> _Kernel:
+def _kernel(features: Floats) -> _Kernel:
     lattice = lattices.build(features)
     return _Kernel(lattice, lattices.normaliser(lattice))
 
 
-def _places(size: tuple[int, int], deviation: float) -> NDArray[np.float32]:
+def _places(size: tuple[int, int], deviation: float) -> Floats:
     """Return every pixel's column and row, divided by the deviation: ``[2, H*W]``."""
     rows, columns = np.indices(size, np.float32)
     places = np.stack([columns.ravel(), rows.ravel()])

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_bench.toolbox.arrays import Doubles, Floats
 from wsss_bench.toolbox.kernels.jit import fast_jit, jit
 
 _KEY_BITS = 60
@@ -27,7 +28,7 @@ class Lattice(NamedTuple):
 
     offsets: NDArray[np.uint32]
     """``[N, d+1]``: the vertices of each point's simplex, from 1."""
-    weights: NDArray[np.float32]
+    weights: Floats
     """``[N, d+1]``: barycentric weights, each row sums to 1."""
     neighbours: NDArray[np.uint32]
     """``[d+1, M+1, 2]``: both neighbours of every vertex along every direction, 0 where there is none; row 0 all 0."""
@@ -42,7 +43,7 @@ def key_range(dimensions: int) -> int:
     return (1 << (bits - 1)) - 2 * (dimensions + 1)
 
 
-def extent(largest: NDArray[np.float64]) -> float:
+def extent(largest: Doubles) -> float:
     """Return the largest absolute lattice coordinate of any point whose features lie in ``0..largest [d]``."""
     d = len(largest)
     spread = np.abs(largest) * _scales(d)
@@ -52,7 +53,7 @@ def extent(largest: NDArray[np.float64]) -> float:
     return float(max(spread.sum(), others.max()))
 
 
-def build(features: NDArray[np.float32]) -> Lattice:
+def build(features: Floats) -> Lattice:
     """Return the lattice of ``float32 [d, N]`` features, given in units of the filter's standard deviation.
 
     `key_range` says how large coordinates may get; this function does not check it.
@@ -69,7 +70,7 @@ def build(features: NDArray[np.float32]) -> Lattice:
     return Lattice(offsets[:n], weights[:n], _neighbours(keys, d))
 
 
-def normaliser(lattice: Lattice) -> NDArray[np.float32]:
+def normaliser(lattice: Lattice) -> Floats:
     """Return ``1 / sqrt(filter(1))`` per point ``[N]``: the factor on both sides of a normalised kernel."""
     d = lattice.offsets.shape[1] - 1
     ones = _filter_ones(*lattice) * np.float32(blur_gain(d))
@@ -82,7 +83,7 @@ def blur_gain(dimensions: int) -> float:
     return 1 / (1 + 2.0**-dimensions)
 
 
-def _scales(d: int) -> NDArray[np.float32]:
+def _scales(d: int) -> Floats:
     """Return factors ``float32 [d]`` from feature units to lattice units: the blur then has unit deviation."""
     # Rounded step by step as pydensecrf does: points that lie exactly on a cell's border
     # must fall on the same side.
@@ -227,7 +228,15 @@ def _units(d):  # type: ignore[no-untyped-def]
 
 @jit
 def _corners(  # type: ignore[no-untyped-def]
-    y, rem, rank, start, count, axes, steps, weights, wanted
+    y,
+    rem,
+    rank,
+    start,
+    count,
+    axes,
+    steps,
+    weights,
+    wanted,
 ):
     """Write barycentric weights and vertex keys of a block.
 
