@@ -1,6 +1,7 @@
 """One evaluator, versioned: what is counted, how it is counted, and what is derived from the counts.
 
-The rules are written down in ``docs/protocol.md``. Importing this package is cheap; numpy and numba come with first use.
+The rules are written down in ``docs/protocol.md``. Importing this package is cheap; numpy and numba come with first
+use.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ not depend on the order of additions, on threads or on the machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,13 @@ from wsss_bench.evaluate.protocol import class_iou, mean_iou
 from wsss_bench.rng import generator
 
 RESAMPLES = 10_000
+"""How many resamples a board's intervals rest on."""
+
+# Cells of a chunk of draws, which bound the memory it takes to some forty megabytes. Results do not depend on it.
 _CHUNK_CELLS = 2_000_000
 
 Rows = NDArray[np.int64]
+_Group = frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -47,60 +51,61 @@ class Resamples:
 
     def __init__(self, n_images: int, n: int = RESAMPLES, seed: object = 0) -> None:
         if n_images < 1 or n < 1:
-            raise DataError(
-                f"a bootstrap needs at least one image and one resample, not {n_images} and {n}."
-            )
-        self.n_images, self.n, self.seed = n_images, n, seed
+            what = "a bootstrap needs at least one image and one resample"
+            raise DataError(f"{what}, not {n_images} and {n}.")
+        self.n_images = n_images
+        self.n = n
+        self.seed = seed
 
     def weights(self) -> Iterator[NDArray[np.float64]]:
-        """Chunks ``float64 [B, N]`` that say how often each image was drawn in each resample; every row adds up to N."""
+        """Yield chunks ``float64 [B, N]`` that say how often each image was drawn in each resample.
+
+        Every row adds up to N.
+        """
         draws = generator("bootstrap", self.seed)
         chunk = max(1, _CHUNK_CELLS // self.n_images)
         for start in range(0, self.n, chunk):
-            size = min(chunk, self.n - start)
-            index = draws.integers(
-                0, self.n_images, size=(size, self.n_images), dtype=np.int32
-            )
-            index += np.arange(size, dtype=np.int32)[:, None] * np.int32(self.n_images)
-            yield (
-                np.bincount(index.ravel(), minlength=index.size)
-                .reshape(index.shape)
-                .astype(np.float64)
-            )
+            shape = (min(chunk, self.n - start), self.n_images)
+            drawn = draws.integers(0, self.n_images, size=shape, dtype=np.int32)
+            # Each resample counts in a range of its own, so that one call counts them all.
+            offsets = np.arange(shape[0], dtype=np.int32) * np.int32(self.n_images)
+            drawn += offsets[:, None]
+            times = np.bincount(drawn.ravel(), minlength=drawn.size)
+            yield times.reshape(shape).astype(np.float64)
 
     def class_iou(self, systems: Sequence[Rows]) -> NDArray[np.float64]:
-        """IoU per class in every resample: ``float64 [S, n, C+1]`` for S systems given as ``int64 [N, C+1, 3]``.
+        """Return the IoU per class in every resample, ``float64 [S, n, C+1]``, for S systems ``int64 [N, C+1, 3]``.
 
         Raises:
             DataError: a system has another number of images or classes than the first.
         """
-        shape = (self.n_images, systems[0].shape[1], 3)
-        if any(rows.shape != shape for rows in systems):
-            raise DataError(
-                f"systems of shapes {[rows.shape for rows in systems]} cannot be compared; all must be {shape}."
-            )
-        flat = [
-            np.ascontiguousarray(rows.reshape(self.n_images, -1), np.float64)
-            for rows in systems
-        ]
-        out = np.empty((len(systems), self.n, shape[1]), np.float64)
+        classes = systems[0].shape[1]
+        shape = (self.n_images, classes, 3)
+        shapes = [rows.shape for rows in systems]
+        if any(found != shape for found in shapes):
+            what = f"systems of shapes {shapes} cannot be compared"
+            raise DataError(f"{what}; all must be {shape}.")
+        # Flat, and in the type of the weights: the sums of a chunk are then one matrix product.
+        flat = [_flat(rows) for rows in systems]
+        out = np.empty((len(systems), self.n, classes), np.float64)
         start = 0
         for weights in self.weights():
             stop = start + len(weights)
             for target, rows in zip(out, flat, strict=True):
-                sums = (weights @ rows).reshape(len(weights), *shape[1:])
-                target[start:stop] = class_iou(sums[..., 0], sums[..., 1], sums[..., 2])
+                sums = (weights @ rows).reshape(-1, classes, 3)
+                hit, predicted, true = np.moveaxis(sums, -1, 0)
+                target[start:stop] = class_iou(hit, predicted, true)
             start = stop
         return out
 
     def miou(self, systems: Sequence[Rows]) -> NDArray[np.float64]:
-        """mIoU of every resample, ``float64 [S, n]``; arguments and errors as `class_iou`."""
+        """Return the mIoU of every resample, ``float64 [S, n]``; arguments and errors are those of `class_iou`."""
         return mean_iou(self.class_iou(systems))
 
     def over_seeds(
         self, per_seed: NDArray[np.float64], name: object = ""
     ) -> NDArray[np.float64]:
-        """Hierarchical resampling: ``[S, n, ...]`` of S seeds of one method to ``[n, ...]``.
+        """Resample the S seeds of one method as well: return ``[n, ...]`` of ``per_seed [S, n, ...]``.
 
         In every resample S seeds are drawn with replacement and averaged, each on that resample's images. One seed is
         returned as it is. `name` keeps the draws of two methods apart.
@@ -108,17 +113,22 @@ class Resamples:
         seeds = len(per_seed)
         if seeds == 1:
             return per_seed[0]
-        drawn = generator("bootstrap seeds", self.seed, name).integers(
-            0, seeds, size=(self.n, seeds)
-        )
-        picked = per_seed[drawn, np.arange(self.n)[:, None]]
+        draws = generator("bootstrap seeds", self.seed, name)
+        drawn = draws.integers(0, seeds, size=(self.n, seeds))
+        resample = np.arange(self.n)[:, None]
+        picked = per_seed[drawn, resample]
+        # The protocol's mean and not a plain one: a class may be absent from the images of a resample.
         return mean_iou(np.moveaxis(picked, 1, -1))
+
+
+def _flat(rows: Rows) -> NDArray[np.float64]:
+    return np.ascontiguousarray(rows.reshape(len(rows), -1), np.float64)
 
 
 def interval(
     value: float, resampled: NDArray[np.float64], level: float = 0.95
 ) -> Interval:
-    """Percentile interval of ``resampled [n]`` around a point estimate; NaN resamples are left out."""
+    """Return the percentile interval of ``resampled [n]`` around a point estimate; NaN resamples are left out."""
     low, high = _percentiles(resampled, level)
     return Interval(value, low, high)
 
@@ -129,54 +139,86 @@ def compare(
     second: NDArray[np.float64],
     level: float = 0.95,
 ) -> Difference:
-    """The paired difference ``second - first`` of two systems' resamples ``[n]``, around its point estimate.
+    """Return the paired difference ``second - first`` of two systems' resamples ``[n]``, around its point estimate.
 
     ``p = 2 (1 + min(#(d <= 0), #(d >= 0))) / (n + 1)``, at most 1: never 0, and 1 for two equal systems.
     """
     moved = second - first
     moved = moved[~np.isnan(moved)]
     low, high = _percentiles(moved, level)
-    tail = min(int((moved <= 0).sum()), int((moved >= 0).sum()))
-    return Difference(value, low, high, min(1.0, 2 * (1 + tail) / (len(moved) + 1)))
+    below = int((moved <= 0).sum())
+    above = int((moved >= 0).sum())
+    # One more than was counted, as if the observed value were a resample: n draws cannot show a p of 0.
+    p = 2 * (1 + min(below, above)) / (len(moved) + 1)
+    return Difference(value, low, high, min(1.0, p))
 
 
 def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
     there = values[~np.isnan(values)]
     if not there.size:
         return float("nan"), float("nan")
-    low, high = np.quantile(there, [(1 - level) / 2, (1 + level) / 2])
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(there, tails)
     return float(low), float(high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: the k-th smallest of m is multiplied by m - k + 1, kept monotone, capped at 1."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, running = [0.0] * len(p_values), 0.0
+    """Return Holm's step-down adjustment of p-values.
+
+    The k-th smallest of m is multiplied by m - k + 1, kept monotone, capped at 1.
+    """
+    number = len(p_values)
+    order = sorted(range(number), key=p_values.__getitem__)
+    adjusted = [0.0] * number
+    running = 0.0
     for rank, index in enumerate(order):
-        running = max(running, min(1.0, p_values[index] * (len(p_values) - rank)))
+        capped = min(1.0, p_values[index] * (number - rank))
+        # A larger p must not end up below a smaller one, whose factor was larger.
+        running = max(running, capped)
         adjusted[index] = running
     return adjusted
 
 
 def tie_groups(n: int, different: set[tuple[int, int]]) -> list[str]:
-    """Letters for n ranked systems: two share a letter exactly if no pair ``(i, j)``, i < j, in `different` parts them.
+    """Return letters for n ranked systems: two share a letter exactly if they do not differ.
+
+    `different` holds the pairs ``(i, j)``, i < j, that do.
 
     Piepho's insert-and-absorb (2004): start from one group of all; split every group that holds a differing pair; drop
     groups inside others.
     """
     groups = [frozenset(range(n))]
-    for i, j in sorted(different):
-        split = [
-            part
-            for g in groups
-            for part in ((g - {i}, g - {j}) if i in g and j in g else (g,))
-        ]
-        unique = sorted(set(split), key=lambda g: (-len(g), sorted(g)))
-        groups = [g for g in unique if not any(g < other for other in unique)]
-    ranked = sorted((g for g in groups if g), key=sorted)
-    return [
-        "".join(_letter(k) for k, g in enumerate(ranked) if i in g) for i in range(n)
-    ]
+    for first, second in sorted(different):
+        groups = _absorbed(_parted(groups, first, second))
+    # No system at all leaves one empty group.
+    ranked = sorted(filter(None, groups), key=sorted)
+    return [_letters(ranked, system) for system in range(n)]
+
+
+def _parted(groups: Iterable[_Group], first: int, second: int) -> set[_Group]:
+    """Return the groups, those that hold both systems split into one without the first and one without the second."""
+    parts: set[_Group] = set()
+    for group in groups:
+        if first in group and second in group:
+            parts |= {group - {first}, group - {second}}
+        else:
+            parts.add(group)
+    return parts
+
+
+def _absorbed(groups: set[_Group]) -> list[_Group]:
+    """Return the groups that lie in no other, the largest first."""
+    kept: list[_Group] = []
+    for group in sorted(groups, key=lambda members: (-len(members), sorted(members))):
+        # Whatever holds a group is larger and was met before.
+        if not any(group < other for other in kept):
+            kept.append(group)
+    return kept
+
+
+def _letters(groups: Sequence[_Group], system: int) -> str:
+    held = (index for index, group in enumerate(groups) if system in group)
+    return "".join(map(_letter, held))
 
 
 def _letter(index: int) -> str:

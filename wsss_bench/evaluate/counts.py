@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import ArtifactError, DataError
-from wsss_bench.evaluate import PROTOCOL
+from wsss_bench.evaluate.checks import check_masks, check_once, foreign_values
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
-from wsss_bench.io.files import save_arrays, write_atomic
-
-_CHECK = "Score it again: wsss-bench evaluate."
+from wsss_bench.evaluate.stored import (
+    MISFIT,
+    SCORE_AGAIN,
+    load_arrays,
+    names,
+    narrow,
+    store_arrays,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,25 +45,31 @@ class Counts:
     confusion: NDArray[np.int64]
 
     def __post_init__(self) -> None:
+        self._check_shapes()
+        # The same pixels, counted twice: a file in which they disagree was damaged or put together by hand.
+        hit = np.diagonal(self.confusion)
+        predicted = self.confusion[:, :-1].sum(0)
+        true = self.confusion.sum(1)
+        self._check_sums("intersection", hit)
+        self._check_sums("prediction", predicted)
+        self._check_sums("truth", true)
+
+    def _check_shapes(self) -> None:
         wanted = (len(self.ids), len(self.classes))
         for name in ("intersection", "prediction", "truth"):
-            if getattr(self, name).shape != wanted:
-                raise ArtifactError(
-                    f"counts: {name} has shape {getattr(self, name).shape}, {wanted} was expected. {_CHECK}"
-                )
-        if self.confusion.shape != (wanted[1], wanted[1] + 1):
-            raise ArtifactError(
-                f"counts: confusion has shape {self.confusion.shape}, expected {(wanted[1], wanted[1] + 1)}. {_CHECK}"
-            )
-        for found, summed, name in (
-            (np.diagonal(self.confusion), self.intersection, "intersection"),
-            (self.confusion[:, :-1].sum(0), self.prediction, "prediction"),
-            (self.confusion.sum(1), self.truth, "truth"),
-        ):
-            if not np.array_equal(found, summed.sum(0)):
-                raise ArtifactError(
-                    f"counts: the confusion matrix and the per-image {name} disagree. {_CHECK}"
-                )
+            shape = getattr(self, name).shape
+            if shape != wanted:
+                what = f"counts: {name} has shape {shape}, {wanted} was expected."
+                raise ArtifactError(f"{what} {SCORE_AGAIN}")
+        square = (len(self.classes), len(self.classes) + 1)
+        if self.confusion.shape != square:
+            found = f"has shape {self.confusion.shape}, expected {square}."
+            raise ArtifactError(f"counts: confusion {found} {SCORE_AGAIN}")
+
+    def _check_sums(self, name: str, expected: NDArray[np.int64]) -> None:
+        if not np.array_equal(expected, getattr(self, name).sum(0)):
+            what = f"the confusion matrix and the per-image {name} disagree."
+            raise ArtifactError(f"counts: {what} {SCORE_AGAIN}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,93 +85,96 @@ class Counts:
         return self.prediction.sum(1)
 
     def per_class_iou(self) -> NDArray[np.float64]:
-        """IoU of every class over the whole set, ``float64 [C+1]``; NaN for a class in neither truth nor prediction."""
-        return class_iou(
-            self.intersection.sum(0), self.prediction.sum(0), self.truth.sum(0)
-        )
+        """Return the IoU of every class over the whole set, ``float64 [C+1]``.
+
+        NaN for a class in neither truth nor prediction.
+        """
+        # Summed before the ratio: images count by their pixels, and a class need not be in each of them.
+        hit = self.intersection.sum(0)
+        predicted = self.prediction.sum(0)
+        true = self.truth.sum(0)
+        return class_iou(hit, predicted, true)
 
     def miou(self) -> float:
-        """Mean of the classes that occur, in [0, 1]; NaN where no pixel was scored at all."""
+        """Return the mean of the classes that occur, in [0, 1]; NaN where no pixel was scored at all."""
         return float(mean_iou(self.per_class_iou()))
 
     def coverage(self) -> float:
-        """Share of the scored pixels that carry a label, in [0, 1]; NaN where no pixel was scored."""
+        """Return the share of the scored pixels that carry a label, in [0, 1]; NaN where no pixel was scored."""
         pixels = int(self.confusion.sum())
-        return (
-            float(pixels - int(self.confusion[:, -1].sum())) / pixels
-            if pixels
-            else float("nan")
-        )
+        if pixels == 0:
+            return float("nan")
+        unlabelled = int(self.confusion[:, -1].sum())
+        return float(pixels - unlabelled) / pixels
 
     def image_miou(self) -> NDArray[np.float64]:
-        """Mean IoU within each image, ``float64 [N]``, for looking at single images; never a board's number."""
+        """Return the mean IoU within each image, ``float64 [N]``, for looking at single images; never a board's number."""
         return mean_iou(class_iou(self.intersection, self.prediction, self.truth))
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """``int64 [len(ids), C+1, 3]``: intersection, prediction and truth of some images, in the given order.
+        """Return ``int64 [len(ids), C+1, 3]``: intersection, prediction and truth of some images, in the given order.
 
         Raises:
             ArtifactError: an id that was not scored.
         """
         where = {image_id: row for row, image_id in enumerate(self.ids)}
-        missing = [i for i in ids if i not in where]
+        missing = [image_id for image_id in ids if image_id not in where]
         if missing:
-            raise ArtifactError(
-                f"counts: {len(missing)} images were not scored (first: {missing[0]!r}). {_CHECK}"
-            )
-        chosen = [where[i] for i in ids]
-        return np.stack(
-            [self.intersection[chosen], self.prediction[chosen], self.truth[chosen]], 2
-        )
+            what = f"{len(missing)} images were not scored (first: {missing[0]!r})."
+            raise ArtifactError(f"counts: {what} {SCORE_AGAIN}")
+        chosen = [where[image_id] for image_id in ids]
+        return self._stacked()[chosen]
+
+    def _stacked(self) -> NDArray[np.int64]:
+        return np.stack([self.intersection, self.prediction, self.truth], 2)
 
     def save(self, path: Path) -> None:
         """Write a compact ``.npz``: the cells that are not zero, smallest sufficient integers; same counts, same bytes."""
-        stacked = np.stack([self.intersection, self.prediction, self.truth], 2)
+        stacked = self._stacked()
+        # An image holds few of the classes, so most cells are zero.
         image, klass = np.nonzero(stacked.any(2))
+        per_image = np.bincount(image, minlength=len(self.ids))
         arrays: dict[str, NDArray[Any]] = {
-            "protocol": np.asarray([PROTOCOL]),
             "classes": np.asarray(self.classes, dtype=str),
             "ids": np.asarray(self.ids, dtype=str),
-            "per_image": np.bincount(image, minlength=len(self.ids)).astype(np.uint16),
+            "per_image": per_image.astype(np.uint16),
             "klass": klass.astype(np.uint8),
-            "counts": _narrow(stacked[image, klass].T),
-            "confusion": _narrow(self.confusion),
+            "counts": narrow(stacked[image, klass].T),
+            "confusion": narrow(self.confusion),
         }
-        write_atomic(path, lambda handle: save_arrays(handle, arrays))
+        store_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> Counts:
-        """Read what `save` wrote; raises `ArtifactError` naming the file when it is missing, malformed or of another protocol."""
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: the file is missing, damaged or of another protocol; the message names it.
+        """
         stored = load_arrays(path, "counts")
         try:
-            classes, ids = (names(stored[name]) for name in ("classes", "ids"))
-            for name in ("per_image", "klass", "counts", "confusion"):
-                if not np.issubdtype(stored[name].dtype, np.unsignedinteger):
-                    raise ValueError(
-                        f"{name} is {stored[name].dtype}, no unsigned integer"
-                    )
-            dense = np.zeros((len(ids), len(classes), 3), np.int64)
-            image = np.repeat(np.arange(len(ids)), stored["per_image"])
-            dense[image, stored["klass"]] = stored["counts"].T
-            return cls(
-                classes,
-                ids,
-                dense[:, :, 0],
-                dense[:, :, 1],
-                dense[:, :, 2],
-                stored["confusion"].astype(np.int64),
-            )
-        except (
-            KeyError,
-            IndexError,
-            ValueError,
-            TypeError,
-            MemoryError,
-            ArtifactError,
-        ) as error:
-            raise ArtifactError(
-                f"{path} holds no valid counts ({error}). {_CHECK}"
-            ) from error
+            return _unpacked(stored)
+        except (*MISFIT, ArtifactError) as error:
+            message = f"{path} holds no valid counts ({error}). {SCORE_AGAIN}"
+            raise ArtifactError(message) from error
+
+
+def _unpacked(stored: Mapping[str, NDArray[Any]]) -> Counts:
+    """Return the counts in a file's arrays; raises one of `MISFIT` or `ArtifactError` for arrays that do not fit together."""
+    classes = names(stored["classes"])
+    ids = names(stored["ids"])
+    for name in ("per_image", "klass", "counts", "confusion"):
+        dtype = stored[name].dtype
+        # A negative index would be counted from the end, and no error.
+        if not np.issubdtype(dtype, np.unsignedinteger):
+            raise ValueError(f"{name} is {dtype}, no unsigned integer")
+    dense = np.zeros((len(ids), len(classes), 3), np.int64)
+    image = np.repeat(np.arange(len(ids)), stored["per_image"])
+    dense[image, stored["klass"]] = stored["counts"].T
+    confusion = stored["confusion"].astype(np.int64)
+    return Counts(
+        classes, ids, dense[:, :, 0], dense[:, :, 1], dense[:, :, 2], confusion
+    )
 
 
 class CountsBuilder:
@@ -168,14 +182,14 @@ class CountsBuilder:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
-        if not 1 <= len(self.classes) <= IGNORE:
-            raise DataError(
-                f"{len(self.classes)} classes cannot be told apart in 8-bit masks; 1 to {IGNORE} are possible."
-            )
-        self._slots = slots(len(self.classes))
-        self._size = len(self.classes) + 2
+        number = len(self.classes)
+        if not 1 <= number <= IGNORE:
+            what = f"{number} classes cannot be told apart in 8-bit masks"
+            raise DataError(f"{what}; 1 to {IGNORE} are possible.")
+        self._slots = slots(number)
+        self._size = number + 2
         self._rows: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
-        self._confusion = np.zeros((len(self.classes), len(self.classes) + 1), np.int64)
+        self._confusion = np.zeros((number, number + 1), np.int64)
 
     def add(
         self, image_id: str, pred: NDArray[np.uint8], truth: NDArray[np.uint8]
@@ -195,120 +209,49 @@ class CountsBuilder:
 
         check_once(image_id, self._rows)
         check_masks(image_id, pred, truth)
-        table = joint_histogram(
-            np.ascontiguousarray(truth).ravel(),
-            np.ascontiguousarray(pred).ravel(),
-            self._slots,
-            self._size,
-        )
+        flat_truth = np.ascontiguousarray(truth).ravel()
+        flat_pred = np.ascontiguousarray(pred).ravel()
+        table = joint_histogram(flat_truth, flat_pred, self._slots, self._size)
+        # The last slot of `slots` is for values that are no class: looked at before anything is added up.
         if table[-1].any() or table[:, -1].any():
             self._refuse(image_id, pred, truth)
+        # Without the row of a truth of 255: those pixels are not scored.
         scored = table[: len(self.classes), :-1]
         self._confusion += scored
-        row = np.stack([np.diagonal(scored), scored[:, :-1].sum(0), scored.sum(1)])
+        hit = np.diagonal(scored)
+        predicted = scored[:, :-1].sum(0)
+        row = np.stack([hit, predicted, scored.sum(1)])
         present = np.flatnonzero(row.any(0)).astype(np.uint8)
         self._rows[image_id] = (present, row[:, present])
 
     def result(self) -> Counts:
-        """The counts of all images added; raises `DataError` if there are none."""
+        """Return the counts of all images added; raises `DataError` if there are none."""
         if not self._rows:
-            raise DataError(
-                "no image was scored, so there is no mIoU. Check the split and the folder of predictions."
-            )
+            what = "no image was scored, so there is no mIoU."
+            raise DataError(f"{what} Check the split and the folder of predictions.")
         dense = np.zeros((3, len(self._rows), len(self.classes)), np.int64)
         for index, (present, values) in enumerate(self._rows.values()):
             dense[:, index, present] = values
-        return Counts(
-            self.classes,
-            tuple(self._rows),
-            dense[0],
-            dense[1],
-            dense[2],
-            self._confusion.copy(),
-        )
+        hit, predicted, true = dense
+        # A copy, for the builder may go on.
+        confusion = self._confusion.copy()
+        return Counts(self.classes, tuple(self._rows), hit, predicted, true, confusion)
 
     def _refuse(
         self, image_id: str, pred: NDArray[np.uint8], truth: NDArray[np.uint8]
     ) -> None:
-        allowed = [*range(len(self.classes)), IGNORE]
-        for name, mask, kind in (
-            ("truth", truth, DataError),
-            ("prediction", pred, ArtifactError),
-        ):
-            foreign = np.setdiff1d(mask, allowed).tolist()
-            if foreign:
-                raise kind(
-                    f"image {image_id!r}: the {name} holds {foreign[:10]}; allowed are 0..{len(self.classes) - 1} and {IGNORE}. "
-                    "Write class indices (palette or greyscale PNG), not colours."
-                )
+        number = len(self.classes)
+        fix = "Write class indices (palette or greyscale PNG), not colours."
+        problem = foreign_values(image_id, "truth", truth, number)
+        if problem:
+            raise DataError(f"{problem} {fix}")
+        problem = foreign_values(image_id, "prediction", pred, number)
+        raise ArtifactError(f"{problem} {fix}")
 
 
 def slots(n_classes: int) -> NDArray[np.int64]:
-    """``int64 [256]``: a class maps to itself, 255 to ``n_classes``, anything else to ``n_classes + 1``."""
+    """Return ``int64 [256]``: a class maps to itself, 255 to ``n_classes``, anything else to ``n_classes + 1``."""
     table = np.full(256, n_classes + 1, np.int64)
     table[:n_classes] = np.arange(n_classes)
     table[IGNORE] = n_classes
     return table
-
-
-def check_once(image_id: str, known: Any) -> None:
-    """Raise `ArtifactError` for an image that was counted before."""
-    if image_id in known:
-        raise ArtifactError(
-            f"image {image_id!r} was scored twice. Pass each image once."
-        )
-
-
-def check_masks(image_id: str, pred: NDArray[Any], truth: NDArray[Any]) -> None:
-    """Raise for a mask that is not ``uint8 [H, W]`` or for two of different size; nothing is ever resized."""
-    for name, mask, kind in (
-        ("truth", truth, DataError),
-        ("prediction", pred, ArtifactError),
-    ):
-        if mask.dtype != np.uint8 or mask.ndim != 2 or not mask.size:
-            raise kind(
-                f"image {image_id!r}: the {name} must be uint8 [H, W], not {mask.dtype} {list(mask.shape)}."
-            )
-    if pred.shape != truth.shape:
-        raise ArtifactError(
-            f"image {image_id!r}: the prediction is {list(pred.shape)}, the truth {list(truth.shape)} [H, W]. "
-            "Write predictions at the photograph's own size; the evaluator never resizes."
-        )
-
-
-def load_arrays(path: Path, what: str) -> dict[str, NDArray[Any]]:
-    """Read an ``.npz`` without pickle and check its protocol; raises `ArtifactError` naming the file."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            stored = {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing. {_CHECK}") from None
-    except Exception as error:  # a damaged file may raise anything inside its decoder
-        raise ArtifactError(
-            f"{path} cannot be read as {what} ({error}). {_CHECK}"
-        ) from error
-    found = str(
-        next(iter(stored.get("protocol", np.asarray(["none"])).ravel()), "none")
-    )
-    if found != PROTOCOL:
-        raise ArtifactError(
-            f"{path} was counted under protocol {found!r}, this version has {PROTOCOL!r}. {_CHECK}"
-        )
-    return stored
-
-
-def names(values: NDArray[Any]) -> tuple[str, ...]:
-    """A stored array of distinct names; raises `ValueError` for any other."""
-    found = values.tolist()
-    if values.ndim != 1 or values.dtype.kind != "U" or len(set(found)) != len(found):
-        raise ValueError(
-            f"{values.dtype} {list(values.shape)} is no list of distinct names"
-        )
-    return tuple(found)
-
-
-def _narrow(values: NDArray[np.int64]) -> NDArray[Any]:
-    """The same integers in the smallest unsigned type of 4 or 8 bytes that holds them."""
-    return values.astype(
-        np.uint32 if values.size == 0 or values.max() < 2**32 else np.uint64
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import ArtifactError, DataError
-from wsss_bench.evaluate import PROTOCOL
-from wsss_bench.evaluate.counts import Counts, check_once, load_arrays, names, slots
+from wsss_bench.evaluate.checks import (
+    check_class_ids,
+    check_once,
+    check_scores,
+    check_truth,
+    foreign_values,
+)
+from wsss_bench.evaluate.counts import Counts, slots
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
-from wsss_bench.io.files import save_arrays, write_atomic
+from wsss_bench.evaluate.stored import MISFIT, load_arrays, names, store_arrays
 
 DEFAULT_THRESHOLDS: NDArray[np.float64] = np.arange(101) / 100
 """0.00, 0.01, … 1.00."""
@@ -23,21 +28,45 @@ DEFAULT_THRESHOLDS: NDArray[np.float64] = np.arange(101) / 100
 
 @dataclass(frozen=True)
 class _ImageHistogram:
-    """What one image adds: enough to count it at any threshold, a few kilobytes at most."""
+    """What one image adds: enough to count it at any threshold, a few kilobytes at most.
+
+    A pixel lies in bin b if b thresholds lie below its best score: at threshold i it is foreground exactly if ``i <
+    b``.
+
+    Attributes:
+        class_ids: ``int64 [K]`` the tagged classes.
+        truth: ``int64 [C+1]`` pixels whose truth is c.
+        hits: ``uint32 [K, T+1]`` pixels by bin whose best class is the k-th one, and rightly so.
+        claims: ``uint32 [K, T+1]`` pixels by bin whose best class is the k-th one.
+        background: ``uint32 [T+1]`` pixels by bin whose truth is background.
+    """
 
     class_ids: NDArray[np.int64]
     truth: NDArray[np.int64]
     hits: NDArray[np.uint32]
     claims: NDArray[np.uint32]
-    misses: NDArray[np.uint32]
+    background: NDArray[np.uint32]
+
+    def areas(self, place: int) -> NDArray[np.int64]:
+        """Return intersection, prediction and truth at the threshold of index `place`, ``int64 [3, C+1]``."""
+        areas = np.zeros((3, len(self.truth)), np.int64)
+        hit, predicted, true = areas
+        true[:] = self.truth
+        above = place + 1
+        hit[self.class_ids] = self.hits[:, above:].sum(1, dtype=np.int64)
+        predicted[self.class_ids] = self.claims[:, above:].sum(1, dtype=np.int64)
+        # What no class claims is predicted as background.
+        hit[0] = self.background[:above].sum(dtype=np.int64)
+        predicted[0] = true.sum() - predicted[1:].sum()
+        return areas
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdCurve:
     """Confusion matrices of a seed set at all background thresholds.
 
-    A pixel whose best score over the tagged classes is m becomes that class exactly if m > t (compared in float32; a tie
-    is background, and between classes the smaller id wins).
+    A pixel whose best score over the tagged classes is m becomes that class exactly if m > t (compared in float32; a
+    tie is background, and between classes the smaller id wins).
 
     Attributes:
         classes: class names by mask id.
@@ -51,123 +80,126 @@ class ThresholdCurve:
     _images: dict[str, _ImageHistogram] = field(default_factory=dict, repr=False)
 
     def _areas(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        return (
-            np.diagonal(self.confusion, axis1=1, axis2=2),
-            self.confusion.sum(1),
-            self.confusion.sum(2),
-        )
+        """Return intersection, prediction and truth, each ``int64 [T, C+1]``."""
+        hit = np.diagonal(self.confusion, axis1=1, axis2=2)
+        predicted = self.confusion.sum(1)
+        true = self.confusion.sum(2)
+        return hit, predicted, true
 
     def per_class_iou(self) -> NDArray[np.float64]:
-        """IoU at every threshold, ``float64 [T, C+1]``, NaN for a class in neither truth nor seeds."""
+        """Return the IoU at every threshold, ``float64 [T, C+1]``, NaN for a class in neither truth nor seeds."""
         return class_iou(*self._areas())
 
     def miou(self) -> NDArray[np.float64]:
-        """mIoU at every threshold, ``float64 [T]`` in [0, 1]."""
+        """Return the mIoU at every threshold, ``float64 [T]`` in [0, 1]."""
         return mean_iou(self.per_class_iou())
 
     def best(self) -> tuple[float, float]:
-        """The *oracle*, ``(threshold, mIoU)``: the highest point, chosen while looking at the truth; of equals the lowest."""
-        index = int(np.argmax(np.nan_to_num(self.miou(), nan=-1.0)))
-        return float(self.thresholds[index]), float(self.miou()[index])
+        """Return the *oracle*, ``(threshold, mIoU)``: the highest point, chosen while looking at the truth.
+
+        Of equally high points the lowest threshold.
+        """
+        miou = self.miou()
+        # NaN, where nothing was scored, would win over every number.
+        index = int(np.argmax(np.nan_to_num(miou, nan=-1.0)))
+        return float(self.thresholds[index]), float(miou[index])
 
     def at(self, threshold: float) -> NDArray[np.float64]:
-        """IoU per class at one of the thresholds, ``float64 [C+1]``; raises `ArtifactError` for one that was not swept."""
+        """Return the IoU per class at one of the thresholds, ``float64 [C+1]``; raises as `index` does."""
         return self.per_class_iou()[self.index(threshold)]
 
     def index(self, threshold: float) -> int:
-        """Position of a threshold in `thresholds`; raises `ArtifactError` for one that was not swept."""
-        near = int(np.argmin(np.abs(self.thresholds - threshold)))
-        if np.float32(self.thresholds[near]) != np.float32(threshold):
-            raise ArtifactError(
-                f"threshold {threshold:g} was not swept; the nearest is {self.thresholds[near]:g}. "
-                f"The curve has {len(self.thresholds)} from {self.thresholds[0]:g} to {self.thresholds[-1]:g}."
-            )
-        return near
+        """Return the position of a threshold in `thresholds`; raises `ArtifactError` for one that was not swept."""
+        distances = np.abs(self.thresholds - threshold)
+        near = int(np.argmin(distances))
+        # Scores are compared in float32, so thresholds that are one there are one.
+        if np.float32(self.thresholds[near]) == np.float32(threshold):
+            return near
+        nearest = f"the nearest is {self.thresholds[near]:g}."
+        swept = f"{self.thresholds[0]:g} to {self.thresholds[-1]:g}"
+        raise ArtifactError(
+            f"threshold {threshold:g} was not swept; {nearest} "
+            f"The curve has {len(self.thresholds)} from {swept}."
+        )
 
     def false_positive_rate(self) -> NDArray[np.float64]:
-        """Over-activation at every threshold, ``float64 [T]``: mean over classes of ``(prediction - hit) / union``.
+        """Return the over-activation at every threshold, ``float64 [T]``.
 
-        With `false_negative_rate` and the mIoU it adds up to 1, as all three are shares of the same union.
+        That is the mean over classes of ``(prediction - hit) / union``. With `false_negative_rate` and the mIoU it
+        adds up to 1, as all three are shares of the same union.
         """
-        intersection, prediction, truth = self._areas()
-        return mean_iou(
-            class_iou(
-                *_shares(prediction - intersection, prediction + truth - intersection)
-            )
-        )
+        hit, predicted, true = self._areas()
+        return mean_iou(_share(predicted - hit, predicted + true - hit))
 
     def false_negative_rate(self) -> NDArray[np.float64]:
-        """Under-activation at every threshold, ``float64 [T]``: mean over classes of ``(truth - hit) / union``."""
-        intersection, prediction, truth = self._areas()
-        return mean_iou(
-            class_iou(*_shares(truth - intersection, prediction + truth - intersection))
-        )
+        """Return the under-activation at every threshold, ``float64 [T]``: mean over classes of ``(truth - hit) / union``."""
+        hit, predicted, true = self._areas()
+        return mean_iou(_share(true - hit, predicted + true - hit))
 
     def counts(self, threshold: float) -> Counts:
-        """Per-image counts at one threshold, as one full evaluation of the thresholded seeds would give.
+        """Return the per-image counts at one threshold, as one full evaluation of the thresholded seeds would give.
 
         Raises:
             ArtifactError: the threshold was not swept, or the curve was loaded from a file, which keeps no images.
         """
         place = self.index(threshold)
         if not self._images:
-            raise ArtifactError(
-                "this curve was loaded from a file and keeps no per-image counts. Save counts(t) beside it when it is built."
-            )
-        areas = np.zeros((3, len(self._images), len(self.classes)), np.int64)
-        for row, image in enumerate(self._images.values()):
-            areas[2, row] = image.truth
-            claimed = image.claims[:, place + 1 :].sum(1, dtype=np.int64)
-            areas[0, row, image.class_ids] = image.hits[:, place + 1 :].sum(
-                1, dtype=np.int64
-            )
-            areas[1, row, image.class_ids] = claimed
-            areas[0, row, 0] = image.misses[: place + 1].sum(dtype=np.int64)
-            areas[1, row, 0] = image.truth.sum() - claimed.sum()
-        confusion = np.concatenate(
-            [self.confusion[place], np.zeros((len(self.classes), 1), np.int64)], 1
-        )
+            what = "this curve was loaded from a file and keeps no per-image counts."
+            raise ArtifactError(f"{what} Save counts(t) beside it when it is built.")
+        rows = [image.areas(place) for image in self._images.values()]
+        hit, predicted, true = np.stack(rows, 1)
+        # Thresholded seeds label every pixel: nothing is predicted 255.
+        unlabelled = np.zeros((len(self.classes), 1), np.int64)
+        confusion = np.concatenate([self.confusion[place], unlabelled], 1)
         return Counts(
-            self.classes, tuple(self._images), areas[0], areas[1], areas[2], confusion
+            self.classes, tuple(self._images), hit, predicted, true, confusion
         )
 
     def save(self, path: Path) -> None:
         """Write a compact ``.npz`` (differences between neighbouring thresholds); same curve, same bytes."""
+        # From one threshold to the next few cells change, and by little.
         steps = np.diff(self.confusion, axis=0)
         where = np.flatnonzero(steps)
+        gaps = np.diff(where, prepend=0)
         arrays: dict[str, NDArray[Any]] = {
-            "protocol": np.asarray([PROTOCOL]),
             "classes": np.asarray(self.classes, dtype=str),
             "thresholds": self.thresholds,
             "first": self.confusion[0],
-            "gaps": np.diff(where, prepend=0).astype(np.uint32),
+            "gaps": gaps.astype(np.uint32),
             "steps": steps.ravel()[where].astype(np.int64),
         }
-        write_atomic(path, lambda handle: save_arrays(handle, arrays))
+        store_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> ThresholdCurve:
-        """Read what `save` wrote; raises `ArtifactError` naming the file when it is missing, malformed or of another protocol."""
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: the file is missing, damaged or of another protocol; the message names it.
+        """
         stored = load_arrays(path, "a threshold curve")
         try:
-            size, number = len(stored["thresholds"]), len(stored["classes"])
-            steps = np.zeros((size - 1) * number * number, np.int64)
-            steps[np.cumsum(stored["gaps"], dtype=np.int64)] = stored["steps"]
-            moved = np.cumsum(steps.reshape(size - 1, number, number), axis=0)
-            confusion = np.concatenate(
-                [stored["first"][None], stored["first"][None] + moved]
-            ).astype(np.int64)
-            if (confusion < 0).any() or (np.diff(stored["thresholds"]) <= 0).any():
-                raise ValueError("negative counts, or thresholds that do not increase")
-            return cls(
-                names(stored["classes"]),
-                stored["thresholds"].astype(np.float64),
-                confusion,
-            )
-        except (KeyError, IndexError, ValueError, TypeError, MemoryError) as error:
-            raise ArtifactError(
-                f"{path} holds no valid threshold curve ({error}). Score the seeds again."
-            ) from error
+            return _unpacked(stored)
+        except MISFIT as error:
+            what = f"{path} holds no valid threshold curve ({error})."
+            raise ArtifactError(f"{what} Score the seeds again.") from error
+
+
+def _unpacked(stored: Mapping[str, NDArray[Any]]) -> ThresholdCurve:
+    """Return the curve in a file's arrays; raises one of `MISFIT` for arrays that do not fit together."""
+    thresholds = stored["thresholds"]
+    number = len(stored["classes"])
+    shape = (len(thresholds) - 1, number, number)
+    steps = np.zeros(shape[0] * number * number, np.int64)
+    where = np.cumsum(stored["gaps"], dtype=np.int64)
+    steps[where] = stored["steps"]
+    moved = np.cumsum(steps.reshape(shape), axis=0)
+    first = stored["first"][None]
+    confusion = np.concatenate([first, first + moved]).astype(np.int64)
+    if (confusion < 0).any() or (np.diff(thresholds) <= 0).any():
+        raise ValueError("negative counts, or thresholds that do not increase")
+    classes = names(stored["classes"])
+    return ThresholdCurve(classes, thresholds.astype(np.float64), confusion)
 
 
 class CurveBuilder:
@@ -181,16 +213,13 @@ class CurveBuilder:
         self.classes = tuple(classes)
         self.thresholds = np.asarray(thresholds, np.float64)
         self._cut = self.thresholds.astype(np.float32)
-        if (
-            self.thresholds.ndim != 1
-            or not self.thresholds.size
-            or (np.diff(self._cut) <= 0).any()
-        ):
-            raise DataError(
-                "thresholds must be a list that increases strictly, also as float32."
-            )
+        listed = self.thresholds.ndim == 1 and self.thresholds.size > 0
+        if not listed or (np.diff(self._cut) <= 0).any():
+            what = "thresholds must be a list that increases strictly"
+            raise DataError(f"{what}, also as float32.")
         number = len(self.classes)
         self._rows = slots(number)
+        # Pixels by truth, best class and bin, over all images.
         self._total = np.zeros((number, number, self.thresholds.size + 1), np.int64)
         self._images: dict[str, _ImageHistogram] = {}
 
@@ -213,26 +242,33 @@ class CurveBuilder:
             ArtifactError: ids or scores break the rules above, or the image comes twice.
             DataError: the truth holds a value that is no class.
         """
-        check_once(image_id, self._images)
-        self._check(image_id, class_ids, scores, truth)
-        table = self._histogram(scores, truth)
         number = len(self.classes)
+        check_once(image_id, self._images)
+        check_truth(image_id, truth)
+        check_class_ids(image_id, class_ids, number)
+        check_scores(image_id, scores, (len(class_ids), *truth.shape))
+        table = self._histogram(scores, truth)
+        # The last row counts what is no class; see `slots`.
         if table[number + 1].any():
-            foreign = np.setdiff1d(truth, [*range(number), IGNORE]).tolist()
-            raise DataError(
-                f"image {image_id!r}: the truth holds {foreign[:10]}; allowed are 0..{number - 1} and {IGNORE}."
-            )
-        scored = table[:number]
-        columns = class_ids if len(class_ids) else np.zeros(1, np.int64)
-        self._total[:, columns] += scored
-        hits = (
-            scored[columns, np.arange(len(columns))]
-            if len(class_ids)
-            else np.zeros((0, scored.shape[2]), np.int64)
-        )
-        claims = scored.sum(0) if len(class_ids) else hits
-        self._images[image_id] = _ImageHistogram(
-            np.asarray(class_ids, np.int64),
+            raise DataError(foreign_values(image_id, "truth", truth, number))
+        ids = np.asarray(class_ids, np.int64)
+        self._images[image_id] = self._add_up(ids, table[:number])
+
+    def _add_up(
+        self, ids: NDArray[np.int64], scored: NDArray[np.int64]
+    ) -> _ImageHistogram:
+        """Add one image's ``int64 [C+1, K, T+1]`` to the total, and return what is kept of it."""
+        if len(ids):
+            self._total[:, ids] += scored
+            hits = scored[ids, np.arange(len(ids))]
+            claims = scored.sum(0)
+        else:
+            # The histogram of an image without classes has one column, for the background.
+            self._total[:, 0] += scored[:, 0]
+            hits = claims = np.zeros((0, scored.shape[2]), np.int64)
+        # An image has fewer than 2**32 pixels.
+        return _ImageHistogram(
+            ids,
             scored.sum((1, 2)),
             hits.astype(np.uint32),
             claims.astype(np.uint32),
@@ -242,72 +278,35 @@ class CurveBuilder:
     def _histogram(
         self, scores: NDArray[np.float32], truth: NDArray[np.uint8]
     ) -> NDArray[np.int64]:
+        """Return pixels by truth (two rows more than classes), best class and bin, ``int64 [C+3, max(K, 1), T+1]``."""
         from wsss_bench.evaluate.kernels import score_histogram
 
-        number, flat = len(self.classes), np.ascontiguousarray(truth).ravel()
+        size = len(self.classes) + 2
+        flat = np.ascontiguousarray(truth).ravel()
         if len(scores):
             planes = np.ascontiguousarray(scores, np.float32).reshape(len(scores), -1)
-            return score_histogram(planes, flat, self._rows, number + 2, self._cut)
-        table = np.zeros((number + 2, 1, self.thresholds.size + 1), np.int64)
-        table[:, 0, 0] = np.bincount(self._rows[flat], minlength=number + 2)
+            return score_histogram(planes, flat, self._rows, size, self._cut)
+        table = np.zeros((size, 1, self.thresholds.size + 1), np.int64)
+        table[:, 0, 0] = np.bincount(self._rows[flat], minlength=size)
         return table
 
-    def _check(
-        self,
-        image_id: str,
-        class_ids: NDArray[np.int64],
-        scores: NDArray[np.float32],
-        truth: NDArray[np.uint8],
-    ) -> None:
-        who = f"image {image_id!r}"
-        if truth.dtype != np.uint8 or truth.ndim != 2 or not truth.size:
-            raise DataError(
-                f"{who}: the truth must be uint8 [H, W], not {truth.dtype} {list(truth.shape)}."
-            )
-        ids = np.asarray(class_ids)
-        if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
-            raise ArtifactError(
-                f"{who}: class ids must be a 1-D integer array, not {ids.dtype} {list(ids.shape)}."
-            )
-        if ids.size and (
-            (np.diff(ids) <= 0).any() or ids[0] < 1 or ids[-1] >= len(self.classes)
-        ):
-            raise ArtifactError(
-                f"{who}: class ids must increase strictly within 1..{len(self.classes) - 1}, not {ids.tolist()}."
-            )
-        if scores.shape != (len(ids), *truth.shape):
-            raise ArtifactError(
-                f"{who}: scores must have shape {[len(ids), *truth.shape]} (the photograph's size), not {list(scores.shape)}. "
-                "Upsample them first: Seed.upsampled()."
-            )
-        if scores.size and not np.issubdtype(scores.dtype, np.floating):
-            raise ArtifactError(
-                f"{who}: scores must be floating point, not {scores.dtype}."
-            )
-        low, high = (
-            (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
-        )
-        if not (low >= 0 and high <= 1 + 1e-3):
-            raise ArtifactError(
-                f"{who}: scores must be finite and lie in [0, 1], found [{low:g}, {high:g}]. Divide each map by its maximum."
-            )
-
     def result(self) -> ThresholdCurve:
-        """The curve of all images added; raises `DataError` if there are none."""
+        """Return the curve of all images added; raises `DataError` if there are none."""
         if not self._images:
-            raise DataError(
-                "no image was scored, so there is no threshold curve. Check the split and the seeds."
-            )
-        above = self._total[:, :, ::-1].cumsum(2)[:, :, ::-1][:, :, 1:]
+            what = "no image was scored, so there is no threshold curve."
+            raise DataError(f"{what} Check the split and the seeds.")
+        # Summed from the highest bin down: a pixel is foreground at every threshold below its best score.
+        from_top = self._total[:, :, ::-1].cumsum(2)
+        above = from_top[:, :, ::-1][:, :, 1:]
         confusion = np.ascontiguousarray(above.transpose(2, 0, 1))
-        confusion[:, :, 0] = self._total.sum((1, 2)) - confusion[:, :, 1:].sum(2)
-        return ThresholdCurve(
-            self.classes, self.thresholds, confusion, dict(self._images)
-        )
+        # What no class claims is predicted as background.
+        pixels = self._total.sum((1, 2))
+        confusion[:, :, 0] = pixels - confusion[:, :, 1:].sum(2)
+        images = dict(self._images)
+        return ThresholdCurve(self.classes, self.thresholds, confusion, images)
 
 
-def _shares(
-    part: NDArray[np.int64], union: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Arguments for which `class_iou` is ``part / union``."""
-    return part, union, part
+def _share(part: NDArray[np.int64], union: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return ``part / union``, NaN where the union is empty."""
+    # `class_iou` divides its first argument by the second plus the third minus the first.
+    return class_iou(part, union, part)

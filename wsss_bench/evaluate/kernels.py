@@ -1,4 +1,8 @@
-"""The two hot loops, compiled. Only `counts` and `curves` import this module, and only when the first image arrives."""
+"""The two hot loops, compiled.
+
+Only `evaluate.counts` and `evaluate.curves` import this module, and only when the first image arrives: numba is slow to
+import.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ _njit: Any = njit
 
 
 def _compiled(function: _F) -> _F:
-    """Compile on first call, cached on disk; where no cache folder is writable, once per process."""
+    """Return `function`, compiled on its first call; cached on disk where a cache folder is writable."""
     try:
         compiled: _F = _njit(cache=True, nogil=True)(function)
     except RuntimeError:
@@ -29,10 +33,10 @@ def joint_histogram(
     slots: NDArray[np.int64],
     size: int,
 ) -> NDArray[np.int64]:
-    """Count pairs of values: ``int64 [size, size]``, rows truth, columns prediction; `slots` maps a byte to its row.
+    """Count pairs of values: return ``int64 [size, size]``, rows truth, columns prediction.
 
-    Label maps are made of runs, so runs are counted, and the table is touched where the pair of values changes.
-    There must be at least one pixel.
+    `slots` maps a byte to its row. Label maps are made of runs, so runs are counted, and the table is touched where the
+    pair of values changes. There must be at least one pixel.
     """
     table = np.zeros(size * size, np.int64)
     row, column, run = truth[0], prediction[0], 0
@@ -41,7 +45,9 @@ def joint_histogram(
             run += 1
         else:
             table[slots[row] * size + slots[column]] += run
-            row, column, run = truth[pixel], prediction[pixel], 1
+            row, column = truth[pixel], prediction[pixel]
+            run = 1
+    # The last run ends with the image and not with another pair.
     table[slots[row] * size + slots[column]] += run
     return table.reshape(size, size)
 
@@ -54,7 +60,7 @@ def score_histogram(
     n_rows: int,
     thresholds: NDArray[np.float32],
 ) -> NDArray[np.int64]:
-    """Count pixels by (truth row, best class, bin): ``int64 [n_rows, K, T + 1]``.
+    """Count pixels by (truth row, best class, bin): return ``int64 [n_rows, K, T + 1]``.
 
     `scores` is ``[K, P]``, `truth` ``[P]``, `rows` maps a byte of truth to its row. The bin of a pixel is the number of
     thresholds strictly below its best score, so the pixel is foreground at threshold ``i`` exactly if ``i < bin``.
@@ -62,14 +68,17 @@ def score_histogram(
     classes, pixels = scores.shape
     last = thresholds.size
     step = (thresholds[last - 1] - thresholds[0]) / max(last - 1, 1)
+    # Thresholds are mostly evenly spaced, so a division guesses the bin and two short loops put it right.
     scale = 1.0 / step if step > 0 else 0.0
     out = np.zeros((n_rows, classes, last + 1), np.int64)
     for pixel in range(pixels):
         best, winner = scores[0, pixel], 0
         for k in range(1, classes):
+            # Strictly greater: of equal scores the smaller id wins.
             if scores[k, pixel] > best:
                 best, winner = scores[k, pixel], k
-        place = min(max(int((best - thresholds[0]) * scale), 0), last)
+        guess = int((best - thresholds[0]) * scale)
+        place = min(max(guess, 0), last)
         while place < last and thresholds[place] < best:
             place += 1
         while place > 0 and thresholds[place - 1] >= best:
