@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, sorts, filters, shows the gallery, asks the network for nothing, and escapes names."""
+"""The page in a real browser: draws, sorts, filters, shows the gallery, asks the network for nothing, escapes names."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_names_are_text_never_markup(page: Path, tmp_path: Path) -> None:
 
 
 def requests(page: Path, tmp_path: Path, script: str = "") -> list[str]:
-    """Addresses that the page (not the browser on its own account) asked the network for, from the browser's own log."""
+    """Addresses that the page (not the browser of its own accord) asked the network for, from the browser's log."""
     log = tmp_path / "net.json"
     dom(page, tmp_path, script, f"--log-net-log={log}")
     params = [

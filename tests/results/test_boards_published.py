@@ -1,4 +1,4 @@
-"""Reported numbers: every row has its source, the seeds' tables print by name, conflicts are shown and never averaged."""
+"""Reported numbers: every row has its source, the seeds' tables print by name, conflicts are never averaged."""
 
 from __future__ import annotations
 
