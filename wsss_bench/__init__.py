@@ -1,6 +1,6 @@
 """One harness for weakly-supervised semantic segmentation.
 
-The public names live here: what the author of a plugin needs, and what a script or a notebook runs and reads results with.
+The public names live here: what the author of a plugin needs, and what a script or a notebook works with.
 They are imported on first use, so that importing the package is free.
 """
 

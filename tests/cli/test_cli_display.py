@@ -128,7 +128,8 @@ def test_the_meter_measures_time_and_the_peak_of_the_block() -> None:
         sum(range(10**5))
     with Meter(interval=0.01) as large:
         block = bytearray(b"x" * (200 * 2**20))
-        # On a busy machine the sampling thread may wait long for its turn: the block stays until it was seen, or for 30 s.
+        # On a busy machine the sampling thread may wait long for its turn: the block stays until it was seen,
+        # or for 30 s.
         deadline = time.monotonic() + 30
         while large.peak_mb < small.peak_mb + 150 and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -69,7 +69,7 @@ def start(
         *arguments(place, methods, *more),
     ]
     pipe: Any = subprocess.PIPE
-    # A shell that runs the tests in the background has them, and what they start, ignore SIGINT; a user's terminal does not.
+    # A shell that runs the tests in the background has them, and what they start, ignore SIGINT; a terminal does not.
     return subprocess.Popen(
         words,
         env={**os.environ, **environment},
@@ -420,7 +420,8 @@ def test_reading_commands_are_fast_and_import_no_torch(
     code = (
         "import sys, time; start = time.process_time(); from wsss_bench.cli import main; "
         f"main({words!r}); heavy = 'torch' in sys.modules or 'mmengine' in sys.modules; "
-        "print(time.process_time() - start, heavy, file=sys.stderr)"  # of the processor: a busy machine changes it little
+        # Time of the processor: a busy machine changes it little.
+        "print(time.process_time() - start, heavy, file=sys.stderr)"
     )
     best = 9.0
     for _ in range(3):

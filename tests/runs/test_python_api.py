@@ -51,7 +51,10 @@ def test_public_names_are_listed_and_imported_on_first_use() -> None:
     )
     for name in dir(wsss_bench):
         assert getattr(wsss_bench, name) is not None
-    code = "import sys, wsss_bench; dir(wsss_bench); print(sorted(m for m in ('numpy', 'pandas', 'torch') if m in sys.modules))"
+    code = (
+        "import sys, wsss_bench; dir(wsss_bench); heavy = ('numpy', 'pandas', 'torch'); "
+        "print([m for m in heavy if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -101,14 +104,14 @@ def test_maps_are_arrays(place: Path) -> None:
     image = result.images("alpha", "prediction")[0]
     raw = result.prediction(result.cells[0].id, image, crf=False)
     assert np.array_equal(raw, result.prediction(result.cells[0], image))
-    with pytest.raises(DataError, match="there is no cell 'alhpa'.*'alpha'"):
+    with pytest.raises(DataError, match=r"there is no cell 'alhpa'.*'alpha'"):
         result.labels("alhpa", image)
 
 
 def test_a_recipe_that_ran_twice_is_named_by_its_cell(place: Path) -> None:
     write_plugin(place, "alpha")
     result = run(place, "alpha/-/-", seeds=[0, 1])
-    with pytest.raises(DataError, match="was run 2 times. Name one of: tiny-alpha"):
+    with pytest.raises(DataError, match=r"was run 2 times. Name one of: tiny-alpha"):
         result.cell("alpha/-/-")
     assert result.cell(result.cells[1].id).seed == 1
     with pytest.raises(DataError, match="has no labels, it has seeds"):
@@ -225,7 +228,7 @@ def test_a_board_is_read_from_its_records_alone(place: Path) -> None:
     assert board.datasets == ("tiny",)
     assert set(board.frame()["run_id"]) == set(result.frame()["run_id"])
     assert len(board.frame("long", dataset="tiny")) == len(result.frame("long"))
-    with pytest.raises(DataError, match="no run on 'tyni'.*Did you mean 'tiny'"):
+    with pytest.raises(DataError, match=r"no run on 'tyni'.*Did you mean 'tiny'"):
         board.frame(dataset="tyni")
     with pytest.raises(DataError, match="there are no runs"):
         wsss_bench.load_board(place / "nowhere")

@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
 }
 """Verb (and module in this package) to its line in ``--help``."""
 
+_TITLE = "One harness for weakly-supervised semantic segmentation."
 _MAIN_EXAMPLES = """\
 examples:
   wsss-bench run --methods dsrg,vwe,ficklenet          train, score and compare three methods on the embedded data
@@ -33,7 +34,7 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 something failed, 2 wrong usage or input, 130 interrupted."""
+    """Run one command and return its exit status: 0 done, 1 something failed, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments)
@@ -49,22 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    from wsss_bench.errors import WsssError
+    from wsss_bench.errors import WsssError, did_you_mean
 
     verb = next(iter(arguments), "--help")
     if verb in VERBS:
+        # The messages of these errors are meant for the user. Any other error is a fault of the harness: its traceback
+        # is wanted.
         try:
             return _run_verb(verb, arguments[1:])
         except WsssError as error:
             print(f"wsss-bench {verb}: {error}", file=sys.stderr)
             return 2
     if not verb.startswith("-"):
-        from wsss_bench.errors import did_you_mean
-
-        print(
-            f"wsss-bench: there is no verb {verb!r}.{did_you_mean(verb, VERBS)}",
-            file=sys.stderr,
-        )
+        hint = did_you_mean(verb, VERBS)
+        print(f"wsss-bench: there is no verb {verb!r}.{hint}", file=sys.stderr)
         return 2
     _main_parser().parse_args(arguments or ["--help"])
     return 2
@@ -78,13 +77,12 @@ def _main_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wsss-bench",
         usage="wsss-bench VERB [options]",
-        description=f"One harness for weakly-supervised semantic segmentation.\n\nverbs:\n{verbs}",
+        description=f"{_TITLE}\n\nverbs:\n{verbs}",
         epilog=_MAIN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"wsss-bench {__version__}"
-    )
+    version = f"wsss-bench {__version__}"
+    parser.add_argument("--version", action="version", version=version)
     return parser
 
 
@@ -95,17 +93,20 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
         description=module.HELP,
         epilog=f"examples:\n{module.EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # A new flag must not change what an abbreviation in somebody's script means.
         allow_abbrev=False,
     )
     module.add_arguments(parser)
     args = parser.parse_args(_joined(arguments))
+    # As typed: records keep it, and an interrupted run says it again.
     args.command_line = [verb, *arguments]
     status: int = module.run(args)
     return status
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """Join ``--methods -/supervised/_`` to one word: argparse would take the recipe for an option."""
+    """Join ``--methods -/supervised/_`` to one word."""
+    # `argparse` would take the recipe for an option.
     words: list[str] = []
     for word in arguments:
         if word.startswith("-/") and words and words[-1].startswith("--"):

@@ -15,19 +15,24 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-CACHED, RUNNING, WAITING, FAILED, TODO = (
-    "cached",
-    "running",
-    "waiting",
-    "failed",
-    "to do",
-)
+CACHED, RUNNING, WAITING = "cached", "running", "waiting"
+FAILED, TODO = "failed", "to do"
+
+_STYLES = {
+    CACHED: "blue",
+    RUNNING: "bold yellow",
+    WAITING: "yellow",
+    FAILED: "bold red",
+    TODO: "dim",
+}
+_FINISHED = "green"
 _PLAN_WORDS = {DONE: "cached", UNFINISHED: "resume"}
 
 
 def print_plan(cells: Sequence[Cell], store: Store) -> None:
-    """Cells by steps: cached, resume, running elsewhere, or to do."""
-    print(f"Plan: {len(cells)} cells on {cells[0].dataset}, profile {cells[0].profile}")
+    """Print cells by steps: cached, resume, running elsewhere, or to do."""
+    first = cells[0]
+    print(f"Plan: {len(cells)} cells on {first.dataset}, profile {first.profile}")
     seen: set[str] = set()
     for cell in cells:
         words = []
@@ -37,11 +42,12 @@ def print_plan(cells: Sequence[Cell], store: Store) -> None:
             by = f" ({step.method.name})" if step.method else ""
             words.append(f"{step.name}{by}: {state}")
         print(f"  {cell.label}\n    " + ", ".join(words))
+    # What follows may take hours, and a pipe would hold the plan back until its end.
     sys.stdout.flush()
 
 
 def states_word(store: Store, step: Step, seen: set[str]) -> str:
-    """The plan's word for a step; a step that an earlier cell of this run computes is shared."""
+    """Return the plan's word for a step; a step that an earlier cell of this run computes is shared."""
     state = store.folder(step.spec).state()
     if state != DONE and step.spec.key in seen:
         return "shared"
@@ -49,7 +55,7 @@ def states_word(store: Store, step: Step, seen: set[str]) -> str:
 
 
 def make_display(cells: Sequence[Cell], *, quiet: bool = False) -> Observer:
-    """A live table where stdout is a terminal, else plain lines; nothing where `quiet`."""
+    """Return a live table where stdout is a terminal, else plain lines; nothing where `quiet`."""
     if quiet:
         return Observer()
     return LiveDisplay(cells) if sys.stdout.isatty() else PlainDisplay(sys.stdout)
@@ -62,12 +68,12 @@ class LiveDisplay(Observer):
         from rich.live import Live
 
         self._cells = list(cells)
-        self._names = list(
-            dict.fromkeys(step.name for cell in cells for step in cell.steps)
-        )
-        self._state = {
-            (cell.id, step.name): TODO for cell in cells for step in cell.steps
-        }
+        self._state: dict[tuple[str, str], str] = {}
+        for cell in cells:
+            for step in cell.steps:
+                self._state[cell.id, step.name] = TODO
+        # In the order of the first cell that has them; a recipe may leave stages out.
+        self._names = list(dict.fromkeys(name for _, name in self._state))
         self._now, self._clock = "", Clock()
         # Drawn four times a second, not at every image: a report of progress costs nothing.
         self._live: Live = Live(
@@ -85,23 +91,15 @@ class LiveDisplay(Observer):
         from rich.table import Table
         from rich.text import Text
 
-        styles = {
-            CACHED: "blue",
-            RUNNING: "bold yellow",
-            WAITING: "yellow",
-            FAILED: "bold red",
-            TODO: "dim",
-        }
         table = Table("cell", *self._names, title=self._cells[0].dataset)
         for cell in self._cells:
-            row = [self._state.get((cell.id, name), "-") for name in self._names]
-            table.add_row(
-                Text(cell.label),
-                *(
-                    Text(word, style=styles.get(word.split(" ")[0], "green"))
-                    for word in row
-                ),
-            )
+            # A recipe may hold square brackets, which `rich` would read as markup in anything but a `Text`.
+            row = [Text(cell.label)]
+            for name in self._names:
+                word = self._state.get((cell.id, name), "-")
+                style = _STYLES.get(word.split(" ")[0], _FINISHED)
+                row.append(Text(word, style=style))
+            table.add_row(*row)
         return table
 
     def _set(self, cell: Cell, step: Step, word: str) -> None:
@@ -123,9 +121,8 @@ class LiveDisplay(Observer):
     ) -> None:
         """Show percentage, count and time left."""
         left = self._clock.left(what, done, total)
-        self._now = f"{cell.label}: {step.name}: {what} {done}/{total}" + (
-            f", {duration(left)} left" if left is not None else ""
-        )
+        tail = f", {duration(left)} left" if left is not None else ""
+        self._now = f"{cell.label}: {step.name}: {what} {done}/{total}{tail}"
         self._set(cell, step, f"{RUNNING} {100 * done // max(1, total)} %")
 
     def step_done(self, cell: Cell, step: Step, seconds: float, cached: bool) -> None:
@@ -139,11 +136,9 @@ class LiveDisplay(Observer):
 
         if step is not None:
             self._set(cell, step, FAILED)
-        self._live.console.print(
-            Text(
-                f"{cell.label}: {step.name if step else 'record'}: {error}", style="red"
-            )
-        )
+        where = step.name if step else "record"
+        line = Text(f"{cell.label}: {where}: {error}", style="red")
+        self._live.console.print(line)
 
     def note(self, text: str) -> None:
         """Print the line above the table."""

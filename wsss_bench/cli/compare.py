@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wsss_bench.cli._flags import add_leaderboard_dir, leaderboard_dir
@@ -18,33 +18,23 @@ EXAMPLES = """\
   wsss-bench compare cam-0 cam-1 --dataset shapes  two runs by their id
 """
 
+_SCORES = ("seeds_best", "seeds_fixed", "labels", "val", "val_crf")
+_IMAGES = "images that moved most (mean IoU within the image)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this verb."""
-    parser.add_argument("first", help="recipe or run id to compare from")
-    parser.add_argument("second", help="recipe or run id to compare to")
-    parser.add_argument("--dataset", help="dataset name, where both ran on several")
-    parser.add_argument(
-        "--on",
-        choices=("seeds_best", "seeds_fixed", "labels", "val", "val_crf"),
-        help="which score (default: val)",
-    )
-    parser.add_argument(
-        "--top",
-        type=int,
-        default=10,
-        help="images to name in each direction (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--resamples",
-        type=int,
-        default=10_000,
-        help="bootstrap resamples (default: %(default)s)",
-    )
+    add = parser.add_argument
+    add("first", help="recipe or run id to compare from")
+    add("second", help="recipe or run id to compare to")
+    add("--dataset", help="dataset name, where both ran on several")
+    add("--on", choices=_SCORES, help="which score (default: val)")
+    top = "images to name in each direction (default: %(default)s)"
+    add("--top", type=int, default=10, help=top)
+    resamples = "bootstrap resamples (default: %(default)s)"
+    add("--resamples", type=int, default=10_000, help=resamples)
     add_leaderboard_dir(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print JSON, schema in docs/protocol.md"
-    )
+    add("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,41 +59,54 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(found: Comparison) -> list[str]:
-    first, second = found.first, found.second
-    verdict = "differ" if found.miou.p < 0.05 else "do not differ at 5 %"
-    lines = [
-        f"{found.dataset}, {found.what}, {found.n_images} images, {found.resamples:,} paired resamples; mIoU in %",
-        "",
-        f"  {first.label:<40} {100 * first.miou():6.2f}   {_seeds(first.records)}",
-        f"  {second.label:<40} {100 * second.miou():6.2f}   {_seeds(second.records)}",
-        f"  {'difference':<40} {100 * found.miou.value:+6.2f}   "
-        f"[{100 * found.miou.low:+.2f}, {100 * found.miou.high:+.2f}]  p = {found.miou.p:.4f}: they {verdict}",
-        "",
-        f"  {'class':<20} {'first':>7} {'second':>7} {'diff':>7}   95 %                p (Holm)",
-    ]
-    for c in sorted(found.classes, key=lambda c: (-c.difference.value, c.name)):
-        d = c.difference
-        lines.append(
-            f"  {c.name:<20} {100 * c.first:7.2f} {100 * c.second:7.2f} {100 * d.value:+7.2f}   "
-            f"[{100 * d.low:+6.2f}, {100 * d.high:+6.2f}]  {c.adjusted:8.4f}{' *' if c.adjusted < 0.05 else ''}"
-        )
-    if found.images:
-        lines += [
-            "",
-            f"  {'images that moved most (mean IoU within the image)':<52} first  second    diff",
-        ]
-        lines += [
-            f"  {i.id:<50} {100 * i.first:7.2f} {100 * i.second:7.2f} {100 * (i.second - i.first):+7.2f}"
-            for i in found.images
-        ]
+def _lines(found: Comparison) -> Iterator[str]:
+    where = f"{found.dataset}, {found.what}, {found.n_images} images"
+    yield f"{where}, {found.resamples:,} paired resamples; mIoU in %"
+    yield ""
+    for side in (found.first, found.second):
+        miou = 100 * side.miou()
+        yield f"  {side.label:<40} {miou:6.2f}   {_seeds(side.records)}"
+    yield _difference(found)
+    yield ""
+    yield from _classes(found)
+    yield from _images(found)
     if found.settings:
-        lines += ["", "  set differently"]
-        lines += [
-            f"  {name:<30} {pair[0]}  →  {pair[1]}"
-            for name, pair in found.settings.items()
-        ]
-    return lines
+        yield ""
+        yield "  set differently"
+    for name, (first, second) in found.settings.items():
+        yield f"  {name:<30} {first}  →  {second}"
+
+
+def _difference(found: Comparison) -> str:
+    miou = found.miou
+    verdict = "differ" if miou.p < 0.05 else "do not differ at 5 %"
+    interval = f"[{100 * miou.low:+.2f}, {100 * miou.high:+.2f}]"
+    moved = f"  {'difference':<40} {100 * miou.value:+6.2f}   "
+    return f"{moved}{interval}  p = {miou.p:.4f}: they {verdict}"
+
+
+def _classes(found: Comparison) -> Iterator[str]:
+    heads = f"  {'class':<20} {'first':>7} {'second':>7} {'diff':>7}   "
+    yield f"{heads}95 %                p (Holm)"
+    # Largest gain first; the name decides between equals, so that the same runs print the same lines.
+    by_gain = sorted(found.classes, key=lambda one: (-one.difference.value, one.name))
+    for one in by_gain:
+        moved = one.difference
+        scores = f"{100 * one.first:7.2f} {100 * one.second:7.2f}"
+        interval = f"[{100 * moved.low:+6.2f}, {100 * moved.high:+6.2f}]"
+        star = " *" if one.adjusted < 0.05 else ""
+        numbers = f"{scores} {100 * moved.value:+7.2f}   {interval}"
+        yield f"  {one.name:<20} {numbers}  {one.adjusted:8.4f}{star}"
+
+
+def _images(found: Comparison) -> Iterator[str]:
+    if found.images:
+        yield ""
+        yield f"  {_IMAGES:<52} first  second    diff"
+    for image in found.images:
+        moved = 100 * (image.second - image.first)
+        scores = f"{100 * image.first:7.2f} {100 * image.second:7.2f}"
+        yield f"  {image.id:<50} {scores} {moved:+7.2f}"
 
 
 def _seeds(records: Sequence[object]) -> str:

@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.cli._flags import add_dataset_arguments, dataset_from_args
+from wsss_bench.cli._flags import add_dataset_arguments, dataset_from_args, say
 from wsss_bench.errors import WsssError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ VERBS = {
     "verify": "check counts, missing or broken files, palettes, sizes, labels against masks; exit code 1 on errors",
     "prepare": "draw the shapes data, rasterise COCO's masks; with --download, fetch and unpack first",
 }
+_WRITE_SKIP = "list the ids of unusable images, for --skip FILE"
+_DOWNLOAD = "fetch and unpack the archives into the data root first"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,22 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in VERBS.items():
         verb = verbs.add_parser(name, help=text, description=text.capitalize() + ".")
         add_dataset_arguments(verb)
-        verb.add_argument(
-            "--json", action="store_true", help="print JSON instead of text"
-        )
+        add = verb.add_argument
+        add("--json", action="store_true", help="print JSON instead of text")
         if name == "verify":
-            verb.add_argument(
-                "--write-skip",
-                type=Path,
-                metavar="FILE",
-                help="list the ids of unusable images, for --skip FILE",
-            )
+            add("--write-skip", type=Path, metavar="FILE", help=_WRITE_SKIP)
         if name == "prepare":
-            verb.add_argument(
-                "--download",
-                action="store_true",
-                help="fetch and unpack the archives into the data root first",
-            )
+            add("--download", action="store_true", help=_DOWNLOAD)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,12 +59,9 @@ def run(args: argparse.Namespace) -> int:
     if args.data_verb == "verify" and args.write_skip is not None:
         from wsss_bench.data.skipping import write_skip_list
 
-        print(
-            write_skip_list(dataset, args.write_skip, _ProgressLine()), file=sys.stderr
-        )
-    return {"info": _info, "verify": _verify, "prepare": _prepare}[args.data_verb](
-        dataset, args.json
-    )
+        say(write_skip_list(dataset, args.write_skip, _ProgressLine()))
+    verb = {"info": _info, "verify": _verify, "prepare": _prepare}[args.data_verb]
+    return verb(dataset, args.json)
 
 
 class _ProgressLine:
@@ -87,34 +76,33 @@ class _ProgressLine:
         if step == self._last:
             return
         self._last = step
+        # On a terminal the line stays open, for the next one to be written over it.
         end = "\n" if not live or done >= total else ""
-        print(
-            f"\r{what}: {done:,}/{total:,}" if live else f"{what}: {done:,}/{total:,}",
-            end=end,
-            file=sys.stderr,
-            flush=True,
-        )
+        start = "\r" if live else ""
+        text = f"{start}{what}: {done:,}/{total:,}"
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
-    splits: dict[str, Any] = {}
-    for split in dataset.available_splits():
-        entry: dict[str, Any] = {"images": len(dataset.image_view(split))}
-        try:
-            view = dataset.weak_view(split)
-            tags = Counter(label for image in view for label in image.present)
-            entry["images_by_class"] = {
-                name: tags[k] for k, name in enumerate(dataset.classes) if k
-            }
-        except WsssError as error:
-            entry["labels"] = str(error)
-        splits[split] = entry
+    splits = dataset.available_splits()
     return {
         **dataset.facts(),
         "root": str(dataset.root),
         "class_names": list(dataset.classes),
-        "images": splits,
+        "images": {split: _describe_split(dataset, split) for split in splits},
     }
+
+
+def _describe_split(dataset: Dataset, split: str) -> dict[str, Any]:
+    images = len(dataset.image_view(split))
+    try:
+        view = dataset.weak_view(split)
+        tags = Counter(label for image in view for label in image.present)
+    except WsssError as error:
+        # Labels of a test split are hidden, and a table may be missing: the rest can be told all the same.
+        return {"images": images, "labels": str(error)}
+    by_class = {name: tags[k] for k, name in enumerate(dataset.classes) if k}
+    return {"images": images, "images_by_class": by_class}
 
 
 def _info(dataset: Dataset, as_json: bool) -> int:
@@ -122,59 +110,55 @@ def _info(dataset: Dataset, as_json: bool) -> int:
     if as_json:
         print(json.dumps(facts, indent=1))
         return 0
-    roles = {
-        split: [role for role, of in facts["splits"].items() if of == split]
-        for split in facts["images"]
-    }
     print(f"{facts['name']} ({facts['kind']}) at {facts['root']}")
     print(f"labels: {facts['labels_source']}")
     for split, entry in facts["images"].items():
-        print(f"  {split:<12} {entry['images']:>7,} images  {', '.join(roles[split])}")
-    trained = facts["images"].get(facts["splits"]["train"], {})
-    if "images_by_class" in trained:
-        counts = ", ".join(
-            f"{name} {count:,}" for name, count in trained["images_by_class"].items()
-        )
-        print(f"classes in {facts['splits']['train']}: {counts}")
-    elif "labels" in trained:
-        print(f"no labels for {facts['splits']['train']}: {trained['labels']}")
+        roles = [role for role, of in facts["splits"].items() if of == split]
+        print(f"  {split:<12} {entry['images']:>7,} images  {', '.join(roles)}")
+    _print_classes(facts["splits"]["train"], facts["images"])
     return 0
+
+
+def _print_classes(split: str, images: Mapping[str, Any]) -> None:
+    trained = images.get(split, {})
+    if "images_by_class" in trained:
+        by_class = trained["images_by_class"].items()
+        counts = ", ".join(f"{name} {count:,}" for name, count in by_class)
+        print(f"classes in {split}: {counts}")
+    elif "labels" in trained:
+        print(f"no labels for {split}: {trained['labels']}")
 
 
 def _verify(dataset: Dataset, as_json: bool) -> int:
     findings = dataset.verify(_ProgressLine())
     tally = Counter(finding.level for finding in findings)
+    errors, warnings = tally["error"], tally["warning"]
     if as_json:
         facts = {
             "name": dataset.name,
             "root": str(dataset.root),
-            "errors": tally["error"],
-            "warnings": tally["warning"],
+            "errors": errors,
+            "warnings": warnings,
+            "findings": [asdict(finding) for finding in findings],
         }
-        print(
-            json.dumps({**facts, "findings": [asdict(f) for f in findings]}, indent=1)
-        )
+        print(json.dumps(facts, indent=1))
     else:
         _print_findings(findings)
-        verdict = "broken" if tally["error"] else "usable"
-        print(
-            f"{dataset.name} at {dataset.root}: {verdict} ({tally['error']} errors, {tally['warning']} warnings)"
-        )
-    return 1 if tally["error"] else 0
+        verdict = "broken" if errors else "usable"
+        counts = f"({errors} errors, {warnings} warnings)"
+        print(f"{dataset.name} at {dataset.root}: {verdict} {counts}")
+    return 1 if errors else 0
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
-        print(
-            f"{finding.level:<8} {finding.where}: {finding.what}"
-            + (f" {finding.fix}" if finding.fix else "")
-        )
+        fix = f" {finding.fix}" if finding.fix else ""
+        print(f"{finding.level:<8} {finding.where}: {finding.what}{fix}")
 
 
 def _prepare(dataset: Dataset, as_json: bool) -> int:
     dataset.prepare(_ProgressLine())
     facts = {"name": dataset.name, "root": str(dataset.root)}
-    print(
-        json.dumps(facts) if as_json else f"{dataset.name} is ready at {dataset.root}"
-    )
+    ready = f"{dataset.name} is ready at {dataset.root}"
+    print(json.dumps(facts) if as_json else ready)
     return 0

@@ -8,7 +8,10 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-HELP = "Check this machine: packages, GPU, CRF back ends, data, work dir, plugins; print the line that repairs each fault."
+HELP = (
+    "Check this machine: packages, GPU, CRF back ends, data, work dir, plugins; "
+    "print the line that repairs each fault."
+)
 EXAMPLES = """\
   wsss-bench doctor
   wsss-bench doctor --data-root ~/data --work-dir /scratch/wsss
@@ -19,12 +22,8 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``doctor``."""
     add = parser.add_argument
-    add(
-        "--data-root",
-        type=Path,
-        metavar="FOLDER",
-        help="where the data lie (default: $WSSS_BENCH_DATA_ROOT)",
-    )
+    data_root = "where the data lie (default: $WSSS_BENCH_DATA_ROOT)"
+    add("--data-root", type=Path, metavar="FOLDER", help=data_root)
     add(
         "--work-dir",
         type=Path,
@@ -39,11 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also load a local .py file (runs its code)",
     )
-    add(
-        "--imports",
-        action="store_true",
-        help="also import every heavy package (takes seconds)",
-    )
+    imports = "also import every heavy package (takes seconds)"
+    add("--imports", action="store_true", help=imports)
     add("--json", action="store_true", help="print every check as JSON")
 
 
@@ -52,19 +48,18 @@ def run(args: argparse.Namespace) -> int:
     from wsss_bench.doctor.examine import examine
     from wsss_bench.doctor.findings import FAIL, OK, WARN
 
-    checks = list(
-        examine(args.data_root, args.work_dir, args.plugin, imports=args.imports)
-    )
+    found = examine(args.data_root, args.work_dir, args.plugin, imports=args.imports)
+    checks = list(found)
     tally = Counter(check.level for check in checks)
+    status = int(bool(tally[FAIL]))
     if args.json:
         rows = [asdict(check) for check in checks]
-        print(
-            json.dumps({"schema": 1, "ok": not tally[FAIL], "checks": rows}, indent=1)
-        )
-        return int(bool(tally[FAIL]))
+        facts = {"schema": 1, "ok": not tally[FAIL], "checks": rows}
+        print(json.dumps(facts, indent=1))
+        return status
     for check in checks:
         print(f"{check.level:<5} {check.part + ':':<10} {check.what}")
         if check.fix and check.level != OK:
             print(f"      {'':<10} repair: {check.fix}")
     print(f"\n{tally[OK]} in order, {tally[WARN]} to know, {tally[FAIL]} broken.")
-    return int(bool(tally[FAIL]))
+    return status

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.cli._flags import add_leaderboard_dir, leaderboard_dir
+from wsss_bench.cli._flags import (
+    add_dataset_arguments,
+    add_leaderboard_dir,
+    dataset_from_args,
+    leaderboard_dir,
+)
 
 if TYPE_CHECKING:
     from wsss_bench.data.base import Dataset
@@ -19,140 +26,141 @@ EXAMPLES = """\
   wsss-bench evaluate pseudo/ --dataset voc2012 --split train --kind labels --add "IRN (released)"
 """
 
+_SPLIT = "split to score (default: the dataset's val, or its seeds split for seeds and labels)"
+_KIND = "default: seeds for .npz/.npy, prediction for .png"
+_ADD = "add the result to the dataset's board as an imported row of this name"
+_THRESHOLDS = {"seeds_best": "oracle", "seeds_fixed": "fixed"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this verb."""
-    from wsss_bench.cli._flags import add_dataset_arguments
-
-    parser.add_argument(
-        "folder", type=Path, help="one file per image, named after the image id"
-    )
+    add = parser.add_argument
+    add("folder", type=Path, help="one file per image, named after the image id")
     add_dataset_arguments(parser)
-    parser.add_argument(
-        "--split",
-        help="split to score (default: the dataset's val, or its seeds split for seeds and labels)",
-    )
-    parser.add_argument(
-        "--kind",
-        choices=("seeds", "labels", "prediction"),
-        help="default: seeds for .npz/.npy, prediction for .png",
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        help="seeds: also score this fixed background threshold",
-    )
-    parser.add_argument(
-        "--save", type=Path, metavar="FILE", help="also write the counts to FILE (.npz)"
-    )
-    parser.add_argument(
-        "--add",
-        metavar="NAME",
-        help="add the result to the dataset's board as an imported row of this name",
-    )
+    add("--split", help=_SPLIT)
+    add("--kind", choices=("seeds", "labels", "prediction"), help=_KIND)
+    threshold = "seeds: also score this fixed background threshold"
+    add("--threshold", type=float, help=threshold)
+    save = "also write the counts to FILE (.npz)"
+    add("--save", type=Path, metavar="FILE", help=save)
+    add("--add", metavar="NAME", help=_ADD)
     add_leaderboard_dir(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print JSON, schema in docs/protocol.md"
-    )
+    add("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A scored folder, and where it belongs."""
+
+    dataset: Dataset
+    split: str
+    scored: Scored
 
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, and add to a board if asked."""
-    from wsss_bench.cli._flags import dataset_from_args
-    from wsss_bench.exchange.folders import guess_kind, score_folder
-    from wsss_bench.exchange.imported import add_imported
-    from wsss_bench.io.locking import locked
-
-    dataset = dataset_from_args(args)
-    kind = args.kind or guess_kind(args.folder)
-    split = args.split or (
-        dataset.splits.val if kind == "prediction" else dataset.splits.seeds
-    )
-    scored = score_folder(
-        args.folder, dataset.masks(split), dataset.classes, kind, args.threshold
-    )
+    result = _score(args)
     if args.save is not None:
-        next(iter(scored.counts.values())).save(args.save)
+        # Of seeds, the counts at the oracle's threshold come first.
+        next(iter(result.scored.counts.values())).save(args.save)
     if args.add is not None:
-        from wsss_bench.boards import build
-
-        folder = leaderboard_dir(args.leaderboard_dir)
-        with locked(folder):
-            add_imported(folder, args.add, dataset, split, scored)
-            build(folder)
+        _add(args, result)
     if args.json:
         from wsss_bench.boards.render.as_json import dumps
 
-        print(dumps(_json(args, dataset, split, scored)), end="")
+        print(dumps(_json(result)), end="")
     else:
-        print("\n".join(_lines(args, dataset, split, scored)))
+        print("\n".join(_lines(args, result)))
     return 0
 
 
-def _json(
-    args: argparse.Namespace, dataset: Dataset, split: str, scored: Scored
-) -> dict[str, Any]:
+def _score(args: argparse.Namespace) -> _Result:
+    from wsss_bench.exchange.folders import guess_kind, score_folder
+
+    dataset = dataset_from_args(args)
+    kind = args.kind or guess_kind(args.folder)
+    splits = dataset.splits
+    split = args.split or (splits.val if kind == "prediction" else splits.seeds)
+    masks = dataset.masks(split)
+    scored = score_folder(args.folder, masks, dataset.classes, kind, args.threshold)
+    return _Result(dataset, split, scored)
+
+
+def _add(args: argparse.Namespace, result: _Result) -> None:
+    from wsss_bench.boards import build
+    from wsss_bench.exchange.imported import add_imported
+    from wsss_bench.io.locking import locked
+
+    boards = leaderboard_dir(args.leaderboard_dir)
+    with locked(boards):
+        add_imported(boards, args.add, result.dataset, result.split, result.scored)
+        build(boards)
+
+
+def _json(result: _Result) -> dict[str, Any]:
     from wsss_bench.evaluate import PROTOCOL
 
-    payload: dict[str, Any] = {
-        "schema": 1,
-        "protocol": PROTOCOL,
-        "dataset": dataset.name,
-        "split": split,
-        "kind": scored.kind,
-    }
-    payload |= {
-        "classes": dataset.classes,
-        "thresholds": scored.thresholds,
-        "unused_files": scored.unused,
-        "scores": {},
-    }
+    scored = result.scored
+    scores = {}
     for what, counts in scored.counts.items():
-        payload["scores"][what] = {
+        scores[what] = {
             "miou": counts.miou(),
             "per_class": counts.per_class_iou(),
             "coverage": counts.coverage(),
             "n_images": len(counts),
         }
-    if scored.curve is not None:
-        payload["curve"] = {
-            "thresholds": scored.curve.thresholds,
-            "miou": scored.curve.miou(),
-        }
+    payload: dict[str, Any] = {
+        "schema": 1,
+        "protocol": PROTOCOL,
+        "dataset": result.dataset.name,
+        "split": result.split,
+        "kind": scored.kind,
+        "classes": result.dataset.classes,
+        "thresholds": scored.thresholds,
+        "unused_files": scored.unused,
+        "scores": scores,
+    }
+    curve = scored.curve
+    if curve is not None:
+        payload["curve"] = {"thresholds": curve.thresholds, "miou": curve.miou()}
     return payload
 
 
-def _lines(
-    args: argparse.Namespace, dataset: Dataset, split: str, scored: Scored
-) -> list[str]:
-    names = {"seeds_best": "oracle", "seeds_fixed": "fixed"}
-    lines = [
-        f"{args.folder} on {dataset.name}/{split}, {len(next(iter(scored.counts.values())))} images, as {scored.kind}; % IoU",
-        "",
-    ]
+def _lines(args: argparse.Namespace, result: _Result) -> Iterator[str]:
+    scored, dataset = result.scored, result.dataset
+    images = len(next(iter(scored.counts.values())))
+    where = f"{args.folder} on {dataset.name}/{result.split}"
+    yield f"{where}, {images} images, as {scored.kind}; % IoU"
+    yield ""
+    yield from _table(dataset, scored)
+    if scored.unused:
+        what = "files belong to no image of the split and were not read"
+        yield ""
+        yield f"  {scored.unused} {what}"
+    if args.add is not None:
+        board = f"{leaderboard_dir(args.leaderboard_dir)}/{dataset.name}.md"
+        yield ""
+        yield f"  added to {board} as imported row {args.add!r}"
+
+
+def _table(dataset: Dataset, scored: Scored) -> Iterator[str]:
     heads, columns = [], []
     for what, counts in scored.counts.items():
-        threshold = scored.thresholds.get(names.get(what, ""))
-        heads.append(what if threshold is None else f"{names[what]} @{threshold:.2f}")
-        columns.append(
-            [*counts.per_class_iou().tolist(), counts.miou(), counts.coverage()]
-        )
-    lines.append("  " + f"{'':<20}" + "".join(f"{head:>16}" for head in heads))
-    for index, label in enumerate([*dataset.classes, "mean", "coverage"]):
-        cells = [column[index] for column in columns]
-        lines.append(
-            "  "
-            + f"{label:<20}"
-            + "".join(f"{'–' if c != c else f'{100 * c:.2f}':>16}" for c in cells)
-        )
-    if scored.unused:
-        lines += [
-            "",
-            f"  {scored.unused} files belong to no image of the split and were not read",
-        ]
-    if args.add is not None:
-        lines += [
-            "",
-            f"  added to {leaderboard_dir(args.leaderboard_dir)}/{dataset.name}.md as imported row {args.add!r}",
-        ]
-    return lines
+        threshold = scored.thresholds.get(_THRESHOLDS.get(what, ""))
+        named = threshold is not None
+        heads.append(f"{_THRESHOLDS[what]} @{threshold:.2f}" if named else what)
+        per_class = counts.per_class_iou().tolist()
+        columns.append([*per_class, counts.miou(), counts.coverage()])
+    yield _line("", heads)
+    labels = [*dataset.classes, "mean", "coverage"]
+    for label, *row in zip(labels, *columns, strict=True):
+        yield _line(label, [_percent(value) for value in row])
+
+
+def _line(label: str, cells: list[str]) -> str:
+    return f"  {label:<20}" + "".join(f"{cell:>16}" for cell in cells)
+
+
+def _percent(value: float) -> str:
+    # A class that neither the truth nor the files hold has no IoU: NaN, which differs from itself.
+    return "–" if value != value else f"{100 * value:.2f}"

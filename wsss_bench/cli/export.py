@@ -20,54 +20,46 @@ EXAMPLES = """\
   wsss-bench export voc-test predictions/ --ids ImageSets/Segmentation/test.txt --out results.tgz
 """
 
+_RUN = "run id (its segmentor predicts the split), or a folder of masks, one palette PNG per image"
+_IDS = "folder: list of image ids that must all be there (the official test.txt)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this verb."""
-    parser.add_argument(
-        "target",
-        choices=("voc-test",),
-        help="voc-test: the PASCAL VOC server, segmentation, comp6",
-    )
-    parser.add_argument(
-        "run",
-        help="run id (its segmentor predicts the split), or a folder of masks, one palette PNG per image",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    target = "voc-test: the PASCAL VOC server, segmentation, comp6"
+    add("target", choices=("voc-test",), help=target)
+    add("run", help=_RUN)
+    add(
         "--out",
         type=Path,
         default=Path("results_voc2012_test.tgz"),
         help="archive to write (default: %(default)s)",
     )
-    parser.add_argument(
-        "--ids",
-        type=Path,
-        metavar="FILE",
-        help="folder: list of image ids that must all be there (the official test.txt)",
-    )
-    parser.add_argument(
-        "--split",
-        default="test",
-        help="run id: split to predict (default: %(default)s)",
-    )
+    add("--ids", type=Path, metavar="FILE", help=_IDS)
+    split = "run id: split to predict (default: %(default)s)"
+    add("--split", default="test", help=split)
     add_dataset_arguments(parser)
     add_leaderboard_dir(parser)
-    parser.add_argument(
+    _add_places(parser)
+    add("--json", action="store_true", help="print JSON, schema in docs/protocol.md")
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Where a run id's segmentor lies, and where it predicts."""
+    add = parser.add_argument
+    add(
         "--work-dir",
         type=Path,
         default=Path("work_dirs"),
         help="run id: store of its stages (default: %(default)s)",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
-    )
-    parser.add_argument(
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add(
         "--workers",
         type=int,
         default=os.cpu_count() or 1,
         help="processes for the CRF (default: all cores)",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print JSON, schema in docs/protocol.md"
     )
 
 
@@ -82,17 +74,13 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         from wsss_bench.boards.render.as_json import dumps
 
-        print(
-            dumps(
-                {
-                    "schema": 1,
-                    "archive": str(done.archive),
-                    "images": done.images,
-                    "sha256": done.sha256,
-                }
-            ),
-            end="",
-        )
+        facts = {
+            "schema": 1,
+            "archive": str(done.archive),
+            "images": done.images,
+            "sha256": done.sha256,
+        }
+        print(dumps(facts), end="")
     else:
         print(f"{done.archive}: {done.images} masks, sha256 {done.sha256}")
         print("Upload it as: VOC2012, segmentation (competition comp6).")

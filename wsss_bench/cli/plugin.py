@@ -1,9 +1,10 @@
-"""``wsss-bench plugin``: which methods there are, what one is, a project for a new one, whether one keeps the contract."""
+"""``wsss-bench plugin``: which methods there are, what one is, a project for a new one, whether one keeps the rules."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,13 @@ EXAMPLES = """\
 Environment variable WSSS_BENCH_PLUGINS (names of methods or distributions, comma-separated) hides all others.
 """
 
+_KINDS = ("localizer", "refiner", "segmentor")
+_NEW = "write a project that works as it is: a localizer, a refiner or a segmentor"
+_CHECK = "run the conformance kit on one method (under a minute on an idle CPU)"
+_MARKDOWN = "a Markdown page; of all methods where no name is given"
+_FULL = "also at the usual size, where it must beat a trivial answer (minutes)"
+_KEEP = "leave everything the check made in this new folder"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-verbs of ``plugin``."""
@@ -31,44 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="action", required=True, metavar="list|info|new|check"
     )
     listing = verbs.add_parser("list", help="names, distributions and versions")
-    listing.add_argument(
-        "--load", action="store_true", help="import and check every plugin"
-    )
+    load = "import and check every plugin"
+    listing.add_argument("--load", action="store_true", help=load)
     info = verbs.add_parser("info", help="card and parameters of one method")
     info.add_argument("name", nargs="?")
-    info.add_argument(
-        "--markdown",
-        action="store_true",
-        help="a Markdown page; of all methods where no name is given",
-    )
-    new = verbs.add_parser(
-        "new",
-        help="write a project that works as it is: a localizer, a refiner or a segmentor",
-    )
-    new.add_argument("name", help="the method's name")
-    new.add_argument(
-        "--kind", required=True, choices=("localizer", "refiner", "segmentor")
-    )
-    new.add_argument(
-        "--dir", type=Path, metavar="FOLDER", help="where to (default: ./wsss-NAME)"
-    )
-    new.add_argument("--json", action="store_true")
-    check = verbs.add_parser(
-        "check",
-        help="run the conformance kit on one method (under a minute on an idle CPU)",
-    )
+    info.add_argument("--markdown", action="store_true", help=_MARKDOWN)
+    _add_new(verbs.add_parser("new", help=_NEW))
+    check = verbs.add_parser("check", help=_CHECK)
     check.add_argument("name", help="a method's name, or a .py file")
-    check.add_argument(
-        "--full",
-        action="store_true",
-        help="also at the usual size, where it must beat a trivial answer (minutes)",
-    )
-    check.add_argument(
-        "--keep",
-        type=Path,
-        metavar="FOLDER",
-        help="leave everything the check made in this new folder",
-    )
+    check.add_argument("--full", action="store_true", help=_FULL)
+    check.add_argument("--keep", type=Path, metavar="FOLDER", help=_KEEP)
     for sub in (listing, info, check):
         sub.add_argument(
             "--plugin",
@@ -79,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="a local .py file (runs its code)",
         )
         sub.add_argument("--json", action="store_true")
+
+
+def _add_new(new: argparse.ArgumentParser) -> None:
+    new.add_argument("name", help="the method's name")
+    new.add_argument("--kind", required=True, choices=_KINDS)
+    where = "where to (default: ./wsss-NAME)"
+    new.add_argument("--dir", type=Path, metavar="FOLDER", help=where)
+    new.add_argument("--json", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,10 +95,12 @@ def _new(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([str(path) for path in files], indent=1))
         return 0
-    print("\n".join(f"wrote {path}" for path in files))
-    print(
-        f"\nNext:\n  pip install -e {folder}\n  wsss-bench plugin check {args.name}\n  wsss-bench run --methods cam,{args.name}"
-    )
+    for path in files:
+        print(f"wrote {path}")
+    print("\nNext:")
+    print(f"  pip install -e {folder}")
+    print(f"  wsss-bench plugin check {args.name}")
+    print(f"  wsss-bench run --methods cam,{args.name}")
     return 0
 
 
@@ -137,11 +127,16 @@ def _list(catalog: Catalog, args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=1))
     else:
         for row in rows:
-            stages = f"  {', '.join(row['stages'])}" if "stages" in row else ""
-            print(f"{row['name']:<16} {row['distribution']} {row['version']}{stages}")
-            if row["problem"]:
-                print(f"    broken: {row['problem']}")
+            _print_row(row)
+    # A plugin that nobody tried to load may be broken without anybody's being in its way.
     return int(args.load and any(row["problem"] for row in rows))
+
+
+def _print_row(row: Mapping[str, Any]) -> None:
+    stages = f"  {', '.join(row['stages'])}" if "stages" in row else ""
+    print(f"{row['name']:<16} {row['distribution']} {row['version']}{stages}")
+    if row["problem"]:
+        print(f"    broken: {row['problem']}")
 
 
 def _row(catalog: Catalog, name: str, load: bool) -> dict[str, Any]:
@@ -162,11 +157,28 @@ def _row(catalog: Catalog, name: str, load: bool) -> dict[str, Any]:
 
 
 def _info(catalog: Catalog, args: argparse.Namespace) -> int:
+    facts = _facts(catalog, args.name)
+    parameters: Mapping[str, Mapping[str, Any]] = facts["parameters"]
+    if args.json:
+        print(json.dumps(facts, indent=1, default=str))
+        return 0
+    for key, value in facts.items():
+        if key != "parameters" and value not in ("", "-"):
+            text = ", ".join(value) if isinstance(value, list) else value
+            print(f"{key:<13} {text}")
+    for stage, values in parameters.items():
+        print(f"parameters of {stage}:")
+        for key, value in values.items():
+            print(f"  {key} = {value!r}")
+    return 0
+
+
+def _facts(catalog: Catalog, name: str) -> dict[str, Any]:
     from wsss_bench.methods.profiles import defaults
 
-    method = catalog.load(args.name)
+    method = catalog.load(name)
     card = method.card
-    facts = {
+    return {
         "name": card.name,
         "version": card.version,
         "distribution": f"{method.distribution} {method.version}",
@@ -181,14 +193,3 @@ def _info(catalog: Catalog, args: argparse.Namespace) -> int:
         "code": method.code_digest,
         "parameters": {stage: defaults(method, stage) for stage in card.stages},
     }
-    if args.json:
-        print(json.dumps(facts, indent=1, default=str))
-        return 0
-    for key, value in facts.items():
-        if key != "parameters" and value not in ("", "-"):
-            print(f"{key:<13} {', '.join(value) if isinstance(value, list) else value}")
-    for stage in card.stages:
-        print(f"parameters of {stage}:")
-        for key, value in defaults(method, stage).items():
-            print(f"  {key} = {value!r}")
-    return 0

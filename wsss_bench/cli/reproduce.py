@@ -23,8 +23,8 @@ EXAMPLES = """\
   wsss-bench reproduce vwe-s0-f7884505
   wsss-bench reproduce leaderboards/runs/voc2012/dsrg-s0-a1062b32 --data-root ~/data --tolerance 0.5
   wsss-bench reproduce vwe-s0-f7884505 --dry-run       the command, and what differs from the machine of the record
-Exit status 0 only where every count is the same, or every mIoU within --tolerance; 1 where not; 2 where data, a plugin or a
-file that the run used is not here.
+Exit status 0 only where every count is the same, or every mIoU within --tolerance; 1 where not; 2 where data, a plugin
+or a file that the run used is not here.
 """
 
 _NAMES = {

@@ -168,15 +168,18 @@ def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
     from wsss_bench.runs.plan import states
 
     resolved = cell.resolved
+    params = {stage: one.resolved for stage, one in resolved.params.items()}
+    picks = {stage: method.name for stage, method in resolved.methods.items()}
+    keys = {step.name: step.spec.key for step in cell.steps}
     return {
         "cell": cell.id,
         "recipe": str(resolved.recipe),
-        "picks": {stage: method.name for stage, method in resolved.methods.items()},
+        "picks": picks,
         "dataset": cell.dataset,
         "seed": cell.seed,
         "profile": cell.profile,
-        "params": {stage: one.resolved for stage, one in resolved.params.items()},
-        "keys": {step.name: step.spec.key for step in cell.steps},
+        "params": params,
+        "keys": keys,
         "states": states(cell, store),
     }
 

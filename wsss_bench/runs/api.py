@@ -44,29 +44,10 @@ def run(
 ) -> RunResult:
     """Run recipes on a dataset, score every stage, record the results, and return them.
 
-    The same call again computes nothing that is finished and resumes what was interrupted, as ``wsss-bench run`` does; both
-    share work dirs. A cell that fails does not stop the others and raises nothing: see ``failed`` of the result.
-
-    Args:
-        methods: recipes, e.g. ``["cam", "vwe/irn/deeplab[lr=0.01]"]``.
-        dataset: ``"shapes"`` (embedded), ``"voc2012"``, ``"coco2014"``, or an installed one.
-        data_root: where the data lie; None: the variable ``WSSS_BENCH_DATA_ROOT``.
-        profile: set of parameter defaults, by name or as a ``.py`` file; None: ``"shapes"`` for the embedded data, else ``"paper"``.
-        seeds: every recipe runs once with each.
-        options: parameters for every recipe that has them, by ``"stage.key"``, e.g. ``{"segment.iterations": 2000}``.
-        weights: initial weights, wherever a stage has the parameter ``weights``.
-        plugins: Python files that bring methods besides the installed ones (this runs their code).
-        work_dir: store of finished and unfinished stages, logs and cells.
-        leaderboard_dir: run records and tables; None: ``leaderboards`` in `work_dir`.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        workers: processes for per-image work; None: one for each core.
-        log: where trainings log to: ``"local"``, ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
-        name: what tables call this copy of the data; None: `dataset`.
-        data_options: the dataset's own options, e.g. ``{"train": 50}``.
-        splits: split by role, e.g. ``{"train": "train_aug"}``; the roles are ``train``, ``seeds`` and ``val``.
-        labels: where the image-level labels come from; None: the dataset's choice.
-        skip: a file that lists ids to leave out.
-        quiet: write nothing to standard output and standard error.
+    The same call again computes nothing that is finished and resumes what was interrupted; so does ``wsss-bench run``.
+    A cell that fails does not stop the others and raises nothing: see ``failed`` of the result. All arguments are those
+    of the command line; `options` are by ``"stage.key"``, `splits` by role (``train``, ``seeds``, ``val``). The page
+    ``docs/python.md`` has a table of them.
 
     Raises:
         RecipeError: a recipe, a parameter or an option cannot be understood, or the device is not there.
@@ -78,8 +59,8 @@ def run(
         kind=dataset,
         root=_path(data_root),
         name=name,
-        options={key: str(value) for key, value in (data_options or {}).items()},
-        splits=dict(splits or {}),
+        options=_texts(data_options),
+        splits=_texts(splits),
         labels=labels,
         skip=_path(skip),
     )
@@ -87,7 +68,7 @@ def run(
         methods=_several(methods),
         dataset=data,
         profile=profile,
-        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
+        seeds=_several(seeds),
         options=_options(options or {}),
         weights=None if weights is None else str(weights),
         plugins=tuple(map(Path, _several(plugins))),
@@ -113,8 +94,13 @@ def run_request(request: RunRequest, *, quiet: bool = False) -> RunResult:
 
 
 def _several(items: Any) -> tuple[Any, ...]:
-    """Return a tuple also where one text or path stands for itself."""
-    return (items,) if isinstance(items, str | Path) else tuple(items)
+    """Return a tuple also where one text, path or number stands for itself."""
+    return (items,) if isinstance(items, str | Path | int) else tuple(items)
+
+
+def _texts(pairs: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the values as a command line gives them, so that both leave the same record."""
+    return {key: str(value) for key, value in (pairs or {}).items()}
 
 
 def _path(place: Place | None) -> Path | None:
@@ -122,7 +108,11 @@ def _path(place: Place | None) -> Path | None:
 
 
 def _options(options: Mapping[str, Any]) -> tuple[Option, ...]:
-    """Return parameters as options; raises `RecipeError` for a name without a stage or a value that no command could give."""
+    """Return parameters as options.
+
+    Raises:
+        RecipeError: a name without a stage, or a value that no command could give.
+    """
     from wsss_bench.methods.params import parse_options
 
     found = []
@@ -137,7 +127,8 @@ def _plain(key: str, value: Any) -> Any:
     """Return `value` as a literal: what a record can keep, and a command line could say."""
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "tolist"):  # a number or array of numpy's
+    # Numbers and arrays of numpy's have it, and this module need not import numpy to ask.
+    if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, list | tuple):
         return type(value)(_plain(key, item) for item in value)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def environment(
     record: RunRecord, cell: Cell, source: Source, device: str
 ) -> list[str]:
-    """Return what is not as it was: versions, plugins, data, hardware, stage keys; a line ``what: then -> now`` each."""
+    """Return what is not as it was, a line ``what: then -> now`` each: versions, plugins, data, hardware, keys."""
     from wsss_bench.runs.provenance.facts import device_name, versions
 
     plugins_now = {
@@ -100,7 +100,7 @@ def _percent(counts: Counts | None) -> float | None:
 
 
 def _differing(old: Counts, new: Counts) -> int:
-    """Return how many images have other counts, those in one set alone included; all of them where the classes differ."""
+    """Return how many images have other counts, those in one set alone included; all where the classes differ."""
     import numpy as np
 
     if old.classes != new.classes:

@@ -49,15 +49,16 @@ def record_run(
     arguments: Sequence[str],
     device: str,
 ) -> Path:
-    """Copy the counts into the leaderboard folder, write the gallery (`shapes` only) and, last, the record; returns its path.
+    """Copy the counts into the leaderboard folder, write the gallery (`shapes` only) and, last, the record.
 
-    A run that is recorded already under the same stage keys is left as it is, so the same command gives the same bytes.
-    The caller holds the leaderboard folder against other writers (`wsss_bench.io.locking.locked`).
+    Returns the path of the record. A run that is recorded already under the same stage keys is left as it is, so the
+    same command gives the same bytes. The caller holds the leaderboard folder against other writers (`wsss_bench.io.locking.locked`).
     """
     cell = finished.cell
     folder = leaderboard_dir / RUNS / cell.dataset / cell.run_id
     if _recorded(folder, finished):
         return folder / RECORD
+    # A killed process may have left half a file, and nobody else writes here now.
     drop_leftovers(folder)
     counts, curve = _copy_counts(finished, folder)
     if source.dataset.kind == "shapes":
@@ -86,12 +87,15 @@ def _what_ran(cell: Cell) -> dict[str, Any]:
     methods, params = cell.resolved.methods, cell.resolved.params
     fixed = fixed_threshold(cell.resolved)
     picks = {stage: getattr(methods.get(stage), "name", None) for stage in STAGES}
+    cards = {stage: _card(method) for stage, method in methods.items()}
+    resolved = {stage: portable(one.resolved) for stage, one in params.items()}
     typed = {stage: portable(one.passed) for stage, one in params.items() if one.passed}
     return {
+        # A recipe may hold a file in its brackets, and the record is to say nothing of this machine.
         "recipe": str(portable(str(cell.resolved.recipe))),
         "picks": picks,
-        "cards": {stage: _card(method) for stage, method in methods.items()},
-        "params": {stage: portable(one.resolved) for stage, one in params.items()},
+        "cards": cards,
+        "params": resolved,
         "passed": typed,
         "thresholds": {} if fixed is None else {"fixed": fixed},
         "keys": _keys(cell),
@@ -101,12 +105,11 @@ def _what_ran(cell: Cell) -> dict[str, Any]:
 def _how_it_went(finished: Finished) -> dict[str, Any]:
     """Return code, files and cost of every step, as a record holds them."""
     commits = finished.commits
-    with_code = [name for name, commit in commits.items() if "code" in commit]
-    return {
-        "cost": {name: _cost(commit) for name, commit in commits.items()},
-        "code": {name: str(commits[name]["code"]) for name in with_code},
-        "files": opened.record(commits),
-    }
+    costs = {name: _cost(commit) for name, commit in commits.items()}
+    # Stages that were committed by an older version have no digest of the code.
+    dated = [name for name, commit in commits.items() if "code" in commit]
+    codes = {name: str(commits[name]["code"]) for name in dated}
+    return {"cost": costs, "code": codes, "files": opened.record(commits)}
 
 
 def _keys(cell: Cell) -> dict[str, str]:
@@ -187,8 +190,9 @@ def _columns(finished: Finished) -> dict[str, Any]:
     cell = finished.cell
     cards = [method.card for method in cell.resolved.methods.values()]
     used = {kind for card in cards for kind in card.supervision}
+    supervision = [kind for kind in SUPERVISION if kind in used]
     return {
-        "supervision": " + ".join(kind for kind in SUPERVISION if kind in used),
+        "supervision": " + ".join(supervision),
         "extra_data": _unique(card.extra_data for card in cards),
         **_network_columns(finished),
         "rounds": cell.resolved.rounds,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wsss_bench.runs.source import Source
 
 MARKER = "reproduces.json"
-"""Written into the work dir of a reproduction, so that an interrupted one can go on, and nothing else is taken for one."""
+"""Written into the work dir of a reproduction: an interrupted one can go on, and nothing else is taken for one."""
 
 SKIP = "skip.txt"
 """The file in that work dir that lists the ids which the run left out."""
@@ -35,7 +35,7 @@ _FILE = re.compile(r".+\.(pth|pt|pth\.tar|npz|npy|json|py|csv|safetensors)")
 
 
 def find_measured(name: str, leaderboard_dir: Path) -> RunRecord:
-    """Return what `find_run` finds; raises `DataError` besides for an imported run: there is no command to run again."""
+    """Return what `find_run` finds; raises `DataError` also for an imported run: there is no command to run again."""
     record = find_run(name, leaderboard_dir)
     if record.origin != "measured":
         what = f"run {record.run_id!r} was imported from other people's files"
@@ -45,7 +45,7 @@ def find_measured(name: str, leaderboard_dir: Path) -> RunRecord:
 
 @dataclass(frozen=True)
 class Given:
-    """What the user gives because a record keeps names, not places: data, plugin files, weights, and where to compute."""
+    """What the user gives because a record keeps names, not places: data, plugins, weights, and where to compute."""
 
     work_dir: Path
     data_root: Path | None = None
@@ -142,7 +142,7 @@ def _dataset(record: RunRecord, given: Given) -> DatasetRequest:
 
 
 def _data_options(record: RunRecord) -> dict[str, str]:
-    """Return the loader's options without splits and cache: from the record, or from the command line of an older one."""
+    """Return the loader's options without splits and cache: from the record, or from the command of an older one."""
     recorded = record.dataset.get("options", {})
     options = {str(key): str(value) for key, value in recorded.items()}
     if "options" not in record.dataset:
@@ -182,7 +182,7 @@ def check_methods(record: RunRecord, catalog: Catalog) -> None:
 
 
 def check_files(record: RunRecord, given: Given) -> None:
-    """Raise `RecipeError` for a file that the user had passed as a parameter, of which the record keeps the name only."""
+    """Raise `RecipeError` for a file that was passed as a parameter, of which the record keeps the name only."""
     for stage, passed in record.passed.items():
         for key, value in passed.items():
             if _replaced(stage, key, given) or not _names_a_place(key, value):
@@ -216,7 +216,7 @@ def _is_file(value: str) -> bool:
 def forced_options(
     record: RunRecord, cell: Cell, given: Given
 ) -> tuple[list[str], list[str]]:
-    """Return ``stage.key=value`` for every recorded parameter that would be another now, and the names that are gone or new."""
+    """Return ``stage.key=value`` for each recorded parameter that would be another now, and what is gone or new."""
     forced: list[str] = []
     strange: list[str] = []
     for stage, then in record.params.items():
@@ -253,8 +253,8 @@ def prepare_work_dir(record: RunRecord, work_dir: Path, cell: Cell) -> None:
     """Mark the work dir as this reproduction's, and write the skip list that the run had.
 
     Raises:
-        DataError: stages of this run are finished there already, by something other than this reproduction: comparing them
-            would prove nothing.
+        DataError: stages of this run are finished there already, by something other than this reproduction:
+            comparing them would prove nothing.
     """
     from wsss_bench.io.files import read_json, write_json
     from wsss_bench.runs.plan import states

@@ -125,7 +125,9 @@ def store_of(work_dir: Path) -> Store:
 
 
 def make_cells(request: RunRequest, say: Say = silent) -> Planned:
-    """Parse recipes, load methods, prepare the dataset, and plan recipes x seeds; `say` hears of skipped images and progress.
+    """Parse recipes, load methods, prepare the dataset, and plan recipes x seeds.
+
+    `say` hears which images are skipped, and how far the preparation is.
 
     Raises:
         RecipeError: a recipe, a parameter or an option cannot be understood.
@@ -277,7 +279,7 @@ def resolve_device(name: str) -> str:
 
 
 def command_words(request: RunRequest) -> list[str]:
-    """Return the words after ``wsss-bench`` that ask for the same on the command line; what is not given is left out."""
+    """Return the words after ``wsss-bench`` that ask for the same; what is not given is left out."""
     from wsss_bench.methods.recipe import format_value
 
     # A recipe may begin with a dash, so it is joined to its flag.

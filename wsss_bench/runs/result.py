@@ -97,7 +97,8 @@ class RunResult:
         if found:
             ids = ", ".join(one.id for one in found)
             raise DataError(f"{which!r} was run {len(found)} times. Name one of: {ids}")
-        names = [one.id for one in self.cells] + [one.recipe for one in self.cells]
+        names = {one.id for one in self.cells}
+        names |= {one.recipe for one in self.cells}
         raise DataError(f"there is no cell {which!r}.{did_you_mean(which, names)}")
 
     def images(
@@ -122,7 +123,7 @@ class RunResult:
         return dict(zip(names, scores, strict=True))
 
     def labels(self, cell: CellResult | str | int, image_id: str) -> NDArray[np.uint8]:
-        """Return the pseudo-label of a training image (of the last round): mask ids as ``uint8 [H, W]``, 255 = no label."""
+        """Return the pseudo-label of a training image, of the last round: mask ids as ``uint8 [H, W]``, 255 = none."""
         return _labels(self.cell(cell), "labels")[image_id]
 
     def prediction(
@@ -173,7 +174,8 @@ class Board:
         """Return the numbers of all runs (or of one dataset's) as a pandas table, in percent.
 
         Args:
-            kind: ``"wide"``: one row a run with its mIoU at every stage; ``"long"``: one row for each run, stage and class.
+            kind: ``"wide"``: one row a run with its mIoU at every stage; ``"long"``: one row for each run, stage and
+                class.
             dataset: only the runs on it.
 
         Raises:

@@ -46,7 +46,7 @@ def imap(
     """Yield ``fn`` of every item, in any order, from `workers` processes (from this one where there is little to do).
 
     `fn` and the items must be picklable. At most ``4 × workers`` items are in flight, so memory stays flat.
-    The processes never import the main module: a script without an ``if __name__ == "__main__"`` guard is not run again.
+    The processes never import the main module: a script without an ``if __name__ == "__main__"`` guard runs once.
     What the main module itself defines (a notebook's function) therefore runs in this process, which the log says.
     The processes end with this one, however it ends.
 
@@ -105,8 +105,8 @@ def _one_thread_each() -> Iterator[None]:
 def _defined_in_main(*things: object) -> bool:
     """Return whether a worker would need the main module to unpickle `things`."""
     try:
-        # A name is pickled as module and attribute, so the module stands there in plain letters. The same letters within
-        # data mean a slower run and no wrong one.
+        # A name is pickled as module and attribute, so the module stands there in plain letters. The same letters
+        # within data mean a slower run and no wrong one.
         return b"__main__" in pickle.dumps(things)
     except Exception as error:
         # What cannot be pickled at all is the pool's to refuse, but a notebook's lambda can still run here.
@@ -130,8 +130,9 @@ class _Popen(popen_spawn_posix.Popen):
                 return {key: data[key] for key in data if key not in _MAIN}
 
             spawn.get_preparation_data = without_main
+            launch: Any = super()
             try:
-                super()._launch(process_obj)
+                launch._launch(process_obj)
             finally:
                 spawn.get_preparation_data = prepare
 
@@ -149,7 +150,8 @@ class _Context(SpawnContext):
 
 
 def _start(*seal: Any) -> None:
-    """Do what comes first in a worker process: hear of its parent's death, which the pool's queues never tell it, and seal."""
+    """Do what comes first in a worker process: watch its parent, keep its seals, note what is opened."""
+    # The queues of a pool never tell a worker that its parent died; it would wait for ever.
     threading.Thread(
         target=_end_with_parent, name="wsss-bench-parent", daemon=True
     ).start()

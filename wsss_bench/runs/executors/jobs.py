@@ -47,7 +47,7 @@ class CellJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: recorded as run `run_id`, failed with `error`, or (neither) put off, since another process is at work."""
+    """How a job ended: recorded as run `run_id`, failed with `error`, or, with neither, put off. Can be pickled."""
 
     cell: str
     run_id: str | None = None
@@ -62,7 +62,7 @@ class Outcome:
 class CellWorker:
     """Computes and records the cells of one request in this process.
 
-    It remembers the stages that failed here, so that cells that share one fail at once instead of after the same hours again.
+    It remembers the stages that failed here: cells that share one fail at once, instead of after the same hours again.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ _worker_request: RunRequest | None = None
 
 
 def run_job(job: CellJob) -> Outcome:
-    """Run a job in a process that knows nothing of the run yet; the plan is kept for the next job of the same request."""
+    """Run a job in a process that knows nothing of the run yet; the plan is kept for the next job of the request."""
     global _worker, _worker_request
     if _worker is None or _worker_request != job.request:
         _worker = CellWorker(job.request, make_cells(job.request))

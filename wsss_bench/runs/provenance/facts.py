@@ -31,7 +31,7 @@ PACKAGES = (
 """Distributions whose versions can change a number."""
 
 ROOMS = ("engine", "toolbox", "contract", "io")
-"""The rooms of the package whose code can change what a stage computes. Whole rooms: of a list of files one is forgotten."""
+"""Rooms whose code can change what a stage computes. Whole rooms: of a list of files one is forgotten."""
 
 ENVIRONMENT = re.compile(
     r"(OMP|MKL|OPENBLAS|NUMBA)_NUM_THREADS|OMP_WAIT_POLICY"
@@ -64,7 +64,7 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> str | None:
-    """Return the checkout's commit, with ``+changes`` where tracked files differ from it; None in a wheel or without git."""
+    """Return the checkout's commit, with ``+changes`` where tracked files differ; None in a wheel or without git."""
     root = checkout()
     if root is None or not (root / ".git").exists():
         return None
@@ -89,7 +89,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 @cache
 def harness_digest() -> str:
-    """Return a digest of the code that trains and predicts besides the plugins: every file of `ROOMS`, and ``rng.py``."""
+    """Return a digest of the code that trains and predicts besides plugins: every file of `ROOMS`, and ``rng.py``."""
     files: list[Path] = []
     for room in ROOMS:
         files += sorted((PACKAGE / room).rglob("*.py"))
@@ -145,7 +145,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def portable(value: Any) -> Any:
-    """Return `value` with every absolute path cut to its last part, so a record says nothing of the machine it was made on."""
+    """Return `value` with absolute paths cut to their last part: a record is to say nothing of the machine."""
     if isinstance(value, str | Path):
         return _ABSOLUTE.sub(lambda found: found[1] + Path(found[2]).name, str(value))
     if isinstance(value, Mapping):
