@@ -43,56 +43,46 @@ def add_run(
 ) -> RunRecord:
     """Write one run with counts of every kind below `folder` and return its record."""
     run_id = changes.pop("run_id", f"{recipe.replace('/', '-')}-{seed}")
-    dataset = {
+    dataset = described(images) | changes.pop("dataset", {})
+    place = folder / "runs" / dataset["name"] / run_id
+    write_counts(place, dataset["classes"], seed, error, images)
+    settings = recorded(recipe, seed) | {"run_id": run_id, "dataset": dataset}
+    record = RunRecord(**(settings | changes))
+    save_record(folder, record)
+    if gallery:
+        write_gallery(place / "gallery", error, seed)
+    return record
+
+
+def described(images: int) -> dict[str, Any]:
+    """A dataset as records describe it."""
+    return {
         "name": "shapes",
         "kind": "shapes",
         "splits": {"train": "train", "seeds": "train", "val": "val"},
         "sizes": {"train": 40, "seeds": images, "val": images},
         "classes": list(CLASSES),
         "fingerprint": "f00d",
-    } | changes.pop("dataset", {})
-    place = folder / "runs" / dataset["name"] / run_id
-    curve = CurveBuilder(dataset["classes"])
-    builders = {
-        name: CountsBuilder(dataset["classes"]) for name in ("labels", "val", "val_crf")
     }
-    for index in range(images):
-        mask = truth(index)
-        rng = np.random.default_rng([seed, index, int(error * 1000)])
-        scores = np.clip(
-            np.stack(
-                [
-                    (mask == c) * (1 - error) + rng.random(mask.shape) * error
-                    for c in (1, 2, 3)
-                ]
-            ),
-            0,
-            1,
-        )
-        curve.add(
-            f"img{index:03d}", np.array([1, 2, 3]), scores.astype(np.float32), mask
-        )
-        for k, (name, builder) in enumerate(builders.items()):
-            label = noisy(mask, error * (1 - 0.2 * k), seed * 1000 + index)
-            if name == "labels":
-                label[5] = 255
-            builder.add(f"img{index:03d}", label, mask)
-    found = curve.result()
-    found.save(place / "curve.npz")
-    found.counts(found.best()[0]).save(place / "seeds_best.npz")
-    found.counts(0.3).save(place / "seeds_fixed.npz")
-    for name, builder in builders.items():
-        builder.result().save(place / f"{name}.npz")
+
+
+def recorded(recipe: str, seed: int) -> dict[str, Any]:
+    """The fields of a record that do not depend on what was scored."""
     localize, _, rest = recipe.partition("/")
-    settings: dict[str, Any] = {
-        "run_id": run_id,
+    card = {
+        "name": localize,
+        "version": "1",
+        "paper": "Somebody, A paper, 2018",
+        "notes": "",
+    }
+    scored = ("seeds_best", "seeds_fixed", "labels", "val", "val_crf")
+    return {
         "recipe": recipe,
         "picks": {
             "localize": localize,
             "refine": rest or "densecrf",
             "segment": "deeplab",
         },
-        "dataset": dataset,
         "seed": seed,
         "profile": "quick",
         "columns": {
@@ -105,19 +95,9 @@ def add_run(
             "multi_scale": "no",
             "rounds": 1,
         },
-        "cards": {
-            "localize": {
-                "name": localize,
-                "version": "1",
-                "paper": "Somebody, A paper, 2018",
-                "notes": "",
-            }
-        },
+        "cards": {"localize": card},
         "thresholds": {"fixed": 0.3},
-        "counts": {
-            name: f"{name}.npz"
-            for name in ("seeds_best", "seeds_fixed", "labels", "val", "val_crf")
-        },
+        "counts": {name: f"{name}.npz" for name in scored},
         "curve": "curve.npz",
         "cost": {
             "localize": {"seconds": 60.0, "peak_mb": 900.0},
@@ -125,11 +105,40 @@ def add_run(
         },
         "finished": f"2026-01-01T00:00:{seed:02d}",
     }
-    record = RunRecord(**(settings | changes))
-    save_record(folder, record)
-    if gallery:
-        write_gallery(place / "gallery", error, seed)
-    return record
+
+
+def write_counts(
+    place: Path, classes: list[str], seed: int, error: float, images: int
+) -> None:
+    """Score noisy seeds, labels and predictions against the truth; labels and predictions get better step by step."""
+    curve = CurveBuilder(classes)
+    builders = {name: CountsBuilder(classes) for name in ("labels", "val", "val_crf")}
+    for index in range(images):
+        mask = truth(index)
+        image_id = f"img{index:03d}"
+        scores = noisy_scores(mask, error, [seed, index, int(error * 1000)])
+        curve.add(image_id, np.array([1, 2, 3]), scores, mask)
+        for k, (name, builder) in enumerate(builders.items()):
+            label = noisy(mask, error * (1 - 0.2 * k), seed * 1000 + index)
+            if name == "labels":
+                label[5] = 255  # pixels without a label, so that coverage is below 1
+            builder.add(image_id, label, mask)
+    found = curve.result()
+    found.save(place / "curve.npz")
+    found.counts(found.best()[0]).save(place / "seeds_best.npz")
+    found.counts(0.3).save(place / "seeds_fixed.npz")
+    for name, builder in builders.items():
+        builder.result().save(place / f"{name}.npz")
+
+
+def noisy_scores(mask: np.ndarray, error: float, seed: list[int]) -> np.ndarray:
+    """Class scores ``float32 [3, H, W]`` in 0..1, high where the mask has the class."""
+    rng = np.random.default_rng(seed)
+    maps = []
+    for klass in (1, 2, 3):
+        noise = rng.random(mask.shape) * error
+        maps.append((mask == klass) * (1 - error) + noise)
+    return np.clip(np.stack(maps), 0, 1).astype(np.float32)
 
 
 def write_gallery(folder: Path, error: float, seed: int) -> None:
