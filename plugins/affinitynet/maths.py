@@ -118,7 +118,9 @@ def walked_labels(
         return np.zeros(seed.size, np.uint8)
     scores = with_background(seed.upsampled(), float(params["alpha_walk"]))
     pooled = _pooled(scores, affinity.planes.shape[1:], cell)
-    walked = propagate(pooled, affinity, float(params["beta"]), int(params["steps"]))
+    beta = float(params["beta"])
+    steps = int(params["steps"])
+    walked = propagate(pooled, affinity, beta, steps)
     full = _enlarged(walked, cell, seed.size)
     if params["crf_after"]:
         preset = PRESETS[params["crf"]]

@@ -143,9 +143,9 @@ def stochastic_scores(y: Tensor, mask: Tensor) -> Tensor:
 
 def _masked(y: Tensor, mask: Tensor, d: int, cell: Cells, source: Cells) -> Tensor:
     """Return what window position d adds, ``[N, C, n, m]``: y where it is read, times the mask of the reading cells."""
-    kept = mask[(slice(None), d, None, *cell)]
-    read = y[(slice(None), slice(None), d, *source)]
-    return kept * read
+    kept = mask[:, d, None]
+    plane = y[:, :, d]
+    return kept[(..., *cell)] * plane[(..., *source)]
 
 
 def contributions(y: Tensor, mask: Tensor) -> Tensor:
@@ -191,7 +191,8 @@ def pooled_scores(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
     _, area, h, w = mask.shape
     at_source = torch.zeros_like(mask)
     for d, cell, source in _shifts(area, h, w):
-        at_source[(slice(None), d, *source)] = mask[(slice(None), d, *cell)]
+        moved = mask[:, d][(..., *cell)]
+        at_source[:, d][(..., *source)] = moved
     cells_by_position = at_source.flatten(2).transpose(1, 2)
     moments = torch.bmm(x.flatten(2), cells_by_position.to(x.dtype))
     total = moments.flatten(1) @ weight.flatten(1).T

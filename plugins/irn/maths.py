@@ -75,7 +75,7 @@ def _after_crf(
 
     The CRF trusts the winners before it by `trust`, not the scores: so does the release.
     """
-    floor = np.full((1, *scores.shape[1:]), np.float32(threshold))
+    floor = np.full_like(scores[:1], threshold)
     winners = np.concatenate([floor, scores]).argmax(0)
     unary = unary_from_labels(winners, len(scores) + 1, trust)
     return dense_crf(image, unary, crf).argmax(0)
@@ -100,13 +100,10 @@ def walked_labels(
     h, w = boundary.shape
     cams = _resized(seed.scores, h, w)
     affinity = affinity_from_boundary(boundary, int(params["walk_radius"]))
-    walked = propagate(
-        # Scores that lie on a boundary would spread to both of its sides.
-        cams * (1 - boundary),
-        affinity,
-        float(params["beta"]),
-        int(params["steps"]),
-    )
+    beta = float(params["beta"])
+    steps = int(params["steps"])
+    # Scores that lie on a boundary would spread to both of its sides.
+    walked = propagate(cams * (1 - boundary), affinity, beta, steps)
     height, width = seed.size
     # Enlarged by the stride and cut, not stretched to the image: cells stay over their
     # pixels.
@@ -121,4 +118,5 @@ def walked_labels(
 
 def _resized(maps: Floats, height: int, width: int) -> Floats:
     size = (width, height)
-    return np.stack([cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in maps])
+    resized = [cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in maps]
+    return np.stack(resized)

@@ -15,6 +15,11 @@ from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.classifier import pixels_of
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
 
+Size = tuple[int, int]
+Stages = tuple[Tensor, ...]
+Each = tuple[int, ...]
+"""One number per stage."""
+
 STRIDE = 4
 """Pixels per cell of the boundary map and the displacement field."""
 
@@ -36,7 +41,7 @@ class _Tap(nn.Module):
         self.stride = stride
         self.wanted = wanted
 
-    def forward(self, stage: Tensor, size: tuple[int, int]) -> Tensor:
+    def forward(self, stage: Tensor, size: Size) -> Tensor:
         """Return the stage ``[B, width, h, w]`` on the grid `size` of `wanted` pixels per cell."""
         normed = self.norm(self.conv(stage))
         return F.relu(to_grid(normed, self.stride, self.wanted, size))
@@ -45,14 +50,14 @@ class _Tap(nn.Module):
 class BoundaryBranch(nn.Module):
     """32 channels of each of the five stages, side by side, to one logit per cell."""
 
-    def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    def __init__(self, channels: Each, strides: Each) -> None:
         super().__init__()
         self.taps = nn.ModuleList(
             _Tap(c, 32, 4, s, STRIDE) for c, s in zip(channels, strides, strict=True)
         )
         self.fuse = nn.Conv2d(32 * len(channels), 1, 1)
 
-    def forward(self, stages: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
+    def forward(self, stages: Stages, size: Size) -> Tensor:
         """Return logits ``[B, h, w]`` of a class boundary on the grid `size`."""
         pairs = zip(self.taps, stages, strict=True)
         maps = [tap(stage, size) for tap, stage in pairs]
@@ -81,7 +86,7 @@ class MeanShift(nn.Module):
 class DisplacementBranch(nn.Module):
     """64, 128 and three times 256 channels; the last three stages are fused on the third one's grid first."""
 
-    def __init__(self, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    def __init__(self, channels: Each, strides: Each) -> None:
         super().__init__()
         widths = (64, 128, 256, 256, 256)
         groups = (8, 16, 16, 16, 16)
@@ -98,7 +103,7 @@ class DisplacementBranch(nn.Module):
         )
         self.shift = MeanShift()
 
-    def forward(self, stages: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
+    def forward(self, stages: Stages, size: Size) -> Tensor:
         """Return displacements ``[B, 2, h, w]`` (rows, columns, in cells) on the grid `size`."""
         middle = (stages[2].shape[2], stages[2].shape[3])
         sizes = (size, size, middle, middle, middle)
@@ -172,7 +177,7 @@ class InterPixelNet(BaseModel):
         return self.displacement(self.pyramid(inputs), size)
 
 
-def _grid(height: int, width: int) -> tuple[int, int]:
+def _grid(height: int, width: int) -> Size:
     """Return the size in cells of an image, the last ones cut."""
     return -(-height // STRIDE), -(-width // STRIDE)
 
@@ -202,11 +207,14 @@ def boundary_map(
     total = torch.zeros(1, 1, *grid, device=device)
     for scale in scales:
         # Shrunk further, a thumbnail would leave the deepest stage nothing.
-        size = (max(16, round(height * scale)), max(16, round(width * scale)))
-        pixels = pixels_of(image, size, device)
+        rows = max(16, round(height * scale))
+        columns = max(16, round(width * scale))
+        pixels = pixels_of(image, (rows, columns), device)
         pair = torch.cat([pixels, pixels.flip(3)]) if flip else pixels
         logits = model(pair).float()
-        merged = (logits[0] + logits[1].flip(1)) / 2 if flip else logits[0]
+        merged = logits[0]
+        if flip:
+            merged = (merged + logits[1].flip(1)) / 2
         if merged.shape != grid:
             merged = F.interpolate(
                 merged[None, None],

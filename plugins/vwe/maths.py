@@ -170,7 +170,7 @@ def update_codebook(
     """
     with torch.no_grad():
         best = assignment.argmax(dim=1).flatten()
-        cells = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        cells = features.permute(0, 2, 3, 1).flatten(0, 2)
         sums = torch.zeros_like(codebook)
         sums.index_add_(0, best, cells.to(codebook.dtype))
         counts = torch.bincount(best, minlength=len(codebook))

@@ -66,13 +66,16 @@ def unary_from_labels(
             f"not {num_labels} and {gt_prob}."
         )
     known = labels != IGNORE
-    if labels.min(initial=0) < 0 or labels[known].max(initial=0) >= num_labels:
+    lowest = labels.min(initial=0)
+    highest = labels[known].max(initial=0)
+    if lowest < 0 or highest >= num_labels:
         raise ValueError(
             f"unary_from_labels: labels must lie in 0..{num_labels - 1} or be 255; "
             "map the ids of the image to 0..K first."
         )
     doubted = (1 - gt_prob) / (num_labels - 1)
-    unary = np.full((num_labels, *labels.shape), -np.log(doubted), np.float32)
+    size = (num_labels, *labels.shape)
+    unary = np.full(size, -np.log(doubted), np.float32)
     unary[:, ~known] = np.log(num_labels)
     rows, columns = np.nonzero(known)
     unary[labels[known], rows, columns] = -np.log(gt_prob)

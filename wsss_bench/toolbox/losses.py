@@ -32,7 +32,8 @@ def floored_softmax(logits: Tensor, floor: float = 1e-4) -> Tensor:
 
 def one_hot_cues(labels: Tensor, channels: int, ignore: int = 255) -> Tensor:
     """Turn integer ``[B, h, w]`` cue maps into ``float32 [B, channels, h, w]``, all zero where a cell is `ignore`."""
-    wanted = torch.arange(channels, device=labels.device).view(1, -1, 1, 1)
+    ids = torch.arange(channels, device=labels.device)
+    wanted = ids.view(1, -1, 1, 1)
     cells = labels.long().unsqueeze(1)
     known = cells != ignore
     # Asked apart: `ignore` may lie below `channels`, where it would match.

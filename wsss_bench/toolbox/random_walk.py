@@ -133,7 +133,8 @@ def propagate(
         return propagate_reference(scores, affinity, beta, steps).astype(np.float32)
     reach = int(np.abs(affinity.offsets).max())
     border = ((0, 0), (reach, reach), (reach, reach))
-    sharp = np.pad(affinity.planes**beta, border).astype(np.float32, copy=False)
+    sharp = np.pad(affinity.planes**beta, border)
+    sharp = sharp.astype(np.float32, copy=False)
     # One over sums in double precision, rounded once. Scale 0 keeps the padding at 0.
     scale = np.pad(1 / _column_sums(sharp, affinity.offsets, reach), reach)
     padded = np.pad(np.asarray(scores, np.float32), border)
@@ -165,7 +166,8 @@ def propagate_reference(
     """Return `propagate` by a sparse matrix in double precision: the oracle of the tests, and the way without numba."""
     _check(scores, affinity)
     backward = transition_matrix(affinity, beta).T.tocsr()
-    columns = scores.reshape(len(scores), -1).T.astype(np.float64)
+    flat = scores.reshape(len(scores), -1)
+    columns = flat.T.astype(np.float64)
     for _ in range(steps):
         columns = backward @ columns
     return np.ascontiguousarray(columns.T).reshape(scores.shape)
@@ -186,7 +188,8 @@ def transition_matrix(affinity: Affinity, beta: float) -> Any:
     columns = [cells.ravel()]
     values = [np.ones(h * w)]
     sharp = affinity.planes.astype(np.float64) ** beta
-    for plane, (dy, dx) in zip(sharp, affinity.offsets.tolist(), strict=True):
+    offsets = affinity.offsets.tolist()
+    for plane, (dy, dx) in zip(sharp, offsets, strict=True):
         inside = _with_partner(h, w, dy, dx)
         source = cells[inside].ravel()
         # Row-major, so that a partner is a constant number of cells away.
@@ -223,9 +226,10 @@ def _column_sums(
 
 
 def _check(scores: NDArray[np.floating], affinity: Affinity) -> None:
-    if scores.ndim != 3 or scores.shape[1:] != affinity.planes.shape[1:]:
+    grid = affinity.planes.shape[1:]
+    if scores.ndim != 3 or scores.shape[1:] != grid:
         raise ValueError(
             f"propagate: scores {scores.shape} must be [K, h, w] on the grid of "
-            f"the affinities {affinity.planes.shape[1:]}; "
+            f"the affinities {grid}; "
             "resize the scores to it first."
         )

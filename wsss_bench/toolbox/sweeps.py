@@ -51,8 +51,11 @@ def pair_terms(
     # makes a GPU wait.
     bg, fg, neg = (kind.to(affinity.dtype) for kind in kinds)
     like = near.log()
-    unlike = apart.log()
-    sums = [(bg * like).sum(), (fg * like).sum(), (neg * unlike).sum()]
+    sums = [
+        (bg * like).sum(),
+        (fg * like).sum(),
+        (neg * apart.log()).sum(),
+    ]
     terms = -torch.stack(sums) * weight
     push = weight[2] * neg / apart
     pull = (weight[0] * bg + weight[1] * fg) / near
@@ -134,7 +137,7 @@ def _compiled_boundary_sweep(
 ) -> tuple[Tensor, Tensor]:
     table = _table(windows)
     known = labels.contiguous().numpy()
-    flat = values.detach().contiguous().numpy().reshape(len(known), -1)
+    flat = values.detach().flatten(1).contiguous().numpy()
     shifts, starts = _ways(windows, values.shape[2])
     weights = _weights(compiled.count(known, table))
     terms, gradient = compiled.boundary_sweep(

@@ -30,7 +30,8 @@ def _best_labels(cues, probs, classes, theta_f, theta_b, value, labels):  # type
             value[i] = plane[i] if better else value[i]
             labels[i] = name if better else labels[i]
     for i in range(len(value)):
-        sure = value[i] > theta_f and (labels[i] != 0 or value[i] > theta_b)
+        foreground = labels[i] != 0
+        sure = value[i] > theta_f and (foreground or value[i] > theta_b)
         labels[i] = labels[i] if sure else cues[i]
 
 
@@ -71,6 +72,15 @@ def _flood(cues, present, labels, conduct, around, stack, out):  # type: ignore[
 
 
 @jit
+def _around(row):  # type: ignore[no-untyped-def]
+    """Return the 8 steps to a cell's neighbours in a flat map of rows of that length."""
+    above = [-row - 1, -row, -row + 1]
+    beside = [-1, 1]
+    below = [row - 1, row, row + 1]
+    return np.array(above + beside + below)
+
+
+@jit
 def grow_batch(
     cues: Bytes,
     probs: Floats,
@@ -102,8 +112,7 @@ def grow_batch(
     framed_cues = np.full((height + 2, width + 2), UNSET, np.uint8)
     labels = framed_cues.copy()
     grown = framed_cues.copy()
-    row = width + 2
-    around = np.array([-row - 1, -row, -row + 1, -1, 1, row - 1, row, row + 1])
+    around = _around(width + 2)
     # A cell enters the stack at most once beside its start, so this never overflows.
     stack = np.empty(cells + 1, np.int64)
     out = np.empty_like(cues)

@@ -88,7 +88,10 @@ def _scales(d: int) -> Floats:
     # Rounded step by step as pydensecrf does: points that lie exactly on a cell's border
     # must fall on the same side.
     reach = float(np.float32(math.sqrt(2 / 3) * (d + 1)))
-    factors = [1 / math.sqrt((i + 1) * (i + 2)) * reach for i in range(d)]
+    factors = []
+    for i in range(d):
+        length = math.sqrt((i + 1) * (i + 2))
+        factors.append(1 / length * reach)
     return np.array(factors, np.float32)
 
 
@@ -115,8 +118,10 @@ def _slot(
     """
     mask = np.uint64(len(table) - 1)
     slot = mixed & mask
-    while table[slot] != np.uint32(0) and keys[table[slot] - np.uint32(1)] != key:
+    index = table[slot]
+    while index != np.uint32(0) and keys[index - np.uint32(1)] != key:
         slot = (slot + np.uint64(1)) & mask
+        index = table[slot]
     return slot
 
 
@@ -128,7 +133,9 @@ def _table(keys: NDArray[np.uint64], count: int) -> NDArray[np.uint32]:
         size *= 2
     table = np.zeros(size, np.uint32)
     for m in range(count):
-        table[_slot(table, keys, keys[m], _mix(keys[m]))] = np.uint32(m + 1)
+        key = keys[m]
+        slot = _slot(table, keys, key, _mix(key))
+        table[slot] = np.uint32(m + 1)
     return table
 
 
@@ -218,7 +225,8 @@ def _units(d):  # type: ignore[no-untyped-def]
     units = np.zeros(d + 1, np.uint64)
     together = np.uint64(0)
     for i in range(d):
-        units[i] = np.uint64(1) << (bits * np.uint64(d - 1 - i))
+        shift = bits * np.uint64(d - 1 - i)
+        units[i] = np.uint64(1) << shift
         together += units[i]
     # The origin lies in the middle of each field, so that no field of a negative
     # coordinate borrows from the next.
