@@ -1,4 +1,4 @@
-"""Protocol iou-v1 by hand-computed cases."""
+"""The protocol by hand-computed cases."""
 
 from __future__ import annotations
 

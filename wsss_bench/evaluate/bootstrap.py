@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsss_bench.errors import DataError
+from wsss_bench.evaluate.arrays import Floats, Ints
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
 from wsss_bench.rng import generator
 
@@ -23,7 +24,7 @@ RESAMPLES = 10_000
 # Cells of a chunk of draws, which bound the memory it takes to some forty megabytes. Results do not depend on it.
 _CHUNK_CELLS = 2_000_000
 
-Rows = NDArray[np.int64]
+Rows = Ints
 _Group = frozenset[int]
 
 
@@ -49,7 +50,12 @@ class Difference:
 class Resamples:
     """`n` bootstrap resamples of `n_images` images, drawn from a seed; the draws are repeated, not stored."""
 
-    def __init__(self, n_images: int, n: int = RESAMPLES, seed: object = 0) -> None:
+    def __init__(
+        self,
+        n_images: int,
+        n: int = RESAMPLES,
+        seed: object = 0,
+    ) -> None:
         if n_images < 1 or n < 1:
             what = "a bootstrap needs at least one image and one resample"
             raise DataError(f"{what}, not {n_images} and {n}.")
@@ -57,7 +63,7 @@ class Resamples:
         self.n = n
         self.seed = seed
 
-    def weights(self) -> Iterator[NDArray[np.float64]]:
+    def weights(self) -> Iterator[Floats]:
         """Yield chunks ``float64 [B, N]`` that say how often each image was drawn in each resample.
 
         Every row adds up to N.
@@ -65,15 +71,17 @@ class Resamples:
         draws = generator("bootstrap", self.seed)
         chunk = max(1, _CHUNK_CELLS // self.n_images)
         for start in range(0, self.n, chunk):
-            shape = (min(chunk, self.n - start), self.n_images)
+            size = min(chunk, self.n - start)
+            shape = (size, self.n_images)
             drawn = draws.integers(0, self.n_images, size=shape, dtype=np.int32)
             # Each resample counts in a range of its own, so that one call counts them all.
-            offsets = np.arange(shape[0], dtype=np.int32) * np.int32(self.n_images)
-            drawn += offsets[:, None]
-            times = np.bincount(drawn.ravel(), minlength=drawn.size)
+            resample = np.arange(size, dtype=np.int32)[:, None]
+            drawn += resample * np.int32(self.n_images)
+            flat = drawn.ravel()
+            times = np.bincount(flat, minlength=flat.size)
             yield times.reshape(shape).astype(np.float64)
 
-    def class_iou(self, systems: Sequence[Rows]) -> NDArray[np.float64]:
+    def class_iou(self, systems: Sequence[Rows]) -> Floats:
         """Return the IoU per class in every resample, ``float64 [S, n, C+1]``, for S systems ``int64 [N, C+1, 3]``.
 
         Raises:
@@ -87,24 +95,23 @@ class Resamples:
             raise DataError(f"{what}; all must be {shape}.")
         # Flat, and in the type of the weights: the sums of a chunk are then one matrix product.
         flat = [_flat(rows) for rows in systems]
-        out = np.empty((len(systems), self.n, classes), np.float64)
+        out = np.empty((len(systems), self.n, classes))
         start = 0
         for weights in self.weights():
             stop = start + len(weights)
             for target, rows in zip(out, flat, strict=True):
-                sums = (weights @ rows).reshape(-1, classes, 3)
-                hit, predicted, true = np.moveaxis(sums, -1, 0)
+                summed = weights @ rows
+                areas = summed.reshape(-1, classes, 3)
+                hit, predicted, true = np.moveaxis(areas, -1, 0)
                 target[start:stop] = class_iou(hit, predicted, true)
             start = stop
         return out
 
-    def miou(self, systems: Sequence[Rows]) -> NDArray[np.float64]:
+    def miou(self, systems: Sequence[Rows]) -> Floats:
         """Return the mIoU of every resample, ``float64 [S, n]``; arguments and errors are those of `class_iou`."""
         return mean_iou(self.class_iou(systems))
 
-    def over_seeds(
-        self, per_seed: NDArray[np.float64], name: object = ""
-    ) -> NDArray[np.float64]:
+    def over_seeds(self, per_seed: Floats, name: object = "") -> Floats:
         """Resample the S seeds of one method as well: return ``[n, ...]`` of ``per_seed [S, n, ...]``.
 
         In every resample S seeds are drawn with replacement and averaged, each on that resample's images. One seed is
@@ -114,19 +121,24 @@ class Resamples:
         if seeds == 1:
             return per_seed[0]
         draws = generator("bootstrap seeds", self.seed, name)
-        drawn = draws.integers(0, seeds, size=(self.n, seeds))
+        shape = (self.n, seeds)
+        drawn = draws.integers(0, seeds, size=shape)
         resample = np.arange(self.n)[:, None]
         picked = per_seed[drawn, resample]
         # The protocol's mean and not a plain one: a class may be absent from the images of a resample.
-        return mean_iou(np.moveaxis(picked, 1, -1))
+        seeds_last = np.moveaxis(picked, 1, -1)
+        return mean_iou(seeds_last)
 
 
-def _flat(rows: Rows) -> NDArray[np.float64]:
-    return np.ascontiguousarray(rows.reshape(len(rows), -1), np.float64)
+def _flat(rows: Rows) -> Floats:
+    flat = rows.reshape(len(rows), -1)
+    return np.ascontiguousarray(flat, np.float64)
 
 
 def interval(
-    value: float, resampled: NDArray[np.float64], level: float = 0.95
+    value: float,
+    resampled: Floats,
+    level: float = 0.95,
 ) -> Interval:
     """Return the percentile interval of ``resampled [n]`` around a point estimate; NaN resamples are left out."""
     low, high = _percentiles(resampled, level)
@@ -135,8 +147,8 @@ def interval(
 
 def compare(
     value: float,
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
+    first: Floats,
+    second: Floats,
     level: float = 0.95,
 ) -> Difference:
     """Return the paired difference ``second - first`` of two systems' resamples ``[n]``, around its point estimate.
@@ -149,16 +161,17 @@ def compare(
     below = int((moved <= 0).sum())
     above = int((moved >= 0).sum())
     # One more than was counted, as if the observed value were a resample: n draws cannot show a p of 0.
-    p = 2 * (1 + min(below, above)) / (len(moved) + 1)
+    tail = 1 + min(below, above)
+    p = 2 * tail / (len(moved) + 1)
     return Difference(value, low, high, min(1.0, p))
 
 
-def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+def _percentiles(values: Floats, level: float) -> tuple[float, float]:
     there = values[~np.isnan(values)]
     if not there.size:
         return float("nan"), float("nan")
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(there, tails)
+    tail = (1 - level) / 2
+    low, high = np.quantile(there, [tail, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -172,7 +185,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = [0.0] * number
     running = 0.0
     for rank, index in enumerate(order):
-        capped = min(1.0, p_values[index] * (number - rank))
+        factor = number - rank
+        capped = min(1.0, p_values[index] * factor)
         # A larger p must not end up below a smaller one, whose factor was larger.
         running = max(running, capped)
         adjusted[index] = running
@@ -195,12 +209,17 @@ def tie_groups(n: int, different: set[tuple[int, int]]) -> list[str]:
     return [_letters(ranked, system) for system in range(n)]
 
 
-def _parted(groups: Iterable[_Group], first: int, second: int) -> set[_Group]:
+def _parted(
+    groups: Iterable[_Group],
+    first: int,
+    second: int,
+) -> set[_Group]:
     """Return the groups, those that hold both systems split into one without the first and one without the second."""
     parts: set[_Group] = set()
     for group in groups:
         if first in group and second in group:
-            parts |= {group - {first}, group - {second}}
+            parts.add(group - {first})
+            parts.add(group - {second})
         else:
             parts.add(group)
     return parts
@@ -209,11 +228,15 @@ def _parted(groups: Iterable[_Group], first: int, second: int) -> set[_Group]:
 def _absorbed(groups: set[_Group]) -> list[_Group]:
     """Return the groups that lie in no other, the largest first."""
     kept: list[_Group] = []
-    for group in sorted(groups, key=lambda members: (-len(members), sorted(members))):
+    for group in sorted(groups, key=_largest_first):
         # Whatever holds a group is larger and was met before.
         if not any(group < other for other in kept):
             kept.append(group)
     return kept
+
+
+def _largest_first(group: _Group) -> tuple[int, list[int]]:
+    return -len(group), sorted(group)
 
 
 def _letters(groups: Sequence[_Group], system: int) -> str:
@@ -222,4 +245,5 @@ def _letters(groups: Sequence[_Group], system: int) -> str:
 
 
 def _letter(index: int) -> str:
-    return chr(ord("a") + index) if index < 26 else f"({index})"
+    # After z come numbers, in brackets so that two of them can be told apart.
+    return ascii_lowercase[index] if index < 26 else f"({index})"

@@ -9,10 +9,10 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.evaluate.arrays import AnyArray, Mask
 
 # As seeds themselves are checked (`contract.artifacts`): rounding may leave a maximum a little above 1.
 _HIGHEST_SCORE = 1 + 1e-3
@@ -25,7 +25,11 @@ def check_once(image_id: str, known: Container[str]) -> None:
         raise ArtifactError(f"{what} Pass each image once.")
 
 
-def check_masks(image_id: str, pred: NDArray[Any], truth: NDArray[Any]) -> None:
+def check_masks(
+    image_id: str,
+    pred: AnyArray,
+    truth: AnyArray,
+) -> None:
     """Raise for a mask that is not ``uint8 [H, W]``, or for two of different size."""
     check_truth(image_id, truth)
     if not _is_mask(pred):
@@ -40,7 +44,7 @@ def check_masks(image_id: str, pred: NDArray[Any], truth: NDArray[Any]) -> None:
         raise ArtifactError(f"{what} {fix}; the evaluator never resizes.")
 
 
-def check_truth(image_id: str, truth: NDArray[Any]) -> None:
+def check_truth(image_id: str, truth: AnyArray) -> None:
     """Raise `DataError` for a true mask that is not ``uint8 [H, W]``."""
     if not _is_mask(truth):
         found = f"{truth.dtype} {list(truth.shape)}"
@@ -48,15 +52,19 @@ def check_truth(image_id: str, truth: NDArray[Any]) -> None:
         raise DataError(f"{what}, not {found}.")
 
 
-def _is_mask(mask: NDArray[Any]) -> bool:
+def _is_mask(mask: AnyArray) -> bool:
     return mask.dtype == np.uint8 and mask.ndim == 2 and mask.size > 0
 
 
 def foreign_values(
-    image_id: str, name: str, mask: NDArray[np.uint8], n_classes: int
+    image_id: str,
+    name: str,
+    mask: Mask,
+    n_classes: int,
 ) -> str:
     """Return a sentence that names the values of a mask that are no class and not 255, "" where there are none."""
-    foreign = np.setdiff1d(mask, [*range(n_classes), IGNORE]).tolist()
+    known = [*range(n_classes), IGNORE]
+    foreign = np.setdiff1d(mask, known).tolist()
     if not foreign:
         return ""
     allowed = f"0..{n_classes - 1} and {IGNORE}"
@@ -66,7 +74,11 @@ def foreign_values(
     )
 
 
-def check_class_ids(image_id: str, class_ids: Any, n_classes: int) -> None:
+def check_class_ids(
+    image_id: str,
+    class_ids: Any,
+    n_classes: int,
+) -> None:
     """Raise `ArtifactError` for class ids that are not integers, strictly increasing, within 1..C."""
     ids = np.asarray(class_ids)
     who = f"image {image_id!r}"
@@ -84,7 +96,11 @@ def check_class_ids(image_id: str, class_ids: Any, n_classes: int) -> None:
         raise ArtifactError(f"{who}: {what}, not {ids.tolist()}.")
 
 
-def check_scores(image_id: str, scores: NDArray[Any], shape: Sequence[int]) -> None:
+def check_scores(
+    image_id: str,
+    scores: AnyArray,
+    shape: Sequence[int],
+) -> None:
     """Raise `ArtifactError` for scores that are not finite floats in [0, 1] of the given shape ``[K, H, W]``."""
     who = f"image {image_id!r}"
     if scores.shape != tuple(shape):
@@ -96,7 +112,8 @@ def check_scores(image_id: str, scores: NDArray[Any], shape: Sequence[int]) -> N
     if not np.issubdtype(scores.dtype, np.floating):
         what = f"scores must be floating point, not {scores.dtype}"
         raise ArtifactError(f"{who}: {what}.")
-    low, high = float(scores.min()), float(scores.max())
+    low = float(scores.min())
+    high = float(scores.max())
     # Put so that NaN, of which every comparison is false, is refused.
     if not (low >= 0 and high <= _HIGHEST_SCORE):
         found = f"[{low:g}, {high:g}]"

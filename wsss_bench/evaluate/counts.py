@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.evaluate.arrays import AnyArray, Floats, Ints, Mask
 from wsss_bench.evaluate.checks import check_masks, check_once, foreign_values
 from wsss_bench.evaluate.protocol import class_iou, mean_iou
 from wsss_bench.evaluate.stored import (
@@ -39,10 +38,10 @@ class Counts:
 
     classes: tuple[str, ...]
     ids: tuple[str, ...]
-    intersection: NDArray[np.int64]
-    prediction: NDArray[np.int64]
-    truth: NDArray[np.int64]
-    confusion: NDArray[np.int64]
+    intersection: Ints
+    prediction: Ints
+    truth: Ints
+    confusion: Ints
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -55,19 +54,21 @@ class Counts:
         self._check_sums("truth", true)
 
     def _check_shapes(self) -> None:
-        wanted = (len(self.ids), len(self.classes))
+        number = len(self.classes)
+        wanted = (len(self.ids), number)
         for name in ("intersection", "prediction", "truth"):
             shape = getattr(self, name).shape
             if shape != wanted:
                 what = f"counts: {name} has shape {shape}, {wanted} was expected."
                 raise ArtifactError(f"{what} {SCORE_AGAIN}")
-        square = (len(self.classes), len(self.classes) + 1)
-        if self.confusion.shape != square:
-            found = f"has shape {self.confusion.shape}, expected {square}."
+        wanted = (number, number + 1)
+        if self.confusion.shape != wanted:
+            found = f"has shape {self.confusion.shape}, expected {wanted}."
             raise ArtifactError(f"counts: confusion {found} {SCORE_AGAIN}")
 
-    def _check_sums(self, name: str, expected: NDArray[np.int64]) -> None:
-        if not np.array_equal(expected, getattr(self, name).sum(0)):
+    def _check_sums(self, name: str, expected: Ints) -> None:
+        found = getattr(self, name).sum(0)
+        if not np.array_equal(found, expected):
             what = f"the confusion matrix and the per-image {name} disagree."
             raise ArtifactError(f"counts: {what} {SCORE_AGAIN}")
 
@@ -75,16 +76,16 @@ class Counts:
         return len(self.ids)
 
     @property
-    def n_pixels(self) -> NDArray[np.int64]:
+    def n_pixels(self) -> Ints:
         """Scored pixels per image, ``int64 [N]`` (truth is not 255)."""
         return self.truth.sum(1)
 
     @property
-    def n_labelled(self) -> NDArray[np.int64]:
+    def n_labelled(self) -> Ints:
         """Scored pixels per image that carry a predicted label, ``int64 [N]`` (prediction is not 255)."""
         return self.prediction.sum(1)
 
-    def per_class_iou(self) -> NDArray[np.float64]:
+    def per_class_iou(self) -> Floats:
         """Return the IoU of every class over the whole set, ``float64 [C+1]``.
 
         NaN for a class in neither truth nor prediction.
@@ -107,11 +108,12 @@ class Counts:
         unlabelled = int(self.confusion[:, -1].sum())
         return float(pixels - unlabelled) / pixels
 
-    def image_miou(self) -> NDArray[np.float64]:
-        """Return the mean IoU within each image, ``float64 [N]``, for looking at single images; never a board's number."""
-        return mean_iou(class_iou(self.intersection, self.prediction, self.truth))
+    def image_miou(self) -> Floats:
+        """Return the mean IoU within each image, ``float64 [N]``: for looking at images, never a board's number."""
+        iou = class_iou(self.intersection, self.prediction, self.truth)
+        return mean_iou(iou)
 
-    def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
+    def rows(self, ids: Sequence[str]) -> Ints:
         """Return ``int64 [len(ids), C+1, 3]``: intersection, prediction and truth of some images, in the given order.
 
         Raises:
@@ -125,16 +127,18 @@ class Counts:
         chosen = [where[image_id] for image_id in ids]
         return self._stacked()[chosen]
 
-    def _stacked(self) -> NDArray[np.int64]:
-        return np.stack([self.intersection, self.prediction, self.truth], 2)
+    def _stacked(self) -> Ints:
+        areas = [self.intersection, self.prediction, self.truth]
+        return np.stack(areas, 2)
 
     def save(self, path: Path) -> None:
-        """Write a compact ``.npz``: the cells that are not zero, smallest sufficient integers; same counts, same bytes."""
+        """Write a compact ``.npz``: the cells that are not zero, in small integers; same counts, same bytes."""
         stacked = self._stacked()
         # An image holds few of the classes, so most cells are zero.
         image, klass = np.nonzero(stacked.any(2))
-        per_image = np.bincount(image, minlength=len(self.ids))
-        arrays: dict[str, NDArray[Any]] = {
+        number = len(self.ids)
+        per_image = np.bincount(image, minlength=number)
+        arrays: dict[str, AnyArray] = {
             "classes": np.asarray(self.classes, dtype=str),
             "ids": np.asarray(self.ids, dtype=str),
             "per_image": per_image.astype(np.uint16),
@@ -159,8 +163,8 @@ class Counts:
             raise ArtifactError(message) from error
 
 
-def _unpacked(stored: Mapping[str, NDArray[Any]]) -> Counts:
-    """Return the counts in a file's arrays; raises one of `MISFIT` or `ArtifactError` for arrays that do not fit together."""
+def _unpacked(stored: Mapping[str, AnyArray]) -> Counts:
+    """Return the counts in a file's arrays; raises one of `MISFIT` or `ArtifactError` for arrays that do not fit."""
     classes = names(stored["classes"])
     ids = names(stored["ids"])
     for name in ("per_image", "klass", "counts", "confusion"):
@@ -168,12 +172,19 @@ def _unpacked(stored: Mapping[str, NDArray[Any]]) -> Counts:
         # A negative index would be counted from the end, and no error.
         if not np.issubdtype(dtype, np.unsignedinteger):
             raise ValueError(f"{name} is {dtype}, no unsigned integer")
-    dense = np.zeros((len(ids), len(classes), 3), np.int64)
-    image = np.repeat(np.arange(len(ids)), stored["per_image"])
-    dense[image, stored["klass"]] = stored["counts"].T
-    confusion = stored["confusion"].astype(np.int64)
+    shape = (len(ids), len(classes), 3)
+    dense = np.zeros(shape, np.int64)
+    rows = np.arange(len(ids))
+    image = np.repeat(rows, stored["per_image"])
+    klass = stored["klass"]
+    dense[image, klass] = stored["counts"].T
     return Counts(
-        classes, ids, dense[:, :, 0], dense[:, :, 1], dense[:, :, 2], confusion
+        classes,
+        ids,
+        intersection=dense[:, :, 0],
+        prediction=dense[:, :, 1],
+        truth=dense[:, :, 2],
+        confusion=stored["confusion"].astype(np.int64),
     )
 
 
@@ -188,11 +199,14 @@ class CountsBuilder:
             raise DataError(f"{what}; 1 to {IGNORE} are possible.")
         self._slots = slots(number)
         self._size = number + 2
-        self._rows: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
+        self._rows: dict[str, tuple[Mask, Ints]] = {}
         self._confusion = np.zeros((number, number + 1), np.int64)
 
     def add(
-        self, image_id: str, pred: NDArray[np.uint8], truth: NDArray[np.uint8]
+        self,
+        image_id: str,
+        pred: Mask,
+        truth: Mask,
     ) -> None:
         """Count one image.
 
@@ -213,32 +227,47 @@ class CountsBuilder:
         flat_pred = np.ascontiguousarray(pred).ravel()
         table = joint_histogram(flat_truth, flat_pred, self._slots, self._size)
         # The last slot of `slots` is for values that are no class: looked at before anything is added up.
-        if table[-1].any() or table[:, -1].any():
+        foreign_truth, foreign_pred = table[-1], table[:, -1]
+        if foreign_truth.any() or foreign_pred.any():
             self._refuse(image_id, pred, truth)
         # Without the row of a truth of 255: those pixels are not scored.
-        scored = table[: len(self.classes), :-1]
+        number = len(self.classes)
+        scored = table[:number, :-1]
         self._confusion += scored
         hit = np.diagonal(scored)
         predicted = scored[:, :-1].sum(0)
-        row = np.stack([hit, predicted, scored.sum(1)])
-        present = np.flatnonzero(row.any(0)).astype(np.uint8)
-        self._rows[image_id] = (present, row[:, present])
+        true = scored.sum(1)
+        areas = np.stack([hit, predicted, true])
+        # Few classes are in an image; the others take no memory.
+        present = np.flatnonzero(areas.any(0)).astype(np.uint8)
+        self._rows[image_id] = (present, areas[:, present])
 
     def result(self) -> Counts:
         """Return the counts of all images added; raises `DataError` if there are none."""
         if not self._rows:
             what = "no image was scored, so there is no mIoU."
             raise DataError(f"{what} Check the split and the folder of predictions.")
-        dense = np.zeros((3, len(self._rows), len(self.classes)), np.int64)
-        for index, (present, values) in enumerate(self._rows.values()):
-            dense[:, index, present] = values
+        shape = (3, len(self._rows), len(self.classes))
+        dense = np.zeros(shape, np.int64)
+        for index, row in enumerate(self._rows.values()):
+            present, areas = row
+            dense[:, index, present] = areas
         hit, predicted, true = dense
-        # A copy, for the builder may go on.
-        confusion = self._confusion.copy()
-        return Counts(self.classes, tuple(self._rows), hit, predicted, true, confusion)
+        return Counts(
+            self.classes,
+            tuple(self._rows),
+            intersection=hit,
+            prediction=predicted,
+            truth=true,
+            # A copy, for the builder may go on.
+            confusion=self._confusion.copy(),
+        )
 
     def _refuse(
-        self, image_id: str, pred: NDArray[np.uint8], truth: NDArray[np.uint8]
+        self,
+        image_id: str,
+        pred: Mask,
+        truth: Mask,
     ) -> None:
         number = len(self.classes)
         fix = "Write class indices (palette or greyscale PNG), not colours."
@@ -249,7 +278,7 @@ class CountsBuilder:
         raise ArtifactError(f"{problem} {fix}")
 
 
-def slots(n_classes: int) -> NDArray[np.int64]:
+def slots(n_classes: int) -> Ints:
     """Return ``int64 [256]``: a class maps to itself, 255 to ``n_classes``, anything else to ``n_classes + 1``."""
     table = np.full(256, n_classes + 1, np.int64)
     table[:n_classes] = np.arange(n_classes)

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+
+from wsss_bench.evaluate.arrays import Ints, Mask, Scores
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _njit: Any = njit
@@ -28,18 +29,19 @@ def _compiled(function: _F) -> _F:
 
 @_compiled
 def joint_histogram(
-    truth: NDArray[np.uint8],
-    prediction: NDArray[np.uint8],
-    slots: NDArray[np.int64],
+    truth: Mask,
+    prediction: Mask,
+    slots: Ints,
     size: int,
-) -> NDArray[np.int64]:
+) -> Ints:
     """Count pairs of values: return ``int64 [size, size]``, rows truth, columns prediction.
 
     `slots` maps a byte to its row. Label maps are made of runs, so runs are counted, and the table is touched where the
     pair of values changes. There must be at least one pixel.
     """
     table = np.zeros(size * size, np.int64)
-    row, column, run = truth[0], prediction[0], 0
+    row, column = truth[0], prediction[0]
+    run = 0
     for pixel in range(truth.size):
         if truth[pixel] == row and prediction[pixel] == column:
             run += 1
@@ -54,12 +56,12 @@ def joint_histogram(
 
 @_compiled
 def score_histogram(
-    scores: NDArray[np.float32],
-    truth: NDArray[np.uint8],
-    rows: NDArray[np.int64],
+    scores: Scores,
+    truth: Mask,
+    rows: Ints,
     n_rows: int,
-    thresholds: NDArray[np.float32],
-) -> NDArray[np.int64]:
+    thresholds: Scores,
+) -> Ints:
     """Count pixels by (truth row, best class, bin): return ``int64 [n_rows, K, T + 1]``.
 
     `scores` is ``[K, P]``, `truth` ``[P]``, `rows` maps a byte of truth to its row. The bin of a pixel is the number of
@@ -67,12 +69,14 @@ def score_histogram(
     """
     classes, pixels = scores.shape
     last = thresholds.size
-    step = (thresholds[last - 1] - thresholds[0]) / max(last - 1, 1)
+    width = thresholds[last - 1] - thresholds[0]
+    step = width / max(last - 1, 1)
     # Thresholds are mostly evenly spaced, so a division guesses the bin and two short loops put it right.
     scale = 1.0 / step if step > 0 else 0.0
     out = np.zeros((n_rows, classes, last + 1), np.int64)
     for pixel in range(pixels):
-        best, winner = scores[0, pixel], 0
+        best = scores[0, pixel]
+        winner = 0
         for k in range(1, classes):
             # Strictly greater: of equal scores the smaller id wins.
             if scores[k, pixel] > best:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Counted = NDArray[Any]
+from wsss_bench.evaluate.arrays import AnyArray, Floats
+
+Counted = AnyArray
 
 
 def class_iou(
-    intersection: Counted, prediction: Counted, truth: Counted
-) -> NDArray[np.float64]:
+    intersection: Counted,
+    prediction: Counted,
+    truth: Counted,
+) -> Floats:
     """Return the IoU per class, ``float64 [..., C+1]``, from summed pixel counts of the same shape.
 
     ``intersection / (prediction + truth - intersection)``. A class that is present but missed scores 0, so does a class
@@ -21,14 +22,16 @@ def class_iou(
     # float64 holds every integer up to 2**53, far more than a set has pixels: the sums are exact.
     union = np.asarray(prediction, np.float64) + truth - intersection
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(union > 0, intersection / union, np.nan)
+        iou = intersection / union
+    return np.where(union > 0, iou, np.nan)
 
 
-def mean_iou(iou: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_iou(iou: Floats) -> Floats:
     """Return the mean over the last axis of the classes that are not NaN, ``float64 [...]``; NaN if every class is."""
     there = ~np.isnan(iou)
     number = there.sum(-1)
     # Not `numpy.nanmean`, which warns where there is no class at all.
     total = np.where(there, iou, 0.0).sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(number > 0, total / number, np.nan)
+        mean = total / number
+    return np.where(number > 0, mean, np.nan)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsss_bench.errors import ArtifactError
 from wsss_bench.evaluate import PROTOCOL
+from wsss_bench.evaluate.arrays import AnyArray, Ints
 from wsss_bench.io.files import save_arrays, write_atomic
 
 SCORE_AGAIN = "Score it again: wsss-bench evaluate."
@@ -19,13 +18,13 @@ MISFIT = (KeyError, IndexError, ValueError, TypeError, MemoryError)
 """What numpy raises over arrays of a damaged file that do not fit together; `MemoryError` where a size is absurd."""
 
 
-def store_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def store_arrays(path: Path, arrays: Mapping[str, AnyArray]) -> None:
     """Write arrays with the protocol's name beside them; the same arrays give the same bytes."""
-    named = {"protocol": np.asarray([PROTOCOL]), **arrays}
+    named = {**arrays, "protocol": np.asarray([PROTOCOL])}
     write_atomic(path, lambda handle: save_arrays(handle, named))
 
 
-def load_arrays(path: Path, what: str) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path, what: str) -> dict[str, AnyArray]:
     """Return the arrays that `store_arrays` wrote; no pickle is read.
 
     Args:
@@ -50,14 +49,14 @@ def load_arrays(path: Path, what: str) -> dict[str, NDArray[Any]]:
     return stored
 
 
-def _protocol(stored: Mapping[str, NDArray[Any]]) -> str:
+def _protocol(stored: Mapping[str, AnyArray]) -> str:
     if "protocol" not in stored:
         return "none"
     values = stored["protocol"].ravel()
     return str(values[0]) if values.size else "none"
 
 
-def names(values: NDArray[Any]) -> tuple[str, ...]:
+def names(values: AnyArray) -> tuple[str, ...]:
     """Return a stored array of distinct names as a tuple; raises `ValueError` for any other."""
     found = values.tolist()
     listed = values.ndim == 1 and values.dtype.kind == "U"
@@ -67,7 +66,7 @@ def names(values: NDArray[Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def narrow(values: NDArray[np.int64]) -> NDArray[Any]:
+def narrow(values: Ints) -> AnyArray:
     """Return the same integers, none negative, in the smallest unsigned type of 4 or 8 bytes that holds them."""
     fits = values.size == 0 or values.max() < 2**32
     return values.astype(np.uint32 if fits else np.uint64)
