@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from wsss_bench.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image as PillowImage
 
 
@@ -64,6 +63,7 @@ _PALETTE = voc_palette()
 
 def write_mask(target: Path | IO[bytes], mask: NDArray[np.uint8]) -> None:
     """Write ``uint8 [H, W]`` as a palette PNG in VOC's colours."""
+    import numpy as np
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))
@@ -96,6 +96,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def _rgb(handle: PillowImage) -> NDArray[np.uint8]:
+    import numpy as np
+
     if handle.mode in ("I;16", "I;16B", "I;16L", "I"):
         # Pillow's own conversion clips 16-bit values at 255 and leaves nearly all of them white.
         grey = (np.asarray(handle, dtype=np.uint32) >> 8).astype(np.uint8)

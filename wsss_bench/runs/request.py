@@ -242,7 +242,7 @@ def check_workers(workers: int | None) -> None:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use; a container or `taskset` may allow fewer than the machine has."""
+    """Return how many cores this process may use; a container or ``taskset`` may allow fewer than the machine has."""
     return len(os.sched_getaffinity(0))
 
 
