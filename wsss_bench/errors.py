@@ -22,8 +22,12 @@ class PluginError(WsssError):
     """
 
     def __init__(self, who: str, where: str, what: str, fix: str = "") -> None:
-        self.who, self.where, self.what, self.fix = who, where, what, fix
-        super().__init__(f"{who}: {where}: {what}" + (f" {fix}" if fix else ""))
+        self.who = who
+        self.where = where
+        self.what = what
+        self.fix = fix
+        remedy = f" {fix}" if fix else ""
+        super().__init__(f"{who}: {where}: {what}{remedy}")
 
 
 class RecipeError(WsssError):
@@ -42,24 +46,34 @@ class LeakError(WsssError):
     """Something asked for supervision that its method card does not declare."""
 
 
+# What the user can help. Any other `OSError` is a bug of ours or of a plugin.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
 def disk_error(error: BaseException, who: str) -> ArtifactError | None:
-    """The message for a write that the system refused (disk full, quota, read-only, a file too large), or None for any other."""
+    """Return the error for a write that the system refused, None for any other `error`.
+
+    Refused is a write to a full or read-only disk, beyond a quota, or of a file that is too large.
+    """
     if not isinstance(error, OSError) or error.errno not in _DISK:
         return None
     what = f"cannot write {error.filename}" if error.filename else "cannot write"
-    found = ArtifactError(
-        f"{who}: {what}: {error.strerror}. Free some space or choose another --work-dir."
-    )
+    fix = "Free some space or choose another --work-dir."
+    found = ArtifactError(f"{who}: {what}: {error.strerror}. {fix}")
+    # Set here, for the error is returned and not raised: the cause belongs into its traceback all the same.
     found.__cause__ = error
     return found
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the closest known name, then the list of all; both within one sentence each."""
+    """Return two sentences for a message about an unknown name: `` Did you mean 'x'? Known: x, y.``
+
+    The first is left out where no known name is close.
+    """
     names = sorted(known)
+    # Looser than `difflib`'s own 0.6: of a short name, two letters that are off leave a half.
     close = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-    return f"{hint} Known: {', '.join(names) or 'none'}."
+    guesses = " or ".join(map(repr, close))
+    hint = f" Did you mean {guesses}?" if close else ""
+    listed = ", ".join(names) or "none"
+    return f"{hint} Known: {listed}."

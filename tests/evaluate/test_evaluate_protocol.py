@@ -11,6 +11,7 @@ from wsss_bench.errors import ArtifactError
 from wsss_bench.evaluate import PROTOCOL, Counts, CountsBuilder, CurveBuilder
 from wsss_bench.evaluate import ThresholdCurve as Curve
 from wsss_bench.evaluate.stored import load_arrays
+from wsss_bench.io.files import save_arrays
 
 PACKAGE = Path(__file__).resolve().parents[2] / "wsss_bench"
 TRUTH = np.asarray([[0, 1]], np.uint8)
@@ -44,7 +45,8 @@ def test_what_was_scored_by_other_rules_is_refused(
     stored = load_arrays(tmp_path / "a.npz", "it")
     assert stored["protocol"].tolist() == [PROTOCOL]
     stored["protocol"] = np.asarray(name, dtype=str)
-    np.savez(tmp_path / "b.npz", **stored)
+    with open(tmp_path / "b.npz", "wb") as handle:
+        save_arrays(handle, stored)
     found = name[0] if name else "none"
     with pytest.raises(ArtifactError, match=rf"b\.npz was counted .* '{found}'"):
         type(scored).load(tmp_path / "b.npz")

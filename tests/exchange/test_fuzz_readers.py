@@ -1,4 +1,4 @@
-"""Damaged bytes into every reader: it gives one of the package's own errors or, where the format allows it, a sound value.
+"""Damaged bytes into every reader: it gives one of the package's own errors, or a sound value where the format allows it.
 
 Formats with checksums (PNG, zip) must never give another value than the one that was written: `exact` below.
 """
