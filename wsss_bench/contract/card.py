@@ -25,10 +25,11 @@ class MethodCard:
         extra_data: anything used beyond the dataset and an ImageNet classifier ("-" when nothing).
         recipe: the three picks that the bare name stands for; ``_`` is the method itself where it implements the stage
             and the harness's default where it does not, ``-`` in the first place leaves localization out.
-        defaults: per stage, a mapping of parameters, or the path of an mmengine config that holds one mapping per stage.
-            Beside the stages it may hold ``profiles`` (by profile, then stage: what the method sets there) and
+        defaults: per stage, a mapping of parameters, or the path of an mmengine config that holds one mapping per
+            stage. Beside the stages it may hold ``profiles`` (by profile, then stage: what the method sets there) and
             ``test_settings`` (by stage: names of parameters that trainings do not depend on, such as scales).
         notes: one line for the board's footnote.
+        url: where the paper or the released code is found.
         contract: the hook contract the plugin was written for.
     """
 
@@ -49,33 +50,33 @@ class MethodCard:
             raise ValueError(f"method card {self.name!r}: {problem}")
 
     def problems(self) -> list[str]:
-        """Everything wrong with the card, as sentences; empty when it is complete."""
+        """Return everything wrong with the card, as sentences; nothing when it is complete."""
         found = []
-        if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
-            found.append(
-                f"name {self.name!r} must consist of letters, digits, '-' and '_'."
-            )
+        plain = self.name.replace("_", "").replace("-", "")
+        if not plain.isalnum():
+            may = "must consist of letters, digits, '-' and '_'."
+            found.append(f"name {self.name!r} {may}")
         if not self.version:
             found.append("version is empty.")
-        if not self.stages:
-            found.append(
-                "stages is empty; name at least one of localize, refine, segment."
-            )
-        found += [
-            f"unknown stage {s!r}; stages are {', '.join(STAGES)}."
-            for s in self.stages
-            if s not in STAGES
-        ]
-        found += [
-            f"unknown supervision {s!r}; use {', '.join(SUPERVISION)}."
-            for s in self.supervision
-            if s not in SUPERVISION
-        ]
+        found += self._wrong_words()
+        # Recipes are written with slashes between the picks, the card's own too.
         if self.recipe.count("/") != len(STAGES) - 1:
             found.append(f"recipe {self.recipe!r} must have three slots, like '_/_/_'.")
         if self.contract > CONTRACT:
-            found.append(
-                f"it was written for hook contract {self.contract}, this wsss-bench has {CONTRACT}. "
-                "Upgrade wsss-bench: pip install -U wsss-bench"
-            )
+            what = f"it was written for hook contract {self.contract}"
+            upgrade = "Upgrade wsss-bench: pip install -U wsss-bench"
+            found.append(f"{what}, this wsss-bench has {CONTRACT}. {upgrade}")
+        return found
+
+    def _wrong_words(self) -> list[str]:
+        found = []
+        stages, kinds = ", ".join(STAGES), ", ".join(SUPERVISION)
+        if not self.stages:
+            found.append(f"stages is empty; name at least one of {stages}.")
+        for stage in self.stages:
+            if stage not in STAGES:
+                found.append(f"unknown stage {stage!r}; stages are {stages}.")
+        for kind in self.supervision:
+            if kind not in SUPERVISION:
+                found.append(f"unknown supervision {kind!r}; use {kinds}.")
         return found

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,7 +47,8 @@ class Training:
     Attributes:
         scratch: a folder for checkpoints; it outlives an interruption and is deleted when the training is finished.
         out: the folder of what is kept; a finished training has its files there.
-        done: whether the training was finished before, by this run or by another one whose stage differs in test settings only.
+        done: whether the training was finished before, by this run or by another one whose stage differs in test
+            settings only.
     """
 
     scratch: Path
@@ -104,11 +106,10 @@ class StageContext:
     @property
     def training_params(self) -> dict[str, Any]:
         """Return `params` without `test_settings`: all that a training may look at."""
-        return {
-            key: value
-            for key, value in self.params.items()
-            if key not in self.test_settings
-        }
+        params = dict(self.params)
+        for name in self.test_settings:
+            params.pop(name, None)
+        return params
 
     @contextmanager
     def training(self, name: str) -> Iterator[Training]:
@@ -136,7 +137,7 @@ class StageContext:
         return self._lent().train(config, self, name)
 
     def segmentor(self, config: Any, checkpoint: Path, **facts: Any) -> Segmentor:
-        """Keep `config` and `checkpoint` in this stage's folder and return the `Segmentor` to hand back from the hook."""
+        """Keep `config` and `checkpoint` in this stage's folder and return the `Segmentor` for the hook to return."""
         return self._lent().keep_segmentor(config, checkpoint, self.out_dir, facts)
 
     def keep(self, path: Path, name: str | None = None) -> Path:
@@ -150,18 +151,18 @@ class StageContext:
         from wsss_bench.io.files import inside, write_atomic
 
         if not path.is_file():
-            raise ArtifactError(
-                f"ctx.keep: there is no file {path}. Write it before it is kept."
-            )
+            what = f"ctx.keep: there is no file {path}."
+            raise ArtifactError(f"{what} Write it before it is kept.")
         target = inside(self.out_dir / KEPT, name or path.name)
         with path.open("rb") as source:
-            write_atomic(
-                target, lambda handle: shutil.copyfileobj(source, handle), durable=True
-            )
+            # Whole or not at all, like every file of a stage: a kill must not leave half a network.
+            copy = partial(shutil.copyfileobj, source)
+            write_atomic(target, copy, durable=True)
         return target
 
     def _lent(self) -> Trainer:
         if self.trainer is None:
-            what = "this StageContext was made without a trainer. Take `train` from wsss_bench.toolbox.training instead."
-            raise ArtifactError(what)
+            what = "this StageContext was made without a trainer."
+            fix = "Take `train` from wsss_bench.toolbox.training instead."
+            raise ArtifactError(f"{what} {fix}")
         return self.trainer

@@ -29,17 +29,17 @@ hookimpl = pluggy.HookimplMarker("wsss_bench")
 
 
 @hookspec(firstresult=True)
-def method_card() -> MethodCard | None:  # type: ignore[empty-body]
-    """Describe the method: name, version, paper, supervision, defaults. Must be cheap: no torch import, no file read."""
+def method_card() -> MethodCard | None:
+    """Describe the method: name, version, paper, supervision, defaults. Must be cheap: no torch, no file is read."""
 
 
 @hookspec(firstresult=True)
-def localize(view: WeakView, out: SeedWriter, ctx: StageContext) -> SeedSet | None:  # type: ignore[empty-body]
+def localize(view: WeakView, out: SeedWriter, ctx: StageContext) -> SeedSet | None:
     """Write one `Seed` (class scores) per image of `view` to `out` and return ``out.close()``."""
 
 
 @hookspec(firstresult=True)
-def refine(  # type: ignore[empty-body]
+def refine(
     view: WeakView,
     seeds: SeedSet,
     previous: Segmentor | None,
@@ -49,12 +49,13 @@ def refine(  # type: ignore[empty-body]
 ) -> LabelSet | None:
     """Write one pseudo-label per image of `view` to `out` and return ``out.close()``.
 
-    `previous` and `previous_labels` are last round's segmentor and the labels it was trained on; None in the first round.
+    `previous` and `previous_labels` are last round's segmentor and the labels it was trained on; None in the first
+    round. `seeds` is None where localization is left out of the recipe.
     """
 
 
 @hookspec(firstresult=True)
-def segment(  # type: ignore[empty-body]
+def segment(
     view: WeakView,
     labels: LabelSet,
     seeds: SeedSet,
@@ -64,5 +65,7 @@ def segment(  # type: ignore[empty-body]
 ) -> Segmentor | None:
     """Train a segmentor on `labels` and return it as ``ctx.segmentor(...)`` or ``Segmentor(config, checkpoint)``.
 
-    `previous` and `previous_labels` are last round's segmentor and the labels it was trained on; None in the first round.
+    `previous` and `previous_labels` are last round's segmentor and the labels it was trained on; None in the first
+    round. `seeds` is None where localization is left out of the recipe. ``ctx.params`` lack the test settings that the
+    method declares: they are laid over `Segmentor.test` when the harness predicts.
     """

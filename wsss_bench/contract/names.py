@@ -1,4 +1,4 @@
-"""Names that both sides of the contract use: the stages, the test settings of a segmentor, the version of the contract."""
+"""Names that both sides of the contract use: stages, test settings of a segmentor, the contract's version."""
 
 from __future__ import annotations
 
