@@ -9,7 +9,7 @@ import torch
 import torchvision.models as tv
 from torch import nn
 
-from wsss_bench.engine.backbones.names import CHANNELS, backbone_config
+from wsss_bench.engine.backbones.names import BACKBONES, backbone_config
 from wsss_bench.engine.backbones.staged import StagedBackbone
 from wsss_bench.engine.backbones.tiny import TinyBackbone
 from wsss_bench.engine.backbones.torchvision import (
@@ -18,7 +18,7 @@ from wsss_bench.engine.backbones.torchvision import (
     TorchvisionVGG16,
     _SamePad,
 )
-from wsss_bench.engine.registry import register
+from wsss_bench.engine.registry import build, register
 from wsss_bench.errors import ArtifactError, RecipeError
 
 torch.set_num_threads(1)
@@ -168,12 +168,22 @@ def test_channels_by_short_name_are_true() -> None:
     register()
     from mmseg.registry import MODELS
 
-    for name, channels in CHANNELS.items():
+    for name, known in BACKBONES.items():
         with torch.device("meta"):
             net = MODELS.build(backbone_config(name, None))
-        assert net.channels[-1] == channels
+        assert net.channels == known.channels
     with pytest.raises(RecipeError, match="resnet50"):
         backbone_config("resnet5O", None)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_channels_and_strides_of_every_stage_are_true(name: str) -> None:
+    net = build(backbone_config(name, None)).eval()
+    with torch.no_grad():
+        stages = net(torch.zeros(1, 3, 64, 64))
+    known = BACKBONES[name]
+    assert tuple(stage.shape[1] for stage in stages) == known.channels
+    assert tuple(64 // stage.shape[3] for stage in stages) == known.strides
 
 
 def test_frozen_stages_learn_nothing_and_stay_in_eval() -> None:

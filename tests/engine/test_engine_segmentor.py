@@ -12,6 +12,7 @@ from wsss_bench.contract.artifacts import read_segmentor
 from wsss_bench.engine import keep_segmentor, load_segmentor, segmentor_config
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.errors import ArtifactError
+from wsss_bench.runs.stage import ENGINE
 
 
 def kept(folder: Path, **facts: object) -> tuple[WeakSegmentor, Path]:
@@ -99,6 +100,7 @@ def test_the_context_keeps_it_in_the_stages_folder(tmp_path: Path) -> None:
         tmp_path / "w.pth",
     )
     ctx = make_context(tmp_path)
+    ctx.trainer = ENGINE
     found = ctx.segmentor(
         config, tmp_path / "w.pth", test={"crf": "dsrg"}, network="tiny"
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from wsss_bench.contract.view import IGNORE, WeakImage, WeakView
-from wsss_bench.engine.backbones.staged import NORMALIZATION
+from wsss_bench.engine.backbones.names import normalization, normalize_of
 from wsss_bench.engine.mixing import Mixer, Sample, check_labels
 from wsss_bench.rng import generator
 
@@ -71,7 +71,7 @@ class Augment:
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Augment:
         """What a stage's ``augment, crop, resize, jitter`` and ``normalize`` describe; mirrored with probability ½."""
-        mean = NORMALIZATION[str(params["normalize"])][0]
+        mean = normalization(normalize_of(params))[0]
         return cls(
             str(params["augment"]),
             int(params["crop"]),

@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones.staged import NORMALIZATION
+from wsss_bench.engine.backbones.names import normalization
 from wsss_bench.errors import RecipeError
 
 
@@ -26,7 +26,7 @@ class Normalizer(nn.Module):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        mean, std = NORMALIZATION[kind]
+        mean, std = normalization(kind)
         self.register_buffer(
             "mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False
         )
@@ -105,7 +105,7 @@ class MultiLabelClassifier(Network):
 
     def onwards(self, maps: Tensor, stages: int) -> Tensor:
         """Return the last feature map from what `until` gave for the same number of stages."""
-        return self.backbone.run(maps, stages, len(self.backbone.stages))
+        return self.backbone.run(maps, stages, self.backbone.depth)
 
     def forward(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 
 @cache
@@ -16,5 +18,14 @@ def register() -> None:
     register_all_modules(init_default_scope=True)
     # The registries report every harmless re-import at WARNING; only real trouble should reach the user.
     MMLogger.get_instance("mmengine").setLevel(logging.ERROR)
-    from wsss_bench.engine import heads, runner_hooks  # noqa: F401
-    from wsss_bench.engine.backbones import tiny, torchvision  # noqa: F401
+    # Importing them registers them. The module of timm's networks needs timm only when one is asked for.
+    from wsss_bench.engine import heads, models, runner_hooks  # noqa: F401
+    from wsss_bench.engine.backbones import timm, tiny, torchvision  # noqa: F401
+
+
+def build(config: Mapping[str, Any]) -> Any:
+    """Return the network (or part of one) that an mmseg config names."""
+    register()
+    from mmseg.registry import MODELS
+
+    return MODELS.build(dict(config))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from wsss_bench.contract.artifacts import Segmentor, write_segmentor
-from wsss_bench.engine.backbones.names import CHANNELS, backbone_config
+from wsss_bench.engine.backbones.names import (
+    backbone_config,
+    backbone_of,
+    normalize_of,
+)
 from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.registry import register
@@ -19,49 +24,73 @@ from wsss_bench.io.files import write_atomic
 from wsss_bench.io.paths import configs_dir
 
 
-def segmentor_config(params: Mapping[str, Any], num_classes: int) -> Config:
-    """The mmengine config of a segmentor.
+def segmentor_config(
+    params: Mapping[str, Any],
+    num_classes: int,
+    network: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return the mmengine config of a segmentor: ``model`` (an mmseg segmentor), ``normalize``, ``custom_imports``.
 
     Args:
         params: ``network``: the name of a file in ``configs/models/`` or the path of any mmseg config;
             ``backbone``, ``weights`` and ``backbone_options`` replace the backbone of our own configs, ``rates`` and
             ``dropout`` the dilations and the dropout of their head; ``normalize``.
         num_classes: mask ids, background included.
+        network: a config of the caller's own in place of ``params["network"]``: ``model``, and ``custom_imports``, the names
+            of the modules that register what it is made of.
 
-    Returns:
-        A config with ``model`` (an mmseg segmentor), ``normalize`` and ``facts`` for the board.
+    Raises:
+        RecipeError: there is no such network, or a module of ``custom_imports`` is missing.
     """
     register()
-    name = str(params["network"])
-    path = (
-        Path(name) if name.endswith(".py") else configs_dir() / "models" / f"{name}.py"
-    )
-    if not path.is_file():
-        known = [p.stem for p in (configs_dir() / "models").glob("[!_]*.py")]
-        raise RecipeError(
-            f"segmentor network {name!r} is neither one of ours nor an mmseg config file.{did_you_mean(name, known)}"
-        )
-    source = Config.fromfile(path)
+    source = Config(dict(network)) if network is not None else _bundled(params)
+    modules = list(source.get("custom_imports", ()))
+    import_all(modules)
     model = source.model
-    backbone = params.get("backbone")
-    if backbone:
-        options = (
-            {"output_stride": 8, "dilated": True}
-            if backbone in ("resnet50", "resnet101", "mobilenet_v2")
-            else {}
-        )
-        options.update(params.get("backbone_options") or {})
-        model.backbone = backbone_config(backbone, params.get("weights"), **options)
-        model.decode_head.in_channels = CHANNELS[backbone]
+    if network is None:
+        _fill_in(model, params)
+    _set_classes(model, num_classes)
+    model.pop("data_preprocessor", None)
+    found = {"model": model, "normalize": normalize_of(params)}
+    return Config({**found, "custom_imports": modules} if modules else found)
+
+
+def _bundled(params: Mapping[str, Any]) -> Config:
+    name = str(params["network"])
+    folder = configs_dir() / "models"
+    path = Path(name) if name.endswith(".py") else folder / f"{name}.py"
+    if not path.is_file():
+        hint = did_you_mean(name, [known.stem for known in folder.glob("[!_]*.py")])
+        what = "is neither one of ours nor an mmseg config file."
+        raise RecipeError(f"segmentor network {name!r} {what}{hint}")
+    return Config.fromfile(path)
+
+
+def _fill_in(model: Any, params: Mapping[str, Any]) -> None:
+    """Put the backbone, the dilations and the dropout that the parameters name into one of our own configs."""
+    name = params.get("backbone")
+    if name:
+        known = backbone_of(name)
+        options = {**known.segment, **(params.get("backbone_options") or {})}
+        model.backbone = backbone_config(name, params.get("weights"), **options)
+        model.decode_head.in_channels = known.channels[-1]
         model.decode_head.in_index = -1
     if params.get("rates"):
         model.decode_head.rates = tuple(params["rates"])
     if params.get("dropout") is not None:
         model.decode_head.dropout_ratio = float(params["dropout"])
-    _set_classes(model, num_classes)
-    model.pop("data_preprocessor", None)
-    normalize = params.get("normalize", "imagenet")
-    return Config({"model": model, "normalize": normalize})
+
+
+def import_all(modules: Iterable[str]) -> None:
+    """Import the modules that register a network; raises `RecipeError` naming the one that is missing."""
+    for name in modules:
+        try:
+            import_module(name)
+        except ImportError as error:
+            what = f"the network is made of parts of module {name!r}, which cannot be imported ({error})."
+            raise RecipeError(
+                f"{what} Install the package that it comes from."
+            ) from error
 
 
 def _set_classes(node: Any, num_classes: int) -> None:
@@ -97,10 +126,13 @@ def keep_segmentor(
         write_atomic(
             target, lambda handle: handle.write(checkpoint.read_bytes()), durable=True
         )
-    kept = Config(
-        {"model": _without_downloads(config["model"]), "normalize": config["normalize"]}
-    )
-    kept.dump(folder / "config.py")
+    kept = {
+        "model": _without_downloads(config["model"]),
+        "normalize": config["normalize"],
+    }
+    if config.get("custom_imports"):
+        kept["custom_imports"] = list(config["custom_imports"])
+    Config(kept).dump(folder / "config.py")
     facts = dict(facts)
     test = facts.pop("test", {})
     segmentor = Segmentor(folder / "config.py", target, test, facts)
@@ -122,7 +154,9 @@ def _without_downloads(model: Any) -> Any:
 def load_segmentor(segmentor: Segmentor, device: str = "cpu") -> WeakSegmentor:
     """Build the network of a `Segmentor` and load its weights, in eval mode on `device`; batch norms are folded."""
     register()
-    config = Config.fromfile(segmentor.config)
+    # mmengine would do these imports by itself, but fails without saying which package is missing.
+    config = Config.fromfile(segmentor.config, import_custom_modules=False)
+    import_all(config.get("custom_imports", ()))
     model = WeakSegmentor(config.model, None, config.normalize)
     load_weights(model, segmentor.checkpoint, device)
     return folded(model)

@@ -1,6 +1,6 @@
 """Multi-label classifier training and class activation maps: the part that every localizer shares.
 
-Follows IRN's recipe (its `train_cam` and `make_cam` steps): random long-side resize, random crop padded after
+Follows IRN's recipe (its ``train_cam`` and ``make_cam`` steps): random long-side resize, random crop padded after
 normalisation, binary cross-entropy, poly schedule; inference over scales and mirror, summed, divided by each map's maximum.
 """
 
@@ -19,44 +19,53 @@ from torch.nn import functional as F
 from wsss_bench.contract.artifacts import Seed, SeedSet, SeedWriter
 from wsss_bench.contract.context import StageContext
 from wsss_bench.contract.view import WeakImage, WeakView
-from wsss_bench.engine.backbones.names import CHANNELS, backbone_config
 from wsss_bench.engine.folding import folded
-from wsss_bench.engine.loading import Augment, TrainingSet
-from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.engine.precision import autocast
 from wsss_bench.engine.registry import register
-from wsss_bench.engine.training import (
+from wsss_bench.rng import derive
+from wsss_bench.toolbox.training import (
+    Augment,
+    LinearCamHead,
+    Mixer,
+    MultiLabelClassifier,
+    Objective,
+    Targets,
+    TrainingSet,
+    backbone_config,
+    backbone_of,
     iterations,
     load_weights,
+    normalize_of,
     seeded,
     train,
     training_config,
 )
-from wsss_bench.rng import derive
 
 HeadFactory = Callable[[int, int], nn.Module]
+"""Called as ``head(in_channels, num_foreground)``."""
 
 
 def build_classifier(
-    params: Mapping[str, Any], num_foreground: int, head: HeadFactory = LinearCamHead
+    params: Mapping[str, Any],
+    num_foreground: int,
+    head: HeadFactory = LinearCamHead,
+    objective: Objective | None = None,
 ) -> MultiLabelClassifier:
-    """A classifier for `num_foreground` classes.
+    """Return a classifier for `num_foreground` classes.
 
     Args:
-        params: ``backbone`` (short name), ``weights``, ``backbone_options``, ``normalize``.
+        params: ``backbone`` (short name or ``timm/NAME``), ``weights``, ``backbone_options``, ``normalize``.
+        num_foreground: how many classes there are besides background.
         head: called as ``head(in_channels, num_foreground)``; the module it returns has ``loss(features, targets)``,
             ``cam(features)`` and ``scores(features)``.
+        objective: as in `train_classifier`.
     """
     register()
+    name = str(params["backbone"])
     options = dict(params.get("backbone_options") or {})
-    backbone = backbone_config(
-        str(params["backbone"]), params.get("weights"), **options
-    )
-    return MultiLabelClassifier(
-        backbone,
-        head(CHANNELS[str(params["backbone"])], num_foreground),
-        params["normalize"],
-    )
+    backbone = backbone_config(name, params.get("weights"), **options)
+    made = head(backbone_of(name).channels[-1], num_foreground)
+    return MultiLabelClassifier(backbone, made, normalize_of(params), objective)
 
 
 def train_classifier(
@@ -64,43 +73,70 @@ def train_classifier(
     ctx: StageContext,
     head: HeadFactory = LinearCamHead,
     *,
+    objective: Objective | None = None,
+    mixer: Mixer | None = None,
+    targets: Targets | None = None,
     fast: dict[str, float] | None = None,
     name: str = "classifier",
     params: Mapping[str, Any] | None = None,
 ) -> MultiLabelClassifier:
-    """Train a multi-label classifier on the tagged images of `view`; resumes, and loads a finished one.
+    """Train a multi-label classifier on the tagged images of `view` and return it; resumes, and loads a finished one.
 
     Args:
-        ctx: its ``params`` hold ``backbone, weights, crop, resize (lo, hi), batch, epochs | iterations, lr, momentum,
-            weight_decay, new_mult, jitter, …`` (see `engine.training_config`).
+        view: images without a tag are left out.
+        ctx: its parameters, without test settings, hold ``backbone, weights, crop, resize (lo, hi), batch,
+            epochs | iterations, lr, momentum, weight_decay, new_mult, jitter, …`` (see `training_config`).
         head: as in `build_classifier`; its parameters learn ``new_mult`` times faster.
+        objective: called as ``objective(model, batch)`` in place of the head's loss; returns losses by name. The batch holds
+            ``inputs float [B, 3, h, w]`` in 0..255, ``tags float [B, C + 1]`` and what `mixer` adds. A module's parameters
+            learn along, ``new_mult`` times faster; they are not part of the classifier that is returned.
+        mixer: makes a sample of two (see `wsss_bench.toolbox.training`).
+        targets: ``float32 [K]`` by image id in place of the tags. The head sees all but the first, which stands for
+            background, so a head for other targets than the classes takes its size from its own factory.
         fast: extra learning-rate multipliers by parameter prefix (e.g. ``{"head.words": 10.0}``).
+        name: tells the trainings of a stage apart: a second round needs another name.
+        params: replaces the stage's parameters.
     """
-    p = dict(ctx.params) if params is None else dict(params)
+    p = ctx.training_params if params is None else dict(params)
     tagged = view.with_labels()
-    model = seeded(
-        lambda: build_classifier(p, view.num_classes - 1, head), ctx.seed, name
-    )
+
+    def build() -> MultiLabelClassifier:
+        return build_classifier(p, view.num_classes - 1, head, objective)
+
+    model: MultiLabelClassifier = seeded(build, ctx.seed, name)
     augment = Augment.of({"augment": "resize_long", "jitter": 0.0, **p})
     if p.get("step_epochs"):
-        p["step_every"] = max(
-            1, int(p["step_epochs"]) * (len(tagged) // int(p["batch"]))
-        )
-    config = training_config(p, iterations(p, len(tagged)), new=("head.",), fast=fast)
-    config = {**config, "model": model, "batch": p["batch"]}
-    config["data"] = TrainingSet(tagged, augment, derive(ctx.seed, name), cache_mb=512)
-    weights = train(config, ctx, name)
+        steps = int(p["step_epochs"]) * (len(tagged) // int(p["batch"]))
+        p["step_every"] = max(1, steps)
+    new = ("head.", "objective.")
+    config = training_config(p, iterations(p, len(tagged)), new=new, fast=fast)
+    data = TrainingSet(
+        tagged,
+        augment,
+        derive(ctx.seed, name),
+        cache_mb=512,
+        mixer=mixer,
+        targets=targets,
+    )
+    handed = {
+        "model": model,
+        "data": data,
+        "batch": p["batch"],
+        "drop": ("objective.",),
+    }
+    weights = train({**config, **handed}, ctx, name)
+    # What taught the classifier is not part of it.
+    model.objective = None
     load_weights(model, weights, ctx.device)
     return model
 
 
 def pixels_of(image: NDArray[np.uint8], size: tuple[int, int], device: str) -> Tensor:
-    """``float [1, 3, h, w]`` in 0..255 of a photograph resized (bicubic) to `size`."""
-    resized = (
-        image.copy()
-        if image.shape[:2] == size
-        else cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC)
-    )
+    """Return ``float [1, 3, h, w]`` in 0..255 of a photograph resized (bicubic) to `size`, (height, width)."""
+    if image.shape[:2] == size:
+        resized = image.copy()
+    else:
+        resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
     return torch.from_numpy(resized).to(device).permute(2, 0, 1)[None].float()
 
 
@@ -177,50 +213,65 @@ def multi_scale(
     return normalized(total)
 
 
+BackgroundFunction = Callable[
+    [MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]],
+    NDArray[np.float32],
+]
+"""Called as ``background(model, image, pixels, grid)``; returns a cue ``float32 [h, w]`` in [0, 1] at that grid."""
+
+
 def write_seeds(
     model: MultiLabelClassifier,
     view: WeakView,
     out: SeedWriter,
     ctx: StageContext,
     maps: MapFunction = linear_cam,
-    background: Callable[
-        [MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]],
-        NDArray[np.float32],
-    ]
-    | None = None,
+    background: BackgroundFunction | None = None,
 ) -> SeedSet:
-    """Class activation maps of every image not done yet, over ``ctx.params['scales']`` and mirror, in precision ``test_amp``.
+    """Write class activation maps of every image that is not done yet and return them as a `SeedSet`.
 
     Args:
+        model: the classifier; its batch norms are folded for the purpose.
+        view: the images, with their tags.
+        out: takes the seeds.
+        ctx: ``params["scales"]`` and, where they are there, ``flip``, ``flip_merge``, ``warp`` and ``test_amp`` (the precision)
+            say how maps are made.
         maps: `linear_cam`, `grad_cam` or a method's own.
-        background: gives a background cue ``float32 [h, w]`` in [0, 1] at the grid it is asked for.
+        background: gives a background cue.
     """
-    scales = tuple(float(s) for s in ctx.params["scales"])
     model = folded(model)
-    with torch.no_grad():  # not inference_mode: Grad-CAM turns gradients on inside
-        for index, image in enumerate(view):
+    # Not inference_mode: Grad-CAM turns gradients on inside.
+    with torch.no_grad():
+        for number, image in enumerate(view, start=1):
             if not out.done(image.id):
-                pixels = image.read()
-                size = (pixels.shape[0], pixels.shape[1])
-                ids = np.asarray(image.present, np.int64)
-                with autocast(ctx.params.get("test_amp", ""), "test_amp", ctx.device):
-                    scores = multi_scale(
-                        model,
-                        pixels,
-                        (ids - 1).tolist(),
-                        scales,
-                        ctx.device,
-                        maps,
-                        bool(ctx.params.get("flip", True)),
-                        ctx.params.get("flip_merge", "sum"),
-                        int(ctx.params.get("warp", 0)),
-                    )
-                grid = (scores.shape[1], scores.shape[2])
-                cue = (
-                    background(model, image, pixels, grid)
-                    if background is not None
-                    else None
-                )
-                out.write(image.id, Seed(ids, scores.numpy(), size, cue))
-            ctx.progress("images", index + 1, len(view))
+                out.write(image.id, _seed(model, image, ctx, maps, background))
+            ctx.progress("images", number, len(view))
     return out.close()
+
+
+def _seed(
+    model: MultiLabelClassifier,
+    image: WeakImage,
+    ctx: StageContext,
+    maps: MapFunction,
+    background: BackgroundFunction | None,
+) -> Seed:
+    p = ctx.params
+    pixels = image.read()
+    ids = np.asarray(image.present, np.int64)
+    with autocast(p.get("test_amp", ""), "test_amp", ctx.device):
+        scores = multi_scale(
+            model,
+            pixels,
+            (ids - 1).tolist(),
+            tuple(float(scale) for scale in p["scales"]),
+            ctx.device,
+            maps,
+            bool(p.get("flip", True)),
+            p.get("flip_merge", "sum"),
+            int(p.get("warp", 0)),
+        )
+    cue = None
+    if background is not None:
+        cue = background(model, image, pixels, (scores.shape[1], scores.shape[2]))
+    return Seed(ids, scores.numpy(), (pixels.shape[0], pixels.shape[1]), cue)

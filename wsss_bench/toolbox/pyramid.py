@@ -1,4 +1,4 @@
-"""A backbone of which all stages are looked at, and its training on label maps: what affinity networks share."""
+"""A backbone of which all stages are looked at: what affinity networks share."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.contract.context import StageContext
-from wsss_bench.engine.backbones.names import backbone_config
-from wsss_bench.engine.loading import TrainingSet
-from wsss_bench.engine.models import Normalizer
-from wsss_bench.engine.registry import register
-from wsss_bench.engine.training import iterations, load_weights, train, training_config
+from wsss_bench.toolbox.training import Normalizer, build_backbone, normalize_of
 
 _PROBE = 64
 
@@ -34,12 +27,8 @@ class Pyramid(nn.Module):
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         super().__init__()
-        register()
-        options = dict(params.get("backbone_options") or {})
-        self.normalize = Normalizer(str(params["normalize"]))
-        self.backbone = MODELS.build(
-            backbone_config(str(params["backbone"]), params.get("weights"), **options)
-        )
+        self.normalize = Normalizer(normalize_of(params))
+        self.backbone = build_backbone(params)
         self.channels: tuple[int, ...] = tuple(self.backbone.channels)
         self.eval()
         with torch.no_grad():
@@ -73,29 +62,3 @@ def to_grid(maps: Tensor, stride: int, wanted: int, size: tuple[int, int]) -> Te
         if stride == wanted
         else F.interpolate(maps, size, mode="bilinear", align_corners=False)
     )
-
-
-def fit(
-    model: BaseModel,
-    data: TrainingSet,
-    ctx: StageContext,
-    *,
-    new: tuple[str, ...],
-    fast: dict[str, float] | None = None,
-    name: str = "affinity",
-) -> None:
-    """Train `model` on `data` as ``ctx.params`` say (see `engine.training_config`), or load a finished training.
-
-    Resumes an interrupted one. The model is left in eval mode on the stage's device.
-
-    Args:
-        new: prefixes of freshly initialised modules; they learn ``new_mult`` times faster.
-        fast: extra learning-rate multipliers by parameter prefix.
-    """
-    config = training_config(ctx.params, iterations(ctx.params, len(data)), new, fast)
-    weights = train(
-        {**config, "model": model, "data": data, "batch": ctx.params["batch"]},
-        ctx,
-        name,
-    )
-    load_weights(model, weights, ctx.device)

@@ -13,21 +13,27 @@ from torch.nn import functional as F
 
 from wsss_bench.contract.artifacts import Segmentor
 from wsss_bench.contract.context import StageContext
+from wsss_bench.contract.names import TEST_NAMES
 from wsss_bench.contract.view import IGNORE, WeakView
-from wsss_bench.engine.loading import Augment, TrainingSet
-from wsss_bench.engine.mixing import CutMix
 from wsss_bench.engine.models import WeakSegmentor
-from wsss_bench.engine.segmentor import segmentor_config
-from wsss_bench.engine.training import (
+from wsss_bench.engine.segmentor import keep_segmentor, segmentor_config
+from wsss_bench.errors import RecipeError
+from wsss_bench.rng import derive
+from wsss_bench.toolbox.losses import balanced_cross_entropy
+from wsss_bench.toolbox.training import (
+    Augment,
+    CutMix,
+    Mixer,
+    TrainingSet,
+    backbone_config,
+    backbone_of,
     iterations,
+    normalize_of,
     save_state,
     seeded,
     train,
     training_config,
 )
-from wsss_bench.errors import RecipeError
-from wsss_bench.rng import derive
-from wsss_bench.toolbox.losses import balanced_cross_entropy
 
 
 class BalancedLoss(nn.Module):
@@ -76,6 +82,8 @@ def train_segmentor(
     *,
     params: Mapping[str, Any] | None = None,
     start: Segmentor | None = None,
+    network: Mapping[str, Any] | None = None,
+    mixer: Mixer | None = None,
     name: str = "segmentor",
 ) -> Segmentor:
     """Train a segmentor and return it.
@@ -83,86 +91,138 @@ def train_segmentor(
     Args:
         view: training images with tags.
         labels: a `LabelSet`, or anything that gives ``uint8 [H, W]`` for an id.
-        ctx: its ``params`` (or `params`) hold ``network, backbone, weights, crop, resize, batch, iterations | epochs, lr, …``
-            and the test settings ``test_scales, test_flip, test_merge, test_warp, crf``.
-        loss: a module ``loss(logits, batch) -> dict``; None takes ``params['loss']``: "balanced", "ce" or "network"
+        ctx: its ``params`` (or `params`) hold ``network, backbone, weights, crop, resize, batch, iterations | epochs,
+            lr, …``, and where the method declares no test settings also ``test_scales, test_flip, test_merge, test_warp, crf``.
+        loss: a module ``loss(logits, batch) -> dict``; None takes ``params["loss"]``: "balanced", "ce" or "network"
             (mmseg's own).
+        params: replaces the stage's parameters.
         start: initialise from this segmentor (same network) instead of ImageNet weights.
+        network: a network of the method's own: an mmengine config with ``model``, an mmseg segmentor, and
+            ``custom_imports``, the names of the modules that register its parts. It is kept with the segmentor.
+        mixer: makes a sample of two; None takes ``params["cutmix"]``, the probability of a pasted square.
+        name: tells the trainings of a stage apart.
+
+    Raises:
+        RecipeError: there is no such network, backbone or loss.
     """
-    p = dict(ctx.params) if params is None else dict(params)
-    config = segmentor_config(p, view.num_classes)
-    if loss is None:
-        if p["loss"] not in LOSSES:
-            raise RecipeError(
-                f"loss {p['loss']!r} is not known; use {', '.join(LOSSES)}."
-            )
-        loss = LOSSES[p["loss"]]()
-    model = seeded(
-        lambda: WeakSegmentor(config.model, loss, config.normalize), ctx.seed, name
-    )
+    p = ctx.training_params if params is None else dict(params)
+    config = segmentor_config(p, view.num_classes, network)
+    criterion = _criterion(p) if loss is None else loss
+
+    def build() -> WeakSegmentor:
+        return WeakSegmentor(config.model, criterion, config.normalize)
+
+    model: WeakSegmentor = seeded(build, ctx.seed, name)
+    new = ("net.decode_head.",)
     if start is not None:
-        model.init_weights()  # now: the runner calls it too, and must not undo what is loaded next
-        state = torch.load(start.checkpoint, map_location="cpu", weights_only=True)
-        model.load_state_dict(state, strict=False)
-    crop = int(p["crop"])
-    side = (
-        crop
-        if int(p["label_stride"]) == 1
-        else math.ceil(crop / int(p["label_stride"]))
-    )
-    run = training_config(
-        p, iterations(p, len(view)), new=("net.decode_head.",) if start is None else ()
-    )
-    mix = float(p.get("cutmix", 0.0))
-    mixer = CutMix(mix) if mix else None
+        _start_from(start, model)
+        new = ()
     data = TrainingSet(
         view,
         Augment.of(p),
         derive(ctx.seed, name),
         labels,
-        (side, side),
+        _label_size(p),
         cache_mb=512,
-        mixer=mixer,
+        mixer=_cutmix(p) if mixer is None else mixer,
     )
-    weights = train(
-        {**run, "model": model, "data": data, "batch": p["batch"]}, ctx, name
-    )
-    _drop_loss_tensors(weights, model)
-    return ctx.segmentor(config, weights, **facts_of(p))
+    run = training_config(p, iterations(p, len(view)), new=new)
+    # Prediction builds the network without its loss, so the loss's own tensors are not kept.
+    handed = {
+        "model": model,
+        "data": data,
+        "batch": p["batch"],
+        "drop": ("criterion.",),
+    }
+    weights = train({**run, **handed}, ctx, name)
+    return keep_segmentor(config, weights, ctx.out_dir, facts_of(p))
 
 
-def _drop_loss_tensors(weights: Path, model: WeakSegmentor) -> None:
-    """Take the loss's own tensors out of the kept weights: prediction builds the network without its loss."""
-    if model.criterion is not None and model.criterion.state_dict():
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        kept = {
-            key: value
-            for key, value in state.items()
-            if not key.startswith("criterion.")
-        }
-        save_state(kept, weights)
+def _criterion(p: Mapping[str, Any]) -> nn.Module | None:
+    if p["loss"] not in LOSSES:
+        known = ", ".join(LOSSES)
+        raise RecipeError(f"loss {p['loss']!r} is not known; use {known}.")
+    return LOSSES[p["loss"]]()
+
+
+def _cutmix(p: Mapping[str, Any]) -> Mixer | None:
+    probability = float(p.get("cutmix", 0.0))
+    return CutMix(probability) if probability else None
+
+
+def _start_from(start: Segmentor, model: WeakSegmentor) -> None:
+    # Now: the runner initialises the network too, and must not undo what is loaded next.
+    model.init_weights()
+    state = torch.load(start.checkpoint, map_location="cpu", weights_only=True)
+    model.load_state_dict(state, strict=False)
+
+
+def _label_size(p: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the size at which the loss is taken: the crop's, divided by ``label_stride`` and rounded up."""
+    side = math.ceil(int(p["crop"]) / int(p["label_stride"]))
+    return side, side
+
+
+def classifier_segmentor(
+    checkpoint: Path,
+    view: WeakView,
+    ctx: StageContext,
+    head: str = "wsss_bench.toolbox.training:LinearCamHead",
+    *,
+    params: Mapping[str, Any] | None = None,
+    presence: float = 0.5,
+    background: float = 0.3,
+    head_options: Mapping[str, Any] | None = None,
+) -> Segmentor:
+    """Make a segmentor of a trained classifier: it labels images by its own maps, of the classes that it predicts itself.
+
+    Args:
+        checkpoint: weights that `train_classifier` left: of a kept file (``seeds.kept(…)``), or saved by `save_state`.
+        view: tells the classes.
+        ctx: its ``params`` (or `params`) hold the classifier's ``backbone``, ``backbone_options`` and ``normalize``.
+        head: ``module:attribute`` of the classifier's head, called with (channels, classes) and `head_options`. It must be
+            importable in any process that predicts.
+        params: replaces the stage's parameters.
+        presence: a class takes part where its image-level probability exceeds this.
+        background: the constant score that a class's map, divided by its maximum, must beat.
+        head_options: further arguments of `head`.
+    """
+    p = ctx.training_params if params is None else dict(params)
+    name = str(p["backbone"])
+    options = dict(p.get("backbone_options") or {})
+    network = {
+        "type": "ClassifierSegmentor",
+        "backbone": backbone_config(name, None, **options),
+        "head": head,
+        "head_options": dict(head_options or {}),
+        "in_channels": backbone_of(name).channels[-1],
+        "num_classes": view.num_classes,
+        "presence": presence,
+        "background": background,
+    }
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights = ctx.scratch / "classifier_segmentor.pth"
+    # A segmentor's network lies one level deeper than a classifier's parts.
+    save_state({f"net.{key}": value for key, value in state.items()}, weights)
+    config = {"model": network, "normalize": normalize_of(p)}
+    facts = {
+        "network": "the localizer",
+        "backbone": name,
+        "weights": pretraining(p.get("weights")),
+    }
+    return keep_segmentor(config, weights, ctx.out_dir, facts)
 
 
 def facts_of(p: Mapping[str, Any]) -> dict[str, Any]:
-    """Test settings and board columns from segmentor parameters."""
+    """Return board columns from segmentor parameters, and the test settings as far as they are among them."""
     facts: dict[str, Any] = {
-        "test": {
-            "scales": list(p["test_scales"]),
-            "flip": bool(p["test_flip"]),
-            "merge": p["test_merge"],
-            "warp": int(p["test_warp"]),
-            "crf": p["crf"],
-            "amp": p.get("test_amp", ""),
-        },
         "network": str(p["network"]),
         "backbone": str(p.get("backbone") or "network's own"),
         "weights": pretraining(p.get("weights")),
     }
-    if "relabel_scales" in p:
-        facts["relabel"] = {
-            "scales": list(p["relabel_scales"]),
-            "warp": int(p["relabel_warp"]),
-        }
+    test = {name: p[key] for key, name in TEST_NAMES.items() if key in p}
+    if test:
+        facts["test"] = {**test, "scales": list(test.get("scales", (1.0,)))}
     return facts
 
 
@@ -170,8 +230,8 @@ def pretraining(weights: object) -> str:
     """What a ``weights`` parameter means on the board: ``ImageNet``, ``ImageNet (file name)`` or ``none``."""
     if not weights:
         return "none"
-    return (
-        "ImageNet"
-        if weights == "imagenet"
-        else f"file {str(weights).replace(chr(92), '/').rsplit('/', 1)[-1]}"
-    )
+    if weights == "imagenet":
+        return "ImageNet"
+    # Also of a path as Windows writes it: a record may have come from there.
+    name = str(weights).replace(chr(92), "/").rsplit("/", 1)[-1]
+    return f"file {name}"

@@ -1,37 +1,111 @@
-"""Backbones in torchvision's key layout, with the strides, dilations and frozen parts that WSSS papers use.
-
-Each returns the outputs of its five stages (strides 2 or 4 up to the last), finest first, so that mmseg heads and our
-own classifier share them. Images arrive normalised, RGB, ``float [B, 3, H, W]``.
-"""
+"""Backbones by name: what recipes call them, and what each one is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from wsss_bench.engine.backbones.staged import NORMALIZATION
 from wsss_bench.errors import RecipeError, did_you_mean
 
-#: Short names for recipes: (registered type, fixed arguments).
-BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
-    "resnet50": ("TorchvisionResNet", {"depth": 50}),
-    "resnet101": ("TorchvisionResNet", {"depth": 101}),
-    "mobilenet_v2": ("TorchvisionMobileNetV2", {}),
-    "vgg16": ("TorchvisionVGG16", {}),
-    "tiny": ("TinyBackbone", {}),
+TIMM = "timm/"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What the harness knows of a backbone before it is built.
+
+    Attributes:
+        type: the class, as registered.
+        channels: of the stages' outputs, finest first.
+        strides: pixels per cell of the stages' outputs, with the options' defaults.
+        fixed: arguments of the class that the name stands for.
+        segment: arguments that a segmentor gives it, unless its parameters say otherwise.
+    """
+
+    type: str
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    segment: Mapping[str, Any] = field(default_factory=dict)
+
+
+# DeepLab's output stride, with dilated convolutions in place of the strides that are taken away.
+_DILATED = {"output_stride": 8, "dilated": True}
+_RESNET = {
+    "type": "TorchvisionResNet",
+    "channels": (64, 256, 512, 1024, 2048),
+    "strides": (4, 4, 8, 16, 16),
+    "segment": _DILATED,
 }
-CHANNELS = {
-    "resnet50": 2048,
-    "resnet101": 2048,
-    "mobilenet_v2": 1280,
-    "vgg16": 512,
-    "tiny": 96,
+
+BACKBONES: dict[str, Backbone] = {
+    "resnet50": Backbone(**_RESNET, fixed={"depth": 50}),
+    "resnet101": Backbone(**_RESNET, fixed={"depth": 101}),
+    "mobilenet_v2": Backbone(
+        type="TorchvisionMobileNetV2",
+        channels=(16, 24, 32, 96, 1280),
+        strides=(2, 4, 8, 16, 16),
+        segment=_DILATED,
+    ),
+    "vgg16": Backbone(
+        type="TorchvisionVGG16",
+        channels=(64, 128, 256, 512, 512),
+        strides=(2, 4, 8, 8, 8),
+    ),
+    "tiny": Backbone(
+        type="TinyBackbone",
+        channels=(24, 48, 72, 96, 96),
+        strides=(2, 4, 4, 4, 4),
+    ),
 }
+"""The backbones that come with the harness; any network of timm is there too, as ``timm/NAME``."""
+
+
+def backbone_of(name: str) -> Backbone:
+    """Return what is known of a backbone; raises `RecipeError` with suggestions for an unknown one."""
+    if name.startswith(TIMM):
+        return _timm_backbone(name.removeprefix(TIMM))
+    if name not in BACKBONES:
+        hint = did_you_mean(name, BACKBONES)
+        raise RecipeError(f"backbone {name!r} is not known.{hint}")
+    return BACKBONES[name]
 
 
 def backbone_config(name: str, weights: str | None, **options: Any) -> dict[str, Any]:
-    """An mmseg backbone config for a short name; raises `RecipeError` with suggestions for an unknown one."""
-    if name not in BACKBONES:
-        raise RecipeError(
-            f"backbone {name!r} is not known.{did_you_mean(name, BACKBONES)}"
-        )
-    kind, fixed = BACKBONES[name]
-    return {"type": kind, "weights": weights, **fixed, **options}
+    """Return an mmseg backbone config; raises `RecipeError` with suggestions for an unknown name."""
+    known = backbone_of(name)
+    return {"type": known.type, "weights": weights, **known.fixed, **options}
+
+
+def normalize_of(params: Mapping[str, Any]) -> str:
+    """Return how the images of a stage are normalised: ``normalize``, unless the backbone brings its own way."""
+    name = str(params.get("backbone") or "")
+    return name if name.startswith(TIMM) else str(params.get("normalize", "imagenet"))
+
+
+def normalization(kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel, on the 0..255 scale, of a key of `NORMALIZATION` or a timm backbone.
+
+    Raises:
+        RecipeError: there is no such way.
+    """
+    if kind.startswith(TIMM):
+        # Imported here: it brings a package that may not be installed.
+        from wsss_bench.engine.backbones import timm
+
+        return timm.normalization(kind.removeprefix(TIMM))
+    if kind not in NORMALIZATION:
+        hint = did_you_mean(kind, NORMALIZATION)
+        raise RecipeError(f"normalize={kind!r} is not known.{hint}")
+    return NORMALIZATION[kind]
+
+
+def _timm_backbone(name: str) -> Backbone:
+    from wsss_bench.engine.backbones.timm import TimmBackbone
+
+    # timm tells channels and strides of a network that is built; without weights that takes a moment.
+    built = TimmBackbone(name)
+    fixed = {"model": name}
+    return Backbone("TimmBackbone", built.channels, built.strides, fixed)

@@ -51,6 +51,11 @@ class StagedBackbone(nn.Module):
             outputs.append(x)
         return tuple(outputs)
 
+    @property
+    def depth(self) -> int:
+        """How many stages there are."""
+        return len(self.stages)
+
     def run(self, x: Tensor, start: int, stop: int) -> Tensor:
         """Return what the stages from number `start` up to, but without, `stop` make of `x`."""
         for index in range(start, stop):
@@ -75,8 +80,12 @@ class StagedBackbone(nn.Module):
 def load_weights(model: nn.Module, weights: str | None, enum: Any, who: str) -> None:
     """Load ImageNet weights into a torchvision model.
 
-    `weights` is None (random), ``"imagenet"`` (fetched through torchvision on first use), or the path of a state
-    dict in torchvision's key layout, loaded with ``weights_only=True``.
+    Args:
+        model: takes the tensors; a classifier's own may be missing.
+        weights: None (random), ``"imagenet"`` (fetched through torchvision on first use), or the path of a state dict in
+            torchvision's key layout, loaded with ``weights_only=True``.
+        enum: torchvision's entry for the weights.
+        who: how messages begin.
 
     Raises:
         ArtifactError: the file is missing, no state dict, or of another architecture.
@@ -86,36 +95,37 @@ def load_weights(model: nn.Module, weights: str | None, enum: Any, who: str) -> 
     if weights == "imagenet":
         state = enum.get_state_dict(progress=True, check_hash=True)
     else:
-        path = Path(weights)
-        if not path.is_file():
-            raise ArtifactError(
-                f"{who}: weights {weights!r} is no file. Use weights=imagenet, weights=None or an existing path."
-            )
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ArtifactError(
-                f"{who}: {path} cannot be loaded as plain weights ({error})."
-            ) from error
-        state = state.get("state_dict", state) if isinstance(state, dict) else {}
+        state = read_weights(Path(weights), who)
+        state = state.get("state_dict", state)
     wanted = model.state_dict()
-    matching = {
-        k: v
-        for k, v in state.items()
-        if k in wanted and isinstance(v, Tensor) and wanted[k].shape == v.shape
-    }
-    missing = [
-        k
-        for k in wanted
-        if k not in matching and not k.startswith(("classifier", "fc."))
-    ]
-    missing = [k for k in missing if not k.endswith("num_batches_tracked")]
+    matching, missing = {}, []
+    for name, tensor in wanted.items():
+        given = state.get(name)
+        if isinstance(given, Tensor) and given.shape == tensor.shape:
+            matching[name] = given
+        # The classifier is replaced, and a counter of batches is no weight.
+        elif not name.startswith(("classifier", "fc.")) and not name.endswith(
+            "num_batches_tracked"
+        ):
+            missing.append(name)
     if missing:
-        raise ArtifactError(
-            f"{who}: {weights} lacks {len(missing)} of {len(wanted)} tensors (first: {missing[0]}). "
-            "It must be a state dict in torchvision's key layout of the same architecture."
-        )
+        what = f"{weights} lacks {len(missing)} of {len(wanted)} tensors (first: {missing[0]})."
+        fix = "It must be a state dict in torchvision's key layout of the same architecture."
+        raise ArtifactError(f"{who}: {what} {fix}")
     model.load_state_dict(matching, strict=False)
+
+
+def read_weights(path: Path, who: str) -> dict[str, Any]:
+    """Return the content of a file of weights; nothing in it is run. Raises `ArtifactError` beginning with `who`."""
+    if not path.is_file():
+        fix = "Use weights=imagenet, weights=None or an existing path."
+        raise ArtifactError(f"{who}: weights {str(path)!r} is no file. {fix}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        what = f"{path} cannot be loaded as plain weights ({error})."
+        raise ArtifactError(f"{who}: {what}") from error
+    return state if isinstance(state, dict) else {}
 
 
 def _convs(module: nn.Module) -> Iterator[nn.Conv2d]:

@@ -9,7 +9,7 @@ import torch
 from engine_fakes import CLASSES, make_context, make_view
 
 from wsss_bench.contract.artifacts import LabelWriter, Segmentor
-from wsss_bench.engine import inference
+from wsss_bench.toolbox import prediction
 from wsss_bench.engine.inference import TestSettings as Settings
 from wsss_bench.engine.inference import predict_probabilities
 from wsss_bench.toolbox.prediction import predict
@@ -142,7 +142,7 @@ def writers(
 @pytest.fixture
 def bright(monkeypatch: pytest.MonkeyPatch) -> Bright:
     model = Bright()
-    monkeypatch.setattr(inference, "load_segmentor", lambda segmentor, device: model)
+    monkeypatch.setattr(prediction, "load_segmentor", lambda segmentor, device: model)
     return model
 
 
@@ -193,7 +193,7 @@ def test_a_finished_prediction_loads_no_network(
     view = make_view(tmp_path / "images", 1)
     out, _ = writers(tmp_path, view, crf=False)
     predict(SEGMENTOR, view, out, None, make_context(tmp_path))
-    monkeypatch.setattr(inference, "load_segmentor", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(prediction, "load_segmentor", lambda *_: pytest.fail("loaded"))
     predict(SEGMENTOR, view, out, None, make_context(tmp_path))
 
 
