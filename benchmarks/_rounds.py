@@ -26,50 +26,70 @@ class Variant:
 
 
 def compare(
-    title: str, variants: Sequence[Variant], rounds: int, per: float = 1.0
+    title: str,
+    variants: Sequence[Variant],
+    rounds: int,
+    per: float = 1.0,
 ) -> None:
-    """Print one table. The first variant is the reference; times are divided by `per`; ratio > 1 means faster than it."""
-    results = {v.name: v.run() for v in variants}  # first calls compile and fill caches
+    """Print one table; times are divided by `per`, and a ratio > 1 means faster than the first variant."""
+    # First calls compile and fill caches.
+    results = {v.name: v.run() for v in variants}
     peaks = {v.name: _peak(v.run) for v in variants if not v.once}
-    times: dict[str, list[float]] = {v.name: [] for v in variants}
-    gc.disable()
-    for turn in range(rounds):
-        for variant in variants:
-            if variant.once and turn:
-                times[variant.name].append(times[variant.name][0])
-                continue
-            began = time.perf_counter()
-            variant.run()
-            times[variant.name].append(1e3 * (time.perf_counter() - began) / per)
-    gc.enable()
+    times = _timed(variants, rounds, per)
     first = variants[0].name
     lines = [
         f"\n{title}",
-        f"{'variant':44} {'ms':>9} {'(min-max)':>19} {'ratio':>8} {'peak MB':>8}  result",
+        f"{'variant':44} {'ms':>9} {'(min-max)':>19} "
+        f"{'ratio':>8} {'peak MB':>8}  result",
     ]
     for variant in variants:
-        mine = times[variant.name]
-        ratio = statistics.median(
-            a / b for a, b in zip(times[first], mine, strict=True)
-        )
-        spread = f"({min(mine):.4g}-{max(mine):.4g})"
-        peak = (
-            f"{peaks[variant.name]:.1f}" if peaks.get(variant.name) is not None else "-"
-        )
         words = variant.check(results[first], results[variant.name])
+        numbers = _numbers(times[first], times[variant.name])
+        peak = peaks.get(variant.name)
+        megabytes = "-" if peak is None else f"{peak:.1f}"
         shown = variant.name + (" [once]" if variant.once else "")
-        lines.append(
-            f"{shown:44} {statistics.median(mine):9.4g} {spread:>19} {ratio:7.2f}x {peak:>8}  {words}"
-        )
+        lines.append(f"{shown:44} {numbers} {megabytes:>8}  {words}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
 
+def _timed(
+    variants: Sequence[Variant], rounds: int, per: float
+) -> dict[str, list[float]]:
+    """Return the milliseconds of every round by variant."""
+    times: dict[str, list[float]] = {v.name: [] for v in variants}
+    gc.disable()
+    # In turn, round after round: what else the machine does meets all variants alike.
+    for turn in range(rounds):
+        for variant in variants:
+            mine = times[variant.name]
+            if variant.once and turn:
+                mine.append(mine[0])
+                continue
+            began = time.perf_counter()
+            variant.run()
+            took = time.perf_counter() - began
+            mine.append(1e3 * took / per)
+    gc.enable()
+    return times
+
+
+def _numbers(reference: list[float], mine: list[float]) -> str:
+    """Return median, spread and ratio as a row shows them."""
+    # The median of ratios within rounds, not the ratio of medians: a slow round slows both.
+    ratios = [a / b for a, b in zip(reference, mine, strict=True)]
+    spread = f"({min(mine):.4g}-{max(mine):.4g})"
+    median = statistics.median(mine)
+    return f"{median:9.4g} {spread:>19} {statistics.median(ratios):7.2f}x"
+
+
 def _peak(run: Callable[[], object]) -> float | None:
-    """Growth of the resident set at its peak during `run`, in MB; None where the system does not say."""
+    """Return the growth of the resident set at its peak during `run`, in MB; None where the system does not say."""
     try:
         gc.collect()
+        # Freed memory that the allocator keeps would hide the growth.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+        # 5 sets the peak back to the present size (man proc).
         Path("/proc/self/clear_refs").write_text("5")
         before = _field("VmRSS")
         run()
@@ -79,8 +99,8 @@ def _peak(run: Callable[[], object]) -> float | None:
 
 
 def _field(name: str) -> int:
-    return next(
-        int(line.split()[1])
-        for line in _STATUS.read_text().splitlines()
-        if line.startswith(name + ":")
-    )
+    """Return a field of this process's status, in kB."""
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    raise OSError(f"{_STATUS} has no {name}")

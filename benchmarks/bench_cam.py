@@ -1,9 +1,10 @@
-"""Class activation maps of IRN's network (ResNet-50, stride 16), 500x375, scales and mirror: what each step of inference buys.
+"""Class activation maps of IRN's network (ResNet-50, stride 16), 500x375: what each step of inference buys.
 
     OMP_NUM_THREADS=1 python benchmarks/bench_cam.py [--rounds 3] [--scales 1.0] [--backbone resnet50]
 
-Weights are random, which the time does not depend on. The peer runs the network as trained and enlarges the maps of all 20
-classes before it picks the present ones. What bfloat16 does to the mIoU of trained networks is measured by a run instead:
+Weights are random, which the time does not depend on. The peer runs the network as trained and enlarges the maps of all
+20 classes before it picks the present ones. What bfloat16 does to the mIoU of trained networks is measured by a run
+instead:
 
     wsss-bench run --methods 'cam/-/-,cam[test_amp=bf16]/-/-' --dataset voc2012 ...
 """
@@ -29,27 +30,31 @@ from wsss_bench.toolbox.classifier import (
     pixels_of,
 )
 
-SIZE, CLASSES, PRESENT = (375, 500), 20, [4, 11]
+SIZE = (375, 500)
+CLASSES = 20
+PRESENT = [4, 11]
 
 
 def peer(
     model: MultiLabelClassifier, image: np.ndarray, scales: tuple[float, ...]
 ) -> Tensor:
     grid = (-(-SIZE[0] // 4), -(-SIZE[1] // 4))
-    total, everything = torch.zeros(CLASSES, *SIZE), list(range(CLASSES))
+    everything = list(range(CLASSES))
+    total = torch.zeros(CLASSES, *SIZE)
     low = torch.zeros(CLASSES, *grid)
     for scale in scales:
-        pixels = pixels_of(
-            image, (round(SIZE[0] * scale), round(SIZE[1] * scale)), "cpu"
-        )
-        maps = linear_cam(model, pixels, everything) + linear_cam(
-            model, pixels.flip(3), everything
-        ).flip(2)
-        total += F.interpolate(maps[None], SIZE, mode="bilinear", align_corners=False)[
-            0
-        ]
-        low += F.interpolate(maps[None], grid, mode="bilinear", align_corners=False)[0]
+        size = (round(SIZE[0] * scale), round(SIZE[1] * scale))
+        pixels = pixels_of(image, size, "cpu")
+        maps = linear_cam(model, pixels, everything)
+        mirrored = linear_cam(model, pixels.flip(3), everything)
+        maps = maps + mirrored.flip(2)
+        total += enlarged(maps, SIZE)
+        low += enlarged(maps, grid)
     return normalized(low[PRESENT])
+
+
+def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def ours(
@@ -63,8 +68,8 @@ def ours(
 
 
 def check(reference: object, result: object) -> str:
-    a, b = torch.as_tensor(reference), torch.as_tensor(result)
-    return f"max difference {(a - b).abs().max().item():.1e} of max"
+    apart = torch.as_tensor(reference) - torch.as_tensor(result)
+    return f"max difference {apart.abs().max().item():.1e} of max"
 
 
 @torch.no_grad()
@@ -82,7 +87,8 @@ def main() -> None:
         CLASSES,
     ).eval()
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-    scales, fast = tuple(options.scales), folded(model)
+    scales = tuple(options.scales)
+    fast = folded(model)
     rows = [
         Variant(
             "as trained, all classes enlarged",

@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from _rounds import Variant, compare
 
-from wsss_bench.toolbox.crf import dense_crf, dense_crf_shared, unary_from_probabilities
-from wsss_bench.toolbox.crf_presets import PRESETS
+from wsss_bench.toolbox.crf import (
+    Backend,
+    dense_crf,
+    dense_crf_shared,
+    unary_from_probabilities,
+)
+from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
 
 SIZE = (375, 500)
 PARAMS = PRESETS["dsrg"]
+
+Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Images and energies."""
 
 
 def pictures(number: int) -> list[np.ndarray]:
@@ -27,81 +37,74 @@ def pictures(number: int) -> list[np.ndarray]:
 
     root = os.environ.get("WSSS_BENCH_TEST_DATA")
     if root:
-        files = sorted(
-            (Path(root) / "voc-pack" / "VOCdevkit" / "VOC2012" / "JPEGImages").glob(
-                "*.jpg"
-            )
-        )
-        chosen = files[:: max(len(files) // number, 1)][:number]
+        folder = Path(root) / "voc-pack" / "VOCdevkit" / "VOC2012" / "JPEGImages"
+        files = sorted(folder.glob("*.jpg"))
+        # Spread over the set: neighbours in it are often of one scene.
+        step = max(len(files) // number, 1)
+        chosen = files[::step][:number]
         return [cv2.resize(cv2.imread(str(f))[:, :, ::-1], SIZE[::-1]) for f in chosen]
     rng = np.random.default_rng(0)
     coarse = [rng.integers(0, 256, (7, 9, 3), dtype=np.uint8) for _ in range(number)]
-    fields = [cv2.resize(c, SIZE[::-1], interpolation=cv2.INTER_CUBIC) for c in coarse]
-    return [
-        np.clip(f + rng.normal(0, 8, f.shape), 0, 255).astype(np.uint8) for f in fields
-    ]
+    noisy = []
+    for one in coarse:
+        field = cv2.resize(one, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+        field = field + rng.normal(0, 8, field.shape)
+        noisy.append(np.clip(field, 0, 255).astype(np.uint8))
+    return noisy
 
 
-def energies(
-    rng: np.random.Generator, labels: int, size: tuple[int, int]
-) -> np.ndarray:
+def energies(seed: int, labels: int, size: tuple[int, int]) -> np.ndarray:
     import cv2
 
-    logits = np.stack(
-        [
-            cv2.resize(rng.normal(0, 2, (8, 10)).astype(np.float32), size[::-1])
-            for _ in range(labels)
-        ]
-    )
+    rng = np.random.default_rng(seed)
+    planes = []
+    for _ in range(labels):
+        coarse = rng.normal(0, 2, (8, 10)).astype(np.float32)
+        planes.append(cv2.resize(coarse, size[::-1]))
+    logits = np.stack(planes)
     powers = np.exp(logits - logits.max(axis=0))
     return unary_from_probabilities(powers / powers.sum(axis=0))
 
 
+def each(pairs: Pairs, backend: Backend, params: CrfParams = PARAMS) -> np.ndarray:
+    return np.stack([dense_crf(i, u, params, backend) for i, u in pairs])
+
+
 def check(reference: object, result: object) -> str:
-    a, b = np.asarray(reference), np.asarray(result)
+    a = np.asarray(reference)
+    b = np.asarray(result)
     wrong = int((a.argmax(axis=-3) != b.argmax(axis=-3)).sum())
-    return f"{wrong} of {a[..., 0, :, :].size} labels differ, max |dQ| {np.abs(a - b).max():.1e}"
+    pixels = a[..., 0, :, :].size
+    apart = np.abs(a - b).max()
+    return f"{wrong} of {pixels} labels differ, max |dQ| {apart:.1e}"
 
 
 def by_labels(labels: list[int], rounds: int) -> None:
     images = pictures(2)
     for k in labels:
-        unary = [
-            energies(np.random.default_rng(k + i), k, SIZE) for i in range(len(images))
-        ]
-        pairs = list(zip(images, unary, strict=True))
-
-        def run(
-            backend: str, pairs: list[tuple[np.ndarray, np.ndarray]] = pairs
-        ) -> np.ndarray:
-            return np.stack([dense_crf(i, u, PARAMS, backend) for i, u in pairs])  # type: ignore[arg-type]
-
+        pairs = [(image, energies(k + i, k, SIZE)) for i, image in enumerate(images)]
         rows = [
-            Variant("pydensecrf", lambda run=run: run("pydensecrf"), check),
-            Variant("numba", lambda run=run: run("numba"), check),
+            Variant("pydensecrf", partial(each, pairs, "pydensecrf"), check),
+            Variant("numba", partial(each, pairs, "numba"), check),
         ]
         compare(f"{k} labels, 500x375, ms per image", rows, rounds, per=len(images))
 
 
 def in_threads(rounds: int) -> None:
-    pairs = [
-        (image, energies(np.random.default_rng(i), 3, SIZE))
-        for i, image in enumerate(pictures(4))
-    ]
+    images = pictures(4)
+    pairs = [(image, energies(i, 3, SIZE)) for i, image in enumerate(images)]
 
-    def serial(backend: str) -> np.ndarray:
-        return np.stack([dense_crf(i, u, PARAMS, backend) for i, u in pairs])  # type: ignore[arg-type]
+    def threaded(backend: Backend) -> np.ndarray:
+        def one(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+            return dense_crf(*pair, PARAMS, backend)
 
-    def threaded(backend: str) -> np.ndarray:
         with ThreadPoolExecutor(2) as pool:
-            return np.stack(
-                list(pool.map(lambda pair: dense_crf(*pair, PARAMS, backend), pairs))
-            )  # type: ignore[arg-type]
+            return np.stack(list(pool.map(one, pairs)))
 
     rows = [
-        Variant("pydensecrf", lambda: serial("pydensecrf"), check),
+        Variant("pydensecrf", lambda: each(pairs, "pydensecrf"), check),
         Variant("pydensecrf, 2 threads", lambda: threaded("pydensecrf"), check),
-        Variant("numba", lambda: serial("numba"), check),
+        Variant("numba", lambda: each(pairs, "numba"), check),
         Variant("numba, 2 threads", lambda: threaded("numba"), check),
     ]
     compare("4 images of 3 labels, 500x375, ms per image", rows, rounds, per=len(pairs))
@@ -109,10 +112,8 @@ def in_threads(rounds: int) -> None:
 
 def absent_classes(rounds: int) -> None:
     image = pictures(1)[0]
-    present, absent = (
-        energies(np.random.default_rng(1), 3, SIZE),
-        np.full(SIZE, -np.log(1e-5), np.float32),
-    )
+    present = energies(1, 3, SIZE)
+    absent = np.full(SIZE, -np.log(1e-5), np.float32)
     everything = np.concatenate([present, np.broadcast_to(absent, (18, *SIZE))])
     rows = [
         Variant(
@@ -141,46 +142,28 @@ def training_grid(rounds: int) -> None:
     from wsss_bench.toolbox.crf_exact import meanfield_exact
 
     torch.set_num_threads(1)
-    batch, params = 8, PARAMS.scaled(12)
-    images = np.stack(
-        [
-            cv2.resize(image, (41, 41), interpolation=cv2.INTER_AREA)
-            for image in pictures(batch)
-        ]
-    )
-    unary = np.stack(
-        [energies(np.random.default_rng(i), 21, (41, 41)) for i in range(batch)]
-    )
-    tensors = torch.tensor(images).float(), torch.tensor(unary)
+    batch = 8
+    params = PARAMS.scaled(12)
+    pairs = []
+    for i, image in enumerate(pictures(batch)):
+        small = cv2.resize(image, (41, 41), interpolation=cv2.INTER_AREA)
+        pairs.append((small, energies(i, 21, (41, 41))))
+    images = torch.tensor(np.stack([image for image, _ in pairs])).float()
+    unary = torch.tensor(np.stack([unary for _, unary in pairs]))
 
     def close(reference: object, result: object) -> str:
-        a, b = np.asarray(reference), np.asarray(result)
-        return f"{100 * (a.argmax(1) != b.argmax(1)).mean():.2f} % of labels differ, mean |dQ| {np.abs(a - b).mean():.1e}"
+        a = np.asarray(reference)
+        b = np.asarray(result)
+        differ = 100 * (a.argmax(1) != b.argmax(1)).mean()
+        apart = np.abs(a - b).mean()
+        return f"{differ:.2f} % of labels differ, mean |dQ| {apart:.1e}"
 
     rows = [
-        Variant(
-            "pydensecrf",
-            lambda: np.stack(
-                [
-                    dense_crf(i, u, params, "pydensecrf")
-                    for i, u in zip(images, unary, strict=True)
-                ]
-            ),
-            close,
-        ),
-        Variant(
-            "numba",
-            lambda: np.stack(
-                [
-                    dense_crf(i, u, params, "numba")
-                    for i, u in zip(images, unary, strict=True)
-                ]
-            ),
-            close,
-        ),
+        Variant("pydensecrf", lambda: each(pairs, "pydensecrf", params), close),
+        Variant("numba", lambda: each(pairs, "numba", params), close),
         Variant(
             "exact, batched (no lattice)",
-            lambda: meanfield_exact(*tensors, params).numpy(),
+            lambda: meanfield_exact(images, unary, params).numpy(),
             close,
         ),
     ]

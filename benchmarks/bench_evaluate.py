@@ -33,18 +33,13 @@ def masks(number: int) -> list[np.ndarray]:
         from PIL import Image
 
         folder = Path(root) / "voc-pack" / "VOCdevkit" / "VOC2012"
-        ids = (
-            (folder / "ImageSets" / "Segmentation" / "val.txt")
-            .read_text()
-            .split()[:number]
-        )
-        paths = [folder / "SegmentationClassAug" / f"{i}.png" for i in ids]
-        return [
-            np.asarray(
-                Image.open(p).resize(SIZE[::-1], Image.Resampling.NEAREST)
-            ).astype(np.uint8)
-            for p in paths
-        ]
+        split = folder / "ImageSets" / "Segmentation" / "val.txt"
+        found = []
+        for image_id in split.read_text().split()[:number]:
+            image = Image.open(folder / "SegmentationClassAug" / f"{image_id}.png")
+            image = image.resize(SIZE[::-1], Image.Resampling.NEAREST)
+            found.append(np.asarray(image).astype(np.uint8))
+        return found
     return [ellipses(np.random.default_rng(k)) for k in range(number)]
 
 
@@ -52,12 +47,10 @@ def ellipses(rng: np.random.Generator) -> np.ndarray:
     mask = np.zeros(SIZE, np.uint8)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     for klass in rng.choice(np.arange(1, 21), size=rng.integers(1, 4), replace=False):
-        cy, cx, a, b = (
-            rng.integers(40, 330),
-            rng.integers(40, 460),
-            rng.integers(20, 120),
-            rng.integers(20, 120),
-        )
+        cy = rng.integers(40, 330)
+        cx = rng.integers(40, 460)
+        a = rng.integers(20, 120)
+        b = rng.integers(20, 120)
         distance = ((y - cy) / a) ** 2 + ((x - cx) / b) ** 2
         mask[distance < 1.05] = 255
         mask[distance < 1] = klass
@@ -66,10 +59,11 @@ def ellipses(rng: np.random.Generator) -> np.ndarray:
 
 def predictions(truths: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Truth shifted by a few pixels, the ignored border given to the background: mostly right, wrong at the edges."""
-    return [
-        np.roll(np.where(t == 255, 0, t), (5, 9), (0, 1)).astype(np.uint8)
-        for t in truths
-    ]
+    found = []
+    for truth in truths:
+        filled = np.where(truth == 255, 0, truth)
+        found.append(np.roll(filled, (5, 9), (0, 1)).astype(np.uint8))
+    return found
 
 
 def seeds(truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -78,15 +72,14 @@ def seeds(truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     out = []
     for k, truth in enumerate(truths):
         rng = np.random.default_rng(k)
-        ids = np.asarray([c for c in np.unique(truth) if 0 < c < 255] or [1], np.int64)
+        classes = [c for c in np.unique(truth) if 0 < c < 255]
+        ids = np.asarray(classes or [1], np.int64)
         noise = rng.random((len(ids), 24, 32)).astype(np.float32)
-        planes = [
-            cv2.GaussianBlur((truth == c).astype(np.float32), (0, 0), 15) for c in ids
-        ]
-        scores = [
-            0.7 * p + 0.3 * cv2.resize(n, SIZE[::-1])
-            for p, n in zip(planes, noise, strict=True)
-        ]
+        scores = []
+        for c, coarse in zip(ids, noise, strict=True):
+            inside = (truth == c).astype(np.float32)
+            plane = cv2.GaussianBlur(inside, (0, 0), 15)
+            scores.append(0.7 * plane + 0.3 * cv2.resize(coarse, SIZE[::-1]))
         out.append((ids, np.clip(np.stack(scores), 0, 1).astype(np.float32)))
     return out
 
@@ -111,13 +104,13 @@ def race(
     gc.enable()
     reference = times[variants[0][0]]
     print(
-        f"\n## {title}\n\n| variant | {unit}: median (min-max) | ratio |\n| --- | ---: | ---: |"
+        f"\n## {title}\n\n"
+        f"| variant | {unit}: median (min-max) | ratio |\n| --- | ---: | ---: |"
     )
     for name, own in times.items():
         ratio = statistics.median(r / o for r, o in zip(reference, own, strict=True))
-        print(
-            f"| {name} | {statistics.median(own):.3g} ({min(own):.3g}-{max(own):.3g}) | {ratio:.3g}x |"
-        )
+        spread = f"({min(own):.3g}-{max(own):.3g})"
+        print(f"| {name} | {statistics.median(own):.3g} {spread} | {ratio:.3g}x |")
 
 
 def bench_counts(truths: Sequence[np.ndarray], rounds: int) -> None:
@@ -140,12 +133,10 @@ def bench_counts(truths: Sequence[np.ndarray], rounds: int) -> None:
     )
     confusion = ours()
     areas = peer()
-    assert np.array_equal(np.diagonal(confusion), areas[0]), (
-        "intersection differs from mmseg"
-    )
-    assert np.array_equal(
-        confusion.sum(0)[:-1] + confusion.sum(1) - np.diagonal(confusion), areas[1]
-    ), "union differs"
+    hits = np.diagonal(confusion)
+    union = confusion.sum(0)[:-1] + confusion.sum(1) - hits
+    assert np.array_equal(hits, areas[0]), "intersection differs from mmseg"
+    assert np.array_equal(union, areas[1]), "union differs"
     plain = numpy_confusion(len(CLASSES), predicted, truths)
     assert np.array_equal(plain(), confusion[:, :-1]), "confusion differs from numpy"
     variants = [
@@ -163,7 +154,8 @@ def bench_memory(truths: Sequence[np.ndarray]) -> None:
         "\n## Memory kept per image while scoring\n\n"
         "| images | counts: bytes/image | curve: bytes/image |\n| ---: | ---: | ---: |"
     )
-    predicted, scored = predictions(truths), seeds(truths)
+    predicted = predictions(truths)
+    scored = seeds(truths)
     for number in (200, 1600):
         kept = []
         for builder in (CountsBuilder(CLASSES), CurveBuilder(CLASSES)):
@@ -184,7 +176,8 @@ def bench_curve(truths: Sequence[np.ndarray], rounds: int) -> None:
 
     from wsss_bench.evaluate import CurveBuilder
 
-    truths, scored = truths[:6], seeds(truths[:6])
+    truths = truths[:6]
+    scored = seeds(truths)
 
     def ours() -> np.ndarray:
         builder = CurveBuilder(CLASSES)
@@ -193,15 +186,12 @@ def bench_curve(truths: Sequence[np.ndarray], rounds: int) -> None:
         return builder.result().confusion
 
     thresholds = (np.arange(101) / 100).astype(np.float32)
-    peer, one = (
-        passes(scored, truths, thresholds),
-        passes(scored, truths, thresholds[20:21]),
-    )
+    peer = passes(scored, truths, thresholds)
+    one = passes(scored, truths, thresholds[20:21])
     single = numpy_sweep(scored, truths, thresholds)
-    assert np.array_equal(peer(), ours()), "the curve differs from 101 evaluations"
-    assert np.array_equal(single(), ours()), (
-        "the curve differs from the one pass in numpy"
-    )
+    curve = ours()
+    assert np.array_equal(peer(), curve), "the curve differs from 101 evaluations"
+    assert np.array_equal(single(), curve), "the curve differs from one pass in numpy"
     variants = [
         ("101 evaluations (numpy)", peer),
         ("one evaluation", one),
@@ -218,17 +208,16 @@ def bench_bootstrap(rounds: int) -> None:
 
     rng = np.random.default_rng(0)
     systems = []
+    # An image holds about an eighth of all classes.
     truth = rng.integers(0, 9000, (1449, 21)) * (rng.random((1449, 21)) < 0.12)
     for _ in range(2):
         hit = (truth * rng.uniform(0.4, 0.9, truth.shape)).astype(np.int64)
-        systems.append(
-            np.stack([hit, hit + rng.integers(0, 900, truth.shape), truth], 2)
-        )
+        predicted = hit + rng.integers(0, 900, truth.shape)
+        systems.append(np.stack([hit, predicted, truth], 2))
     few = Resamples(1449, 200, seed=1)
-    assert np.array_equal(few.miou(systems), bootstrap_loop(few, systems)()), (
-        "the bootstrap differs from the loop"
-    )
     loop = bootstrap_loop(few, systems)
+    same = np.array_equal(few.miou(systems), loop())
+    assert same, "the bootstrap differs from the loop"
     full = Resamples(1449, 10_000, seed=1)
     variants = [
         ("loop over resamples (200)", loop),

@@ -1,4 +1,4 @@
-"""The same quantities the plain way, for `bench_evaluate` and the tests: other libraries, and loops that are easy to read."""
+"""The same quantities the plain way, for `bench_evaluate` and the tests: other libraries, and loops easy to read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ def mmseg_areas(
         total: list[np.ndarray] = [np.zeros(n_classes, np.int64) for _ in range(4)]
         for prediction, truth in pairs:
             areas = IoUMetric.intersect_and_union(prediction, truth, n_classes, 255)
-            total = [
-                a + b.numpy().astype(np.int64)
-                for a, b in zip(total, areas, strict=True)
-            ]
+            # mmseg itself sums in float32, which loses pixels from 2^24 on.
+            for summed, area in zip(total, areas, strict=True):
+                summed += area.numpy().astype(np.int64)
         return total
 
     return run
@@ -42,9 +41,8 @@ def numpy_confusion(
         for p, t in zip(predictions, truths, strict=True):
             there = t < n_classes
             keys = n_classes * t[there].astype(np.int64) + p[there]
-            total += np.bincount(keys, minlength=n_classes**2).reshape(
-                n_classes, n_classes
-            )
+            pairs = np.bincount(keys, minlength=n_classes**2)
+            total += pairs.reshape(n_classes, n_classes)
         return total
 
     return run
@@ -63,9 +61,8 @@ def passes(
         for (ids, scores), truth in zip(scored, truths, strict=True):
             keys = np.concatenate([[0], ids])
             for k, threshold in enumerate(thresholds):
-                padded = np.pad(
-                    scores, ((1, 0), (0, 0), (0, 0)), constant_values=threshold
-                )
+                room = ((1, 0), (0, 0), (0, 0))
+                padded = np.pad(scores, room, constant_values=threshold)
                 label = keys[padded.argmax(0)]
                 there = truth != 255
                 pairs = n * truth[there].astype(np.int64) + label[there]
@@ -85,13 +82,15 @@ def numpy_sweep(
         table = np.zeros((n, n, bins), np.int64)
         for (ids, scores), truth in zip(scored, truths, strict=True):
             there = truth != 255
-            best, label = scores.max(0)[there], ids[scores.argmax(0)[there]]
+            best = scores.max(0)[there]
+            label = ids[scores.argmax(0)[there]]
             place = np.searchsorted(thresholds, best, side="left")
             keys = (truth[there].astype(np.int64) * n + label) * bins + place
             table += np.bincount(keys, minlength=n * n * bins).reshape(n, n, bins)
-        above = (
-            table[:, :, ::-1].cumsum(2)[:, :, ::-1][:, :, 1:].transpose(2, 0, 1).copy()
-        )
+        # From the highest bin down: a score above a threshold is above all lower ones.
+        summed = table[:, :, ::-1].cumsum(2)[:, :, ::-1]
+        above = summed[:, :, 1:].transpose(2, 0, 1).copy()
+        # What no class claims is background.
         above[:, :, 0] = table.sum((1, 2)) - above[:, :, 1:].sum(2)
         return above
 
@@ -108,9 +107,11 @@ def bootstrap_loop(
         weights = np.concatenate(list(resamples.weights()))  # type: ignore[attr-defined]
         for s, rows in enumerate(systems):
             for k, weight in enumerate(weights):
-                picked = np.repeat(np.arange(len(weight)), weight.astype(np.int64))
+                images = np.arange(len(weight))
+                picked = np.repeat(images, weight.astype(np.int64))
                 hit, predicted, true = rows[picked].sum(0).T
                 union = predicted + true - hit
+                # A class that a resample does not hold takes no part in its mean.
                 ious = [h / u for h, u in zip(hit, union, strict=True) if u]
                 out[s, k] = np.asarray(ious).sum() / len(ious)
         return out

@@ -9,6 +9,9 @@ Dense squaring is what psa and IRN do: eight squarings of the transition matrix,
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from _rounds import Variant, compare
@@ -20,37 +23,38 @@ from wsss_bench.toolbox.random_walk import (
     transition_matrix,
 )
 
+Walk = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 def scene(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
     import cv2
 
     rng = np.random.default_rng(0)
-    boundary = np.clip(
-        cv2.resize(rng.random((11, 13)).astype(np.float32), (w, h)) ** 3, 0, 1
-    )
-    scores = np.stack(
-        [cv2.resize(rng.random((7, 9)).astype(np.float32), (w, h)) for _ in range(2)]
-    )
+
+    def smooth(rows: int, columns: int) -> np.ndarray:
+        coarse = rng.random((rows, columns)).astype(np.float32)
+        return cv2.resize(coarse, (w, h))
+
+    # Cubed: most of a boundary map is near 0.
+    boundary = np.clip(smooth(11, 13) ** 3, 0, 1)
+    scores = np.stack([smooth(7, 9) for _ in range(2)])
     return boundary, scores
 
 
+def matrix_of(boundary: np.ndarray) -> Any:
+    """Return the sparse transition matrix."""
+    return transition_matrix(affinity_from_boundary(boundary), 10.0)
+
+
 def squaring(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    matrix = (
-        transition_matrix(affinity_from_boundary(boundary), 10.0)
-        .toarray()
-        .astype(np.float32)
-    )
+    matrix = matrix_of(boundary).toarray().astype(np.float32)
     for _ in range(8):
         matrix = matrix @ matrix
     return (scores.reshape(2, -1) @ matrix).reshape(scores.shape)
 
 
 def dense_products(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    matrix = (
-        transition_matrix(affinity_from_boundary(boundary), 10.0)
-        .toarray()
-        .astype(np.float32)
-    )
+    matrix = matrix_of(boundary).toarray().astype(np.float32)
     rows = scores.reshape(2, -1)
     for _ in range(256):
         rows = rows @ matrix
@@ -58,11 +62,7 @@ def dense_products(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def sparse_products(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    matrix = (
-        transition_matrix(affinity_from_boundary(boundary), 10.0)
-        .T.tocsr()
-        .astype(np.float32)
-    )
+    matrix = matrix_of(boundary).T.tocsr().astype(np.float32)
     columns = np.ascontiguousarray(scores.reshape(2, -1).T)
     for _ in range(256):
         columns = matrix @ columns
@@ -75,9 +75,8 @@ def ours(boundary: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def decide(scores: np.ndarray) -> np.ndarray:
     """IRN's labels: scores over the global maximum, background at 0.25."""
-    return np.concatenate(
-        [np.full((1, *scores.shape[1:]), 0.25), scores / scores.max()]
-    ).argmax(axis=0)
+    background = np.full((1, *scores.shape[1:]), 0.25)
+    return np.concatenate([background, scores / scores.max()]).argmax(axis=0)
 
 
 def main() -> None:
@@ -94,38 +93,26 @@ def main() -> None:
             found = np.asarray(result)
             wrong = int((decide(found) != decide(exact)).sum())
             error = np.abs(found - exact).max() / exact.max()
-            return f"error {error:.1e} of max, {wrong} of {exact[0].size} labels differ (float64)"
+            return (
+                f"error {error:.1e} of max, "
+                f"{wrong} of {exact[0].size} labels differ (float64)"
+            )
+
+        def row(name: str, walk: Walk, once: bool = False) -> Variant:
+            return Variant(name, partial(walk, boundary, scores), check, once)  # noqa: B023
 
         variants = [
-            Variant(
-                "scipy CSR, 256 products",
-                lambda b=boundary, s=scores: sparse_products(b, s),
-                check,
-            ),
-            Variant(
-                "stencil (propagate)", lambda b=boundary, s=scores: ours(b, s), check
-            ),
+            row("scipy CSR, 256 products", sparse_products),
+            row("stencil (propagate)", ours),
         ]
         if h == 47:
             dense = [
-                Variant(
-                    "dense, 8 squarings (official)",
-                    lambda b=boundary, s=scores: squaring(b, s),
-                    check,
-                ),
-                Variant(
-                    "dense, 256 products",
-                    lambda b=boundary, s=scores: dense_products(b, s),
-                    check,
-                    once=True,
-                ),
+                row("dense, 8 squarings (official)", squaring),
+                row("dense, 256 products", dense_products, once=True),
             ]
             variants = dense + variants
-        variants.append(
-            Variant(
-                "  of which affinities", lambda b=boundary: affinity_from_boundary(b)
-            )
-        )
+        affinities = partial(affinity_from_boundary, boundary)
+        variants.append(Variant("  of which affinities", affinities))
         compare(
             f"random walk, {h}x{w} cells, radius 5, ms per image, affinities included",
             variants,

@@ -1,11 +1,13 @@
 """The refine stage of a whole training set from seeds to label files: ours against pydensecrf and a dense-matrix walk.
 
-    python benchmarks/bench_refine.py SEEDS --data-root VOCdevkit/VOC2012 [--split train_aug] [--workers 2] [--sample 24]
+    python benchmarks/bench_refine.py SEEDS --data-root VOCdevkit/VOC2012 [--split train_aug] [--workers 2] [--sample
+    24]
 
 SEEDS is the ``out`` folder of a localize stage (``wsss-bench cache ls`` shows where). Our stages run over all images as
-`wsss-bench run` runs them: in processes, resumable, every label written to disk. The peers do the same work as the released
-scripts do, image after image in one process, on every n-th image, in turn with ours; what the whole set would take is
-*computed* from that sample. The boundary map of the walk is the photograph's gradient: the time does not depend on it.
+`wsss-bench run` runs them: in processes, resumable, every label written to disk. The peers do the same work as the
+released scripts do, image after image in one process, on every n-th image, in turn with ours; what the whole set would
+take is *computed* from that sample. The boundary map of the walk is the photograph's gradient: the time does not depend
+on it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from wsss_bench.contract.artifacts import LabelWriter, Seed, SeedSet
 from wsss_bench.contract.view import WeakView
 from wsss_bench.data.voc.dataset import VocDataset
 from wsss_bench.io.images import read_image
-from wsss_bench.toolbox.crf import dense_crf, unary_from_labels
+from wsss_bench.toolbox.crf import Backend, dense_crf, unary_from_labels
 from wsss_bench.toolbox.crf_presets import PRESETS
 from wsss_bench.toolbox.parallel import per_image
 from wsss_bench.toolbox.random_walk import affinity_from_boundary, transition_matrix
@@ -49,28 +51,23 @@ def crf_all(job: tuple[Path, Seed]) -> np.ndarray:
     return crf_with(job, "pydensecrf", CLASSES)
 
 
-def crf_with(job: tuple[Path, Seed], backend: str, labels: int) -> np.ndarray:
+def crf_with(job: tuple[Path, Seed], backend: Backend, labels: int) -> np.ndarray:
     path, seed = job
-    winners = np.concatenate(
-        [np.full((1, *seed.size), np.float32(0.15)), seed.upsampled()]
-    ).argmax(0)
+    background = np.full((1, *seed.size), np.float32(0.15))
+    winners = np.concatenate([background, seed.upsampled()]).argmax(0)
     unary = unary_from_labels(winners, labels, 0.7)
-    return (
-        dense_crf(read_image(path), unary, PRESETS["irn"], backend)
-        .argmax(0)
-        .astype(np.uint8)
-    )  # type: ignore[arg-type]
+    marginals = dense_crf(read_image(path), unary, PRESETS["irn"], backend)
+    return marginals.argmax(0).astype(np.uint8)
 
 
 def boundary(path: Path) -> np.ndarray:
     image = read_image(path)
-    grey = cv2.resize(
-        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
-        (-(-image.shape[1] // 4), -(-image.shape[0] // 4)),
-    )
-    edges = np.hypot(
-        cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    )
+    height, width = image.shape[:2]
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (-(-width // 4), -(-height // 4)))
+    across = cv2.Sobel(small, cv2.CV_32F, 1, 0)
+    down = cv2.Sobel(small, cv2.CV_32F, 0, 1)
+    edges = np.hypot(across, down)
     return (edges / edges.max()).clip(0, 1).astype(np.float32)
 
 
@@ -83,20 +80,18 @@ def walk_dense(job: tuple[Path, Seed]) -> np.ndarray:
     path, seed = job
     edge = boundary(path)
     h, w = edge.shape
-    cams = np.stack([cv2.resize(cam, (w, h)) for cam in seed.scores]) * (1 - edge)
-    matrix = (
-        transition_matrix(affinity_from_boundary(edge, 5), 10.0)
-        .toarray()
-        .astype(np.float32)
-    )
+    cams = np.stack([cv2.resize(cam, (w, h)) for cam in seed.scores])
+    cams = cams * (1 - edge)
+    affinity = affinity_from_boundary(edge, 5)
+    matrix = transition_matrix(affinity, 10.0).toarray().astype(np.float32)
     for _ in range(8):
         matrix = matrix @ matrix
     walked = (cams.reshape(len(cams), -1) @ matrix).reshape(cams.shape)
     height, width = seed.size
     full = np.stack([cv2.resize(m, (4 * w, 4 * h))[:height, :width] for m in walked])
-    return np.where(
-        full.max(0) > 0.25 * full.max(), seed.class_ids[full.argmax(0)], 0
-    ).astype(np.uint8)
+    wins = full.max(0) > 0.25 * full.max()
+    best = seed.class_ids[full.argmax(0)]
+    return np.where(wins, best, 0).astype(np.uint8)
 
 
 def stage(
@@ -119,11 +114,11 @@ def stage(
 def labelled(job: tuple[Path, Seed], fn: Callable[[Any], np.ndarray]) -> np.ndarray:
     """What `fn` gives, as class ids of the image (the CRFs give positions)."""
     found = fn(job)
-    return (
-        found
-        if fn is walk_ours
-        else np.concatenate([[0], job[1].class_ids]).astype(np.uint8)[found]
-    )
+    if fn is walk_ours:
+        return found
+    _, seed = job
+    ids = np.concatenate([[0], seed.class_ids]).astype(np.uint8)
+    return ids[found]
 
 
 def table(
@@ -134,10 +129,38 @@ def table(
     whole: float,
 ) -> None:
     """Time every row on every job in turn; the first row is ours, whose whole stage took `whole` seconds."""
+    times, same = timed(rows, jobs)
+    first, _ = rows[0]
+    mine = times[first]
+    print(
+        f"\n{title}\n"
+        f"{'variant':44} {'ms/image':>9} {'(min-max)':>15} {'ratio':>8} "
+        f"{'whole set':>11}  labels that differ from ours"
+    )
+    run = 1e3 * whole / total
+    print(f"{first + ', the stage as run':44} {run:9.4g} {'':24} {whole:9.1f} s")
+    for name, _ in rows:
+        t = [1e3 * seconds for seconds in times[name]]
+        # Images differ in size, so ratios are taken image by image.
+        ratios = [a / b for a, b in zip(times[name], mine, strict=True)]
+        spread = f"({min(t):.3g}-{max(t):.3g})"
+        computed = statistics.mean(times[name]) * total
+        differ = 100 * statistics.mean(same[name])
+        print(
+            f"{name + ', one process':44} {statistics.median(t):9.4g} {spread:>15} "
+            f"{statistics.median(ratios):7.2f}x {computed:9.1f} s*  {differ:.3f} %"
+        )
+    print(f"* computed from {len(jobs)} images.   ratio: time over ours in one process")
+
+
+def timed(
+    rows: list[tuple[str, Callable[[Any], np.ndarray]]], jobs: list[Any]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return seconds by row, and the shares of labels that differ from the first row's."""
     for _, fn in rows:
         fn(jobs[0])  # compile
     times: dict[str, list[float]] = {name: [] for name, _ in rows}
-    same: dict[str, list[float]] = {name: [] for name, _ in rows}
+    differ: dict[str, list[float]] = {name: [] for name, _ in rows}
     for job in jobs:
         ours = None
         for name, fn in rows:
@@ -145,23 +168,8 @@ def table(
             found = fn(job)
             times[name].append(time.perf_counter() - began)
             ours = found if ours is None else ours
-            same[name].append(float((found != ours).mean()))
-    print(
-        f"\n{title}\n{'variant':44} {'ms/image':>9} {'(min-max)':>15} {'ratio':>8} {'whole set':>11}  labels that differ from ours"
-    )
-    mine = times[rows[0][0]]
-    print(
-        f"{rows[0][0] + ', the stage as run':44} {1e3 * whole / total:9.4g} {'':15} {'':>8} {whole:9.1f} s"
-    )
-    for name, _ in rows:
-        t = times[name]
-        ratio = statistics.median(a / b for a, b in zip(t, mine, strict=True))
-        spread = f"({1e3 * min(t):.3g}-{1e3 * max(t):.3g})"
-        print(
-            f"{name + ', one process':44} {1e3 * statistics.median(t):9.4g} {spread:>15} {ratio:7.2f}x "
-            f"{statistics.mean(t) * total:9.1f} s*  {100 * statistics.mean(same[name]):.3f} %"
-        )
-    print(f"* computed from {len(jobs)} images.   ratio: time over ours in one process")
+            differ[name].append(float((found != ours).mean()))
+    return times, differ
 
 
 def main() -> None:
@@ -188,7 +196,8 @@ def main() -> None:
         ("densecrf, present classes", crf_ours),
         ("pydensecrf, present classes", crf_present),
     ]
-    # The same trust spread over 21 labels is another problem, so its labels are others; the row is there for the time.
+    # The same trust spread over 21 labels is another problem, so its labels are others; the
+    # row is there for the time.
     crf.append(("pydensecrf, all 21 classes", crf_all))
     table(
         f"dense CRF, {len(view)} images",

@@ -2,59 +2,79 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bench_region_growing.py [--rounds 5]
 
-The peer labels 8-connected components cell by cell with a union-find forest, class by class, as DSRG's released training
-layer does, written anew here.
+The peer labels 8-connected components cell by cell with a union-find forest, class by class, as DSRG's released
+training layer does, written anew here.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from _rounds import Variant, compare
 
 from wsss_bench.toolbox.region_growing import grow, grow_batch, grow_reference
 
-BATCH, CLASSES, SIDE = 20, 21, 41
+BATCH = 20
+CLASSES = 21
+SIDE = 41
+
 Case = tuple[np.ndarray, np.ndarray, list[list[int]]]
 
 
+Cell = tuple[int, int]
+
+
+class Forest:
+    """A union-find forest of cells."""
+
+    def __init__(self) -> None:
+        self.parent: dict[Cell, Cell] = {}
+
+    def root(self, cell: Cell) -> Cell:
+        parent = self.parent
+        while parent[cell] != cell:
+            # Halving the way up keeps the trees flat.
+            parent[cell] = parent[parent[cell]]
+            cell = parent[cell]
+        return cell
+
+    def add(self, y: int, x: int) -> None:
+        """Add a cell, joined to its neighbours that come before it in reading order."""
+        self.parent[y, x] = (y, x)
+        for other in ((y, x - 1), (y - 1, x - 1), (y - 1, x), (y - 1, x + 1)):
+            if other in self.parent:
+                self.parent[self.root(other)] = self.root((y, x))
+
+
 def union_find(cues: np.ndarray, probs: np.ndarray, present: list[int]) -> np.ndarray:
-    theta_f, theta_b = 0.85, 0.99
     tagged = [0, *present]
+    labels = confident(cues, probs, tagged)
     grown = cues.copy()
+    for c in tagged:
+        forest = Forest()
+        for y in range(SIDE):
+            for x in range(SIDE):
+                if labels[y, x] == c:
+                    forest.add(y, x)
+        accepted = {forest.root(cell) for cell in forest.parent if cues[cell] == c}
+        for cell in forest.parent:
+            if cues[cell] == 255 and forest.root(cell) in accepted:
+                grown[cell] = c
+    return grown
+
+
+def confident(cues: np.ndarray, probs: np.ndarray, tagged: list[int]) -> np.ndarray:
     labels = cues.copy()
     for y in range(SIDE):
         for x in range(SIDE):
             best = max(tagged, key=lambda c: probs[c, y, x])
-            if probs[best, y, x] > np.float32(theta_b if best == 0 else theta_f):
+            threshold = np.float32(0.99 if best == 0 else 0.85)
+            if probs[best, y, x] > threshold:
                 labels[y, x] = best
-    for c in tagged:
-        parent: dict[tuple[int, int], tuple[int, int]] = {}
-
-        def root(
-            cell: tuple[int, int],
-            parent: dict[tuple[int, int], tuple[int, int]] = parent,
-        ) -> tuple[int, int]:
-            while parent[cell] != cell:
-                parent[cell] = parent[parent[cell]]
-                cell = parent[cell]
-            return cell
-
-        for y in range(SIDE):
-            for x in range(SIDE):
-                if labels[y, x] != c:
-                    continue
-                parent[y, x] = (y, x)
-                for other in ((y, x - 1), (y - 1, x - 1), (y - 1, x), (y - 1, x + 1)):
-                    if other in parent:
-                        parent[root(other)] = root((y, x))
-        accepted = {root(cell) for cell in parent if cues[cell] == c}
-        for cell in parent:
-            if cues[cell] == 255 and root(cell) in accepted:
-                grown[cell] = c
-    return grown
+    return labels
 
 
 def case(rng: np.random.Generator, smooth: bool) -> Case:
@@ -62,22 +82,17 @@ def case(rng: np.random.Generator, smooth: bool) -> Case:
 
     side = 6 if smooth else SIDE
     logits = 8 * rng.normal(size=(BATCH, CLASSES, side, side)).astype(np.float32)
-    present = [
-        sorted(
-            rng.choice(
-                np.arange(1, CLASSES), size=rng.integers(1, 4), replace=False
-            ).tolist()
-        )
-        for _ in range(BATCH)
-    ]
+    present = []
+    for _ in range(BATCH):
+        number = rng.integers(1, 4)
+        tags = rng.choice(np.arange(1, CLASSES), size=number, replace=False)
+        present.append(sorted(tags.tolist()))
     probs = np.empty((BATCH, CLASSES, SIDE, SIDE), np.float32)
     for i, tags in enumerate(present):
         logits[i, [0, *tags]] += 25
+        sides = (SIDE, SIDE)
         planes = np.stack(
-            [
-                cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-                for plane in logits[i]
-            ]
+            [cv2.resize(p, sides, interpolation=cv2.INTER_CUBIC) for p in logits[i]]
         )
         powers = np.exp(planes - planes.max(axis=0))
         probs[i] = powers / powers.sum(axis=0)
@@ -86,9 +101,18 @@ def case(rng: np.random.Generator, smooth: bool) -> Case:
         sure = probs[i].argmax(axis=0)
         for c in (0, *tags):
             cells = np.argwhere(sure == c)
-            for y, x in cells[rng.permutation(len(cells))[: max(len(cells) // 8, 1)]]:
+            # An eighth of every region, as a classifier's seeds cover a part of an object.
+            few = max(len(cells) // 8, 1)
+            for y, x in cells[rng.permutation(len(cells))[:few]]:
                 cues[i, y, x] = c
     return cues, probs, present
+
+
+def each(
+    images: list[tuple[np.ndarray, np.ndarray, list[int]]],
+    rule: Callable[..., np.ndarray],
+) -> np.ndarray:
+    return np.stack([rule(*image) for image in images])
 
 
 def main() -> None:
@@ -101,32 +125,25 @@ def main() -> None:
         cues, probs, present = case(np.random.default_rng(0), smooth)
 
         def check(reference: object, result: object, cues: np.ndarray = cues) -> str:
-            a, b = np.asarray(reference), np.asarray(result)
-            return f"{int((a != b).sum())} of {a.size} cells differ, {int((b != cues).sum())} grown"
+            a = np.asarray(reference)
+            b = np.asarray(result)
+            differ = int((a != b).sum())
+            grown = int((b != cues).sum())
+            return f"{differ} of {a.size} cells differ, {grown} grown"
 
         images = list(zip(cues, probs, present, strict=True))
-
-        def each(
-            rule: Callable[..., np.ndarray],
-            images: list[tuple[np.ndarray, np.ndarray, list[int]]] = images,
-        ) -> np.ndarray:
-            return np.stack([rule(*image) for image in images])
-
+        batch = (cues, probs, present)
         rows = [
             Variant(
-                "union-find, plain Python", lambda each=each: each(union_find), check
+                "union-find, plain Python", partial(each, images, union_find), check
             ),
             Variant(
                 "grow_reference (scipy.ndimage)",
-                lambda each=each: each(grow_reference),
+                partial(each, images, grow_reference),
                 check,
             ),
-            Variant("grow, image by image", lambda each=each: each(grow), check),
-            Variant(
-                "grow_batch",
-                lambda c=cues, p=probs, t=present: grow_batch(c, p, t),
-                check,
-            ),
+            Variant("grow, image by image", partial(each, images, grow), check),
+            Variant("grow_batch", partial(grow_batch, *batch), check),
         ]
         compare(f"region growing, {name}, ms per batch of {BATCH}", rows, rounds)
 
