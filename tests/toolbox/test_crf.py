@@ -13,10 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_fakes import hide_kernel
+from PIL import Image
 
 from wsss_bench.errors import WsssError
 from wsss_bench.toolbox import crf
-from wsss_bench.toolbox.crf import crf_labels, dense_crf, dense_crf_shared
+from wsss_bench.toolbox.crf import (
+    crf_labels,
+    crf_of_job,
+    dense_crf,
+    dense_crf_shared,
+)
 from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
 from wsss_bench.toolbox.kernels import meanfield as _meanfield
 from wsss_bench.toolbox.kernels import permutohedral as _permutohedral
@@ -372,6 +378,34 @@ def test_unknown_options_are_refused():
         dense_crf(image, unary, PRESETS["dsrg"], "cuda")
     with pytest.raises(ValueError, match="likely"):
         crf_labels(image, unary, PRESETS["dsrg"], "some")
+
+
+def job_case(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
+    """A photograph on disk, its pixels, and beliefs of four classes, two of them ruled out."""
+    rng = np.random.default_rng(21)
+    image = photo(rng, 30, 40)
+    path = tmp_path / "one.png"
+    Image.fromarray(image).save(path)
+    probs = beliefs(rng, 4, 30, 40)
+    probs[[1, 2]] = 0
+    return path, image, probs
+
+
+def test_a_job_reads_its_photograph_and_takes_the_crf_of_all_classes(tmp_path):
+    path, image, probs = job_case(tmp_path)
+    image_id, labels = crf_of_job(("one", path, probs), "irn", restrict=False)
+    assert image_id == "one"
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, crf_labels(image, probs, PRESETS["irn"]))
+
+
+def test_a_restricted_job_knows_only_the_classes_that_were_left(tmp_path):
+    path, image, probs = job_case(tmp_path)
+    _, labels = crf_of_job(("one", path, probs), "irn", restrict=True)
+    two = crf_labels(image, np.ascontiguousarray(probs[[0, 3]]), PRESETS["irn"])
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, np.where(two == 1, 3, 0))
+    assert set(np.unique(labels)) == {0, 3}
 
 
 def test_import_needs_neither_torch_nor_numba_nor_pydensecrf():
