@@ -110,7 +110,7 @@ def test_maps_are_arrays(place: Path) -> None:
 
 def test_a_recipe_that_ran_twice_is_named_by_its_cell(place: Path) -> None:
     write_plugin(place, "alpha")
-    result = run(place, "alpha/-/-", seeds=[0, 1])
+    result = run(place, "alpha/-/-", seeds=np.arange(2))
     with pytest.raises(DataError, match=r"was run 2 times. Name one of: tiny-alpha"):
         result.cell("alpha/-/-")
     assert result.cell(result.cells[1].id).seed == 1
@@ -313,6 +313,23 @@ def test_a_script_without_a_guard_ends_and_uses_its_processes(tmp_path: Path) ->
     pids = (tmp_path / "pids.txt").read_text().split()
     assert len(pids) == 60
     assert len(set(pids)) == 2
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_script_may_be_its_own_plugin_if_it_has_a_guard(
+    guarded: bool, tmp_path: Path
+) -> None:
+    call = SCRIPT.replace("pooled.py", "script.py")
+    if guarded:
+        lines = call.strip().splitlines()
+        call = "if __name__ == '__main__':\n" + "\n".join(f"    {x}" for x in lines)
+    done = script(tmp_path, METHOD + call)
+    if guarded:
+        assert done.stdout.splitlines() == ["the script runs", "1 {}"], done.stderr
+        assert len(set((tmp_path / "pids.txt").read_text().split())) == 2
+    else:
+        assert done.returncode == 1
+        assert "Put the call below `if __name__" in done.stderr.splitlines()[-1]
 
 
 def test_what_a_script_itself_defines_runs_in_its_process_and_the_log_says_so(

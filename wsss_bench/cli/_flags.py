@@ -89,6 +89,7 @@ def leaderboard_dir(folder: Path | None, work_dir: Path | None = None) -> Path:
     """
     if folder is not None:
         return folder
+    # A work dir's own boards come before those that the project ships.
     places = list(_PLACES)
     if work_dir is not None:
         places.insert(0, work_dir / requests.LEADERBOARDS)

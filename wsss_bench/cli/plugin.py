@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         return _check(args)
     from wsss_bench.methods.catalog import Catalog
 
+    # Installed plugins are imported when they are asked for; local files at once, since only they know their names.
     catalog = Catalog(local=args.plugin)
     if args.action == "list":
         return _list(catalog, args)

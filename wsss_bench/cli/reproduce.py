@@ -109,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return 0
     prepare_work_dir(record, given.work_dir, again.cell)
+    # What the run prints is no part of the one document that --json promises.
     with redirect_stdout(sys.stderr if args.json else sys.stdout):
         status = run_request(again.request)
     if status:
@@ -161,6 +162,7 @@ def _announce(
     print("what differs from then:" + ("" if differs else " nothing"))
     for line in differs:
         print(f"  {line}")
+    # A long run follows, and a pipe would hold this back until its end.
     print(flush=True)
 
 

@@ -135,6 +135,7 @@ def run_request(
     from wsss_bench.runs.session import Session
 
     session = Session(request, say)
+    # Standard output is one document then, without a word before or after it.
     if dry and as_json:
         entries = [_plan_entry(cell, session.store) for cell in session.cells]
         print(json.dumps(entries, indent=1))
@@ -143,6 +144,7 @@ def run_request(
         print_plan(session.cells, session.store)
     for recipe, error in session.refused.items():
         say(f"cannot run {recipe}: {error}")
+    # The cells of the other recipes run, and yet the command has not done all that it was asked for.
     status = 0 if dry else _run(session, as_json)
     return max(status, int(bool(session.refused)))
 

@@ -65,6 +65,7 @@ def _show(args: argparse.Namespace) -> int:
     else:
         for row in rows:
             _print(row)
+    # A failure that a later run has mended is no longer in the cell's file.
     return int(any(row["failure"] for row in rows))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.errors import RecipeError
-from wsss_bench.runs.progress import PlainDisplay
+from wsss_bench.errors import RecipeError, WsssError
+from wsss_bench.runs.progress import Observer, PlainDisplay
 from wsss_bench.runs.request import DatasetRequest, RunRequest
 from wsss_bench.runs.result import RunResult, result_of
 from wsss_bench.runs.session import Session
@@ -68,7 +70,7 @@ def run(
         methods=_several(methods),
         dataset=data,
         profile=profile,
-        seeds=_several(seeds),
+        seeds=tuple(_plain("seeds", seed) for seed in _several(seeds)),
         options=_options(options or {}),
         weights=None if weights is None else str(weights),
         plugins=tuple(map(Path, _several(plugins))),
@@ -83,14 +85,47 @@ def run(
 
 def run_request(request: RunRequest, *, quiet: bool = False) -> RunResult:
     """Run what is asked for and return what it leaves; unless `quiet`, say on standard output how it goes."""
-    if quiet:
-        session = Session(request)
-        return result_of(session, session.run())
-    display = PlainDisplay(sys.stdout)
-    session = Session(request, display.note)
+    display = Observer() if quiet else PlainDisplay(sys.stdout)
+    with _not_while_loading():
+        session = Session(request, display.note)
     for recipe, error in session.refused.items():
         display.note(f"cannot run {recipe}: {error}")
     return result_of(session, session.run(lambda cells: display))
+
+
+class _Loading(threading.local):
+    """Whether this thread loads plugins for a run, and whether one of them called for a run of its own."""
+
+    now = False
+    nested = False
+
+
+_loading = _Loading()
+
+
+@contextmanager
+def _not_while_loading() -> Iterator[None]:
+    """Refuse a run that a plugin's file starts while it is loaded for another run.
+
+    Raises:
+        RecipeError: it does; a script that names itself as a plugin would run itself for ever.
+    """
+    what = "wsss_bench.run was called by a plugin's file while that was loaded."
+    fix = 'Put the call below `if __name__ == "__main__":`, or into another file.'
+    refusal = RecipeError(f"{what} {fix}")
+    if _loading.now:
+        _loading.nested = True
+        raise refusal
+    _loading.now, _loading.nested = True, False
+    try:
+        yield
+    except WsssError:
+        # To the catalog the file is one broken plugin of many; without this its methods would just not be there.
+        if _loading.nested:
+            raise refusal from None
+        raise
+    finally:
+        _loading.now = False
 
 
 def _several(items: Any) -> tuple[Any, ...]:

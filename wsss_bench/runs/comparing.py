@@ -22,6 +22,7 @@ def environment(
     """Return what is not as it was, a line ``what: then -> now`` each: versions, plugins, data, hardware, keys."""
     from wsss_bench.runs.provenance.facts import device_name, versions
 
+    # Versions and digests only: what a card says besides may be reworded without changing a number.
     plugins_now = {
         stage: {"version": method.card.version, "code": method.code_digest}
         for stage, method in cell.resolved.methods.items()

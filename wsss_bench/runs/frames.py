@@ -78,7 +78,9 @@ def _wide(record: RunRecord | None) -> dict[str, float]:
     numbers = {}
     for what in COUNTS:
         counts = record.load_counts(what) if record else None
-        numbers[f"{what}_miou"] = 100 * counts.miou() if counts else float("nan")
+        # NaN, not None: a column with None in it is no column of numbers to pandas.
+        miou = counts.miou() if counts else float("nan")
+        numbers[f"{what}_miou"] = 100 * miou
     numbers["minutes"] = _minutes(record) if record else float("nan")
     return numbers
 
@@ -102,6 +104,7 @@ def _long(record: RunRecord | None) -> Iterator[dict[str, Any]]:
 
 def as_html(frame: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:
     """Return a wide frame as HTML for a notebook: without empty columns, numbers with one digit, `notes` below."""
+    # Columns of NaN alone (seeds without a segmentor, say) would push the others out of sight.
     shown = frame.dropna(axis=1, how="all")
     table = shown.to_html(index=False, border=0, float_format="{:.1f}".format)
     lines = [f"<p>{escape(note)}</p>" for note in notes]

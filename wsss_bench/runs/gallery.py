@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.contract.artifacts import LabelSet, SeedSet
+from wsss_bench.contract.artifacts import LabelSet, Seed
 from wsss_bench.io.files import read_json
 from wsss_bench.io.images import write_mask
 from wsss_bench.runs.pipeline import CRF, RAW, Finished, load_result
@@ -46,14 +46,18 @@ def _write_train(
         if refined is not None:
             maps["labels"] = results[refined.name][image_id]
         if "localize" in results:
-            maps["seeds"] = _seed_map(results["localize"], image_id, threshold)
-        _write_maps(folder, image_id, source.train.by_id(image_id).path, maps)
+            seed = results["localize"][image_id]
+            maps["seeds"] = _seed_map(seed, threshold)
+        image = source.train.by_id(image_id)
+        _write_maps(folder, image_id, image.path, maps)
 
 
 def _write_val(shown: LabelSet, source: Source, folder: Path) -> None:
     for image_id in _spread(shown.ids):
-        maps = {"truth": source.val_masks[image_id], "prediction": shown[image_id]}
-        _write_maps(folder, image_id, source.val.by_id(image_id).path, maps)
+        truth = source.val_masks[image_id]
+        maps = {"truth": truth, "prediction": shown[image_id]}
+        image = source.val.by_id(image_id)
+        _write_maps(folder, image_id, image.path, maps)
 
 
 def _gallery_threshold(finished: Finished) -> float:
@@ -64,22 +68,23 @@ def _gallery_threshold(finished: Finished) -> float:
     return float(summary.get("fixed", summary["best"]))
 
 
-def _seed_map(seeds: SeedSet, image_id: str, threshold: float) -> NDArray[np.uint8]:
+def _seed_map(seed: Seed, threshold: float) -> NDArray[np.uint8]:
     """Return mask ids ``uint8 [H, W]``: the strongest class where it exceeds the threshold, else background."""
     import numpy as np
 
-    seed = seeds[image_id]
     # A photograph may carry no label at all, and an empty stack has no maximum.
     if not len(seed.class_ids):
         return np.zeros(seed.size, np.uint8)
     scores = seed.upsampled()
     strongest = seed.class_ids[scores.argmax(0)]
-    return np.where(scores.max(0) > threshold, strongest, 0).astype(np.uint8)
+    found = np.where(scores.max(0) > threshold, strongest, 0)
+    return found.astype(np.uint8)
 
 
 def _spread(ids: Sequence[str]) -> list[str]:
     step = max(1, len(ids) // GALLERY_IMAGES)
-    return list(ids[::step][:GALLERY_IMAGES])
+    spread = ids[::step]
+    return list(spread[:GALLERY_IMAGES])
 
 
 def _write_maps(
@@ -88,6 +93,7 @@ def _write_maps(
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
+    # A PNG, so that the gallery shows the very pixels that the masks lie on.
     with Image.open(image) as handle:
         handle.convert("RGB").save(folder / f"{image_id}_image.png")
     for name, array in maps.items():

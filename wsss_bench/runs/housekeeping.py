@@ -63,7 +63,9 @@ def collect_garbage(
     for path in store.folders():
         folder = store.read(path)
         entry = _entry(folder)
-        stale = folder.spec.key not in wanted and entry.state in (DONE, UNFINISHED)
+        # What a process works on is left alone, whether a cell wants it or not.
+        at_rest = entry.state in (DONE, UNFINISHED)
+        stale = at_rest and folder.spec.key not in wanted
         if stale or (unfinished and entry.state == UNFINISHED):
             removed = dry or folder.remove()
             found.append(replace(entry, action=_action(dry, removed)))
@@ -75,9 +77,16 @@ def collect_garbage(
 
 def _nameless(store: Store, dry: bool) -> Iterator[Entry]:
     for path in store.nameless():
-        entry = Entry(path.parent.name, path.name, "-", UNFINISHED, _mb(path))
+        # Without its spec nobody can say what it was, so no cell can refer to it.
         removed = dry or store.remove_nameless(path)
-        yield replace(entry, action=_action(dry, removed))
+        yield Entry(
+            stage=path.parent.name,
+            folder=path.name,
+            method="-",
+            state=UNFINISHED,
+            mb=_mb(path),
+            action=_action(dry, removed),
+        )
 
 
 def _action(dry: bool, removed: bool) -> str:
@@ -100,11 +109,20 @@ def verify_stages(work_dir: Path) -> list[Entry]:
 
 
 def _entry(folder: StageFolder) -> Entry:
-    method = folder.spec.parts.get("method", {}).get("name", "-")
-    path = folder.path
-    return Entry(folder.spec.stage, path.name, method, folder.state(), _mb(path))
+    spec = folder.spec
+    method = spec.parts.get("method", {})
+    return Entry(
+        stage=spec.stage,
+        folder=folder.path.name,
+        method=method.get("name", "-"),
+        state=folder.state(),
+        mb=_mb(folder.path),
+    )
 
 
 def _mb(path: Path) -> float:
-    files = [found for found in path.rglob("*") if found.is_file()]
-    return round(sum(found.stat().st_size for found in files) / 2**20, 2)
+    size = 0
+    for found in path.rglob("*"):
+        if found.is_file():
+            size += found.stat().st_size
+    return round(size / 2**20, 2)

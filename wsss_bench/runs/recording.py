@@ -52,7 +52,8 @@ def record_run(
     """Copy the counts into the leaderboard folder, write the gallery (`shapes` only) and, last, the record.
 
     Returns the path of the record. A run that is recorded already under the same stage keys is left as it is, so the
-    same command gives the same bytes. The caller holds the leaderboard folder against other writers (`wsss_bench.io.locking.locked`).
+    same command gives the same bytes. The caller holds the leaderboard folder against other writers (see
+    `wsss_bench.io.locking.locked`).
     """
     cell = finished.cell
     folder = leaderboard_dir / RUNS / cell.dataset / cell.run_id

@@ -87,6 +87,7 @@ def plan_again(record: RunRecord, given: Given, say: Say = silent) -> Again:
     write_skip(record, given.work_dir)
     request = rerun(record, given)
     planned = make_cells(request, say)
+    # A default that was changed since would make this another run. What was in force then is in the record.
     forced, strange = forced_options(record, planned.cells[0], given)
     if forced:
         request = rerun(record, given, forced)
@@ -108,6 +109,7 @@ def rerun(record: RunRecord, given: Given, forced: Sequence[str] = ()) -> RunReq
     """
     from wsss_bench.methods.params import parse_options
 
+    # A GPU's name is of no use here, but its kind is: the CPU adds up in another order.
     kind = "cpu" if record.device.startswith("cpu") else "cuda"
     return RunRequest(
         methods=(record.recipe,),
@@ -127,7 +129,9 @@ def _dataset(record: RunRecord, given: Given) -> DatasetRequest:
     dataset, options = record.dataset, _data_options(record)
     recorded = options.pop("labels", None)
     labels = given.labels or recorded
-    if labels and not given.labels and _is_file(labels) and not Path(labels).exists():
+    # A record keeps the table's name alone; "xml" and "masks" are no files and mean the same anywhere.
+    unknown = labels is not None and not given.labels
+    if unknown and _is_file(labels) and not Path(labels).exists():
         what = f"the run read its image-level labels from {labels!r}."
         raise DataError(f"{what} Give that file: --labels PATH/{labels}")
     return DatasetRequest(

@@ -143,6 +143,7 @@ def make_cells(request: RunRequest, say: Say = silent) -> Planned:
     dataset = open_requested(request.dataset, say)
     profile = request.profile or default_profile(dataset.kind)
     resolved, refused, profile_name = _resolve_all(request, recipes, profile)
+    # Last, since it may take minutes: whatever is wrong with the request has been said by now.
     dataset.prepare(Tenths("prepare", say))
     source = Source(dataset)
     plan = partial(plan_cell, source=source, profile=profile_name)

@@ -55,7 +55,10 @@ class CellResult:
 
     def load(self) -> RunRecord | None:
         """Return the run record, or None where the cell failed."""
-        return None if self.run_id is None else load_record(self.record)
+        # The file may be there all the same, from an earlier run with the same keys that did not fail.
+        if self.run_id is None:
+            return None
+        return load_record(self.record)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class RunResult:
         if isinstance(which, int):
             return self.cells[which]
         found = [one for one in self.cells if which in (one.id, one.recipe)]
+        # A recipe with several seeds has several cells, and none of them is *the* result.
         if len(found) == 1:
             return found[0]
         if found:
@@ -141,6 +145,7 @@ class RunResult:
             ArtifactError: there is no such image.
         """
         which = self.cell(cell)
+        # What counts is what a reader would show as the method's result, which is after the CRF.
         if crf is None:
             crf = "prediction_crf" in which.folders
         name = "prediction_crf" if crf else "prediction"
@@ -216,6 +221,7 @@ def result_of(session: Session, finish: Finish) -> RunResult:
 
 def _cell_result(session: Session, cell: Cell, finish: Finish) -> CellResult:
     error = finish.failed.get(cell.id)
+    # Known without looking: the record of these stages, whoever computed them, lies nowhere else.
     record = session.request.boards / RUNS / cell.dataset / cell.run_id / RECORD
     return CellResult(
         id=cell.id,
@@ -247,7 +253,9 @@ def _folders(session: Session, cell: Cell) -> Iterator[tuple[str, Path]]:
             continue
         folder = session.store.folder(step.spec)
         path = folder.out / part
-        if folder.commit_record() is not None and path.is_dir():
+        # A stage that stopped half-way has an ``out`` too, with no manifest in it.
+        committed = folder.commit_record() is not None
+        if committed and path.is_dir():
             yield name, path
 
 
