@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones.staged import NORMALIZATION
 from wsss_bench.toolbox.affinity import feature_affinity_loss
 from wsss_bench.toolbox.arrays import Bytes
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
+from wsss_bench.toolbox.training import NORMALIZATION, Network
 
 WIDTHS = (64, 128, 256)
 """Channels of the three convolutions."""
@@ -23,7 +22,7 @@ GROUPS = (8, 16, 32)
 """Groups of their group norms."""
 
 
-class AffinityNet(BaseModel):
+class AffinityNet(Network):
     """Backbone, a 1×1 convolution on each of its last three stages, and one on all; trained on pairs of labelled cells.
 
     Args:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from wsss_bench.toolbox.affinity import boundary_affinity_loss, displacement_los
 from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.classifier import pixels_of
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
+from wsss_bench.toolbox.training import Network
 
 Size = tuple[int, int]
 Stages = tuple[Tensor, ...]
@@ -114,7 +114,7 @@ class DisplacementBranch(nn.Module):
         return self.shift(field)
 
 
-class InterPixelNet(BaseModel):
+class InterPixelNet(Network):
     """Backbone, boundary branch and, unless left out, displacement branch; trained on pairs of labelled cells.
 
     Args:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.errors import RecipeError
+from wsss_bench.toolbox.training import LinearCamHead, MultiLabelClassifier
 from wsss_plugins.vwe.maths import (
     assign_words,
     fuse_max,
