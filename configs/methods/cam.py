@@ -1,4 +1,3 @@
-"""Class activation maps, the baseline. ``maps`` is "cam" or "gradcam" (equal for this head, and a test says so)."""
+"""`cam`'s parameters under the path that the tutorial of version 0.1 named; they lie with the method now. Gone in 0.3."""
 
-_base_ = "_classifier.py"
-localize = dict(maps="cam")
+_base_ = "../../plugins/cam/config.py"

@@ -18,20 +18,8 @@ _short = dict(
     crop_size=64,
 )
 
-localize = {
-    "*": dict(_short, resize=(64, 80), scales=(1.0,), draws=4),
-    "dsrg": dict(iterations=8, batch=8, crop=64, resize=(64, 80)),
-    "vwe": dict(words=16),
-    "ficklenet": dict(iterations=8, batch=8, crop=64, resize=(64, 80), draws=4),
-}
-refine = {
-    "*": dict(_short),
-    "dsrg": dict(grid=16),
-    "ficklenet": dict(grid=16),
-    "irn": dict(iterations=8, batch=8, crop=64, steps=8),
-    "affinitynet": dict(iterations=8, batch=8, crop=64, steps=8),
-}
+localize = {"*": dict(_short, resize=(64, 80), scales=(1.0,), draws=4)}
+refine = {"*": dict(_short)}
 segment = {
     "*": dict(_short, resize=(0.75, 1.25), test_scales=(1.0,), test_flip=False),
-    "dsrg": dict(retrain_iterations=6, retrain_batch=8, retrain_crop=64),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from wsss_bench import (
@@ -14,7 +15,6 @@ from wsss_bench import (
     hookimpl,
 )
 from wsss_bench.contract.view import WeakImage
-from wsss_plugins._paths import defaults
 
 
 class Affinity:
@@ -29,7 +29,7 @@ class Affinity:
             stages=("refine",),
             paper="Ahn and Kwak, Learning Pixel-level Semantic Affinity with Image-level Supervision, CVPR 2018",
             recipe="cam/affinitynet/_",
-            defaults=defaults("affinitynet"),
+            defaults=Path(__file__).with_name("config.py"),
             url="https://github.com/jiwoon-ahn/psa",
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from wsss_bench import MethodCard, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
-from wsss_plugins._paths import defaults
 
 
 class Cam:
@@ -17,7 +18,7 @@ class Cam:
             version="1.0",
             stages=("localize",),
             paper="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016; trained as in IRN, CVPR 2019",
-            defaults=defaults("cam"),
+            defaults=Path(__file__).with_name("config.py"),
         )
 
     @hookimpl

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from wsss_bench import LabelSet, MethodCard, Segmentor, StageContext, WeakView, hookimpl
-from wsss_plugins._paths import defaults
 
 
 class DeepLab:
@@ -17,7 +18,7 @@ class DeepLab:
             version="1.0",
             stages=("segment",),
             paper="Chen et al., DeepLab, TPAMI 2018",
-            defaults=defaults("deeplab"),
+            defaults=Path(__file__).with_name("config.py"),
         )
 
     @hookimpl

@@ -15,7 +15,6 @@ from wsss_bench import (
     WeakView,
     hookimpl,
 )
-from wsss_plugins._paths import defaults
 
 
 class DenseCrf:
@@ -30,7 +29,7 @@ class DenseCrf:
             stages=("refine",),
             paper="Krähenbühl and Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NIPS 2011",
             recipe="_/_/_",
-            defaults=defaults("densecrf"),
+            defaults=Path(__file__).with_name("config.py"),
         )
 
     @hookimpl

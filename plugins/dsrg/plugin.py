@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from wsss_bench import (
     LabelSet,
     LabelWriter,
@@ -13,7 +15,6 @@ from wsss_bench import (
     WeakView,
     hookimpl,
 )
-from wsss_plugins._paths import defaults
 
 
 class Dsrg:
@@ -27,7 +28,7 @@ class Dsrg:
             version="1.0",
             stages=("localize", "refine", "segment"),
             paper="Huang et al., Weakly-Supervised Semantic Segmentation Network with Deep Seeded Region Growing, CVPR 2018",
-            defaults=defaults("dsrg"),
+            defaults=Path(__file__).with_name("config.py"),
             notes="background cue: classifier gradient as in SEC instead of DRFI saliency, unless saliency_dir is given",
         )
 

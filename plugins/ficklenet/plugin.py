@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from wsss_bench import (
@@ -16,7 +17,6 @@ from wsss_bench import (
     WeakView,
     hookimpl,
 )
-from wsss_plugins._paths import defaults
 
 
 class FickleNet:
@@ -31,7 +31,7 @@ class FickleNet:
             stages=("localize", "refine"),
             paper="Lee et al., FickleNet: Weakly and Semi-supervised Semantic Image Segmentation using Stochastic Inference, CVPR 2019",
             recipe="_/_/dsrg[rounds=1]",
-            defaults=defaults("ficklenet"),
+            defaults=Path(__file__).with_name("config.py"),
             notes="no code was released; background cue: classifier gradient as in SEC unless saliency_dir is given",
         )
 

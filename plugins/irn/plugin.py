@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from wsss_bench import (
     LabelSet,
     LabelWriter,
@@ -11,7 +13,6 @@ from wsss_bench import (
     WeakView,
     hookimpl,
 )
-from wsss_plugins._paths import defaults
 
 
 class Irn:
@@ -26,7 +27,7 @@ class Irn:
             stages=("refine",),
             paper="Ahn et al., Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations, CVPR 2019",
             recipe="cam/irn/_",
-            defaults=defaults("irn"),
+            defaults=Path(__file__).with_name("config.py"),
             url="https://github.com/jiwoon-ahn/irn",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from wsss_bench import (
@@ -13,7 +14,6 @@ from wsss_bench import (
     WeakView,
     hookimpl,
 )
-from wsss_plugins._paths import defaults
 
 
 class Threshold:
@@ -26,7 +26,7 @@ class Threshold:
             name="threshold",
             version="1.0",
             stages=("refine",),
-            defaults=defaults("threshold"),
+            defaults=Path(__file__).with_name("config.py"),
         )
 
     @hookimpl

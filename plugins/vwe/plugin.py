@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from wsss_bench import MethodCard, SeedSet, SeedWriter, StageContext, WeakView, hookimpl
-from wsss_plugins._paths import defaults
 
 
 class Vwe:
@@ -17,7 +18,7 @@ class Vwe:
             version="1.0",
             stages=("localize",),
             paper="Ru et al., Learning Visual Words for Weakly-Supervised Semantic Segmentation, IJCAI 2021",
-            defaults=defaults("vwe"),
+            defaults=Path(__file__).with_name("config.py"),
         )
 
     @hookimpl

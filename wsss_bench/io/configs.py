@@ -1,4 +1,4 @@
-"""mmengine's Python configs as plain dicts."""
+"""mmengine's Python configs as plain dicts, and what they inherit from configs that come with the harness."""
 
 from __future__ import annotations
 
@@ -6,32 +6,76 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.errors import RecipeError
+from wsss_bench.errors import RecipeError, did_you_mean
+from wsss_bench.io.paths import configs_dir
 
 Params = dict[str, Any]
 
+INHERIT = "inherit"
+"""A config's list of what it is laid over: paths below the bundled configs, such as ``methods/classifier.py``."""
+
 
 def read_config(path: Path) -> Params:
-    """The variables of an mmengine Python config as plain dicts, inheritance resolved; this runs the file's code.
+    """Return the variables of an mmengine Python config that are dicts, inheritance resolved; this runs the file's code.
+
+    ``_base_`` names files beside it, as everywhere in mmengine. ``inherit`` names configs of the harness, which lie
+    elsewhere in a checkout than in an installed wheel.
 
     Raises:
-        RecipeError: the file is missing or cannot be read.
+        RecipeError: the file, or one that it inherits from, is missing or cannot be read.
     """
-    from mmengine.config import Config, ConfigDict
+    content = {}
+    for key, value in _load(path).items():
+        if isinstance(value, Mapping) or key == INHERIT:
+            content[key] = _plain(value)
+    return inherited(content, f"config {path}")
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, list) else value
+
+def config_variable(path: Path, name: str, default: Any) -> Any:
+    """Return one variable of a config, of any type; `default` where it has none."""
+    return _plain(_load(path).get(name, default))
+
+
+def inherited(content: Mapping[str, Any], who: str) -> Params:
+    """Return `content` laid over what its ``inherit`` names; dicts merge, and ``_delete_=True`` replaces instead.
+
+    Raises:
+        RecipeError: there is no such config; the message begins with `who`.
+    """
+    own = {key: value for key, value in content.items() if key != INHERIT}
+    names = content.get(INHERIT, ())
+    if not names:
+        return own
+    from mmengine.config import Config
+
+    merged = Config({})
+    for name in [names] if isinstance(names, str) else names:
+        merged.merge_from_dict(read_config(_bundled(name, who)))
+    merged.merge_from_dict(own)
+    return {key: _plain(value) for key, value in merged.items()}
+
+
+def _bundled(name: str, who: str) -> Path:
+    folder = configs_dir()
+    path = folder / name
+    if not path.is_file():
+        known = [file.relative_to(folder).as_posix() for file in folder.rglob("*.py")]
+        hint = did_you_mean(name, known)
+        raise RecipeError(f"{who}: there is no bundled config {name!r}.{hint}")
+    return path
+
+
+def _load(path: Path) -> Any:
+    from mmengine.config import Config
 
     try:
-        content = Config.fromfile(path)
-        return {
-            key: plain(value)
-            for key, value in content.items()
-            if isinstance(value, dict | ConfigDict)
-        }
+        return Config.fromfile(path)
     except Exception as error:
-        raise RecipeError(
-            f"config {path} cannot be read ({type(error).__name__}: {error})."
-        ) from error
+        what = f"{type(error).__name__}: {error}"
+        raise RecipeError(f"config {path} cannot be read ({what}).") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -42,3 +42,41 @@ refine = dict(
     background_fraction=0.1,
     background_max=0.06,
 )
+# Settings of the maps and of the background cue: no training depends on them.
+test_settings = dict(
+    localize=(
+        "scales",
+        "flip",
+        "warp",
+        "test_amp",
+        "threshold",
+        "saliency_dir",
+        "saliency_stage",
+    )
+)
+
+profiles = dict(
+    shapes=dict(
+        localize=dict(
+            head_channels=0,
+            augment="resize_long",
+            warp=0,
+            saliency_stage=1,
+            scales=(1.0,),
+            step_epochs=0,
+        ),
+        refine=dict(grid=24),
+    ),
+    check=dict(refine=dict(grid=16)),
+    mobilenet=dict(
+        localize=dict(
+            head_channels=0,
+            augment="resize_long",
+            warp=320,
+            saliency_stage=2,
+            scales=(1.0,),
+            step_epochs=0,
+        ),
+        refine=dict(grid=41),
+    ),
+)

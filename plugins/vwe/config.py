@@ -2,7 +2,7 @@
 vwe[pooling=gap] adds the encoder, vwe[encoder=False] adds the pooling.
 """
 
-_base_ = "_classifier.py"
+inherit = ["methods/classifier.py"]
 
 localize = dict(
     epochs=6,
@@ -20,4 +20,12 @@ localize = dict(
     fuse="max",
     flip_merge="max",
     threshold=0.14,
+)
+
+test_settings = dict(
+    localize=("scales", "flip", "flip_merge", "fuse", "test_amp", "threshold")
+)
+profiles = dict(
+    shapes=dict(localize=dict(words=64)),
+    check=dict(localize=dict(words=16)),
 )

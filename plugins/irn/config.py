@@ -45,3 +45,24 @@ refine = dict(
     steps=256,
     background=0.25,
 )
+
+# Settings of the boundary map and of the walk.
+test_settings = dict(
+    refine=("scales", "flip", "walk_radius", "beta", "steps", "background")
+)
+profiles = dict(
+    shapes=dict(
+        refine=dict(
+            # "psa" borders would leave out a third of the pairs on this small grid.
+            border="full",
+            radius=5,
+            displacement_mult=1.0,
+            # The grid of 24×24 cells is a quarter of the papers' photographs in each direction, so a sixteenth of the steps
+            # walks as far.
+            steps=16,
+        ),
+    ),
+    check=dict(refine=dict(steps=8)),
+    # A 56×56 grid; the displacement field would double the time and touches no label.
+    mobilenet=dict(refine=dict(border="full", displacement=False)),
+)

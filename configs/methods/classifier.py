@@ -28,3 +28,5 @@ localize = dict(
     # Fixed background threshold at which the seeds are also scored.
     threshold=0.15,
 )
+# Settings of the maps: no training depends on them.
+test_settings = dict(localize=("scales", "flip", "test_amp", "threshold"))

@@ -46,3 +46,14 @@ segment = dict(
     crf="deeplab",
     rounds=1,
 )
+# Settings of the prediction: no training depends on them.
+test_settings = dict(
+    segment=(
+        "test_scales",
+        "test_flip",
+        "test_merge",
+        "test_warp",
+        "test_amp",
+        "crf",
+    )
+)

@@ -43,3 +43,27 @@ refine = dict(
     steps=256,
     crf_after=0,
 )
+
+# Settings of the walk.
+test_settings = dict(refine=("alpha_walk", "beta", "steps", "crf_after"))
+profiles = dict(
+    shapes=dict(
+        refine=dict(
+            border="full",
+            radius=5,
+            group_norm=True,
+            # The grid of 24×24 cells is half of the paper's in each direction, so a quarter of the steps walks as far.
+            steps=64,
+        ),
+    ),
+    check=dict(refine=dict(steps=8)),
+    mobilenet=dict(
+        refine=dict(
+            border="full",
+            group_norm=True,
+            # 256 steps are meant for photographs of 500 pixels; on the 40×30 cells of one of 320 they let background flow
+            # through everything.
+            steps=64,
+        ),
+    ),
+)

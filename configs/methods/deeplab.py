@@ -1,3 +1,0 @@
-"""The default segmentor; see `_deeplab.py`."""
-
-_base_ = "_deeplab.py"

@@ -1,0 +1,3 @@
+"""The default segmentor; see `configs/methods/segmentor.py`."""
+
+inherit = ["methods/segmentor.py"]

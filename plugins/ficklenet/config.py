@@ -1,0 +1,48 @@
+"""FickleNet (CVPR 2019). No code was released: values are the paper's where known, see the method's README for the rest.
+
+Its Table 5: ficklenet[dropout="deterministic"], ficklenet[dropout="general",rate=0.5], ficklenet[rate=0.3], …
+"""
+
+inherit = ["methods/seeds_sec.py"]
+
+localize = dict(
+    backbone_options=dict(_delete_=True, layout="deeplab", frozen_stages=0),
+    dropout="centre",
+    rate=0.9,
+    kernel=9,
+    draws=200,
+    optimizer="Adam",
+    lr=1e-3,
+    new_mult=1.0,
+    batch=10,
+    epochs=20,
+    iterations=0,
+    step_epochs=10,
+    step_factor=0.5,
+    threshold=0.35,
+)
+refine = dict(threshold=0.35)
+
+test_settings = dict(
+    localize=("warp", "draws", "threshold", "saliency_dir", "saliency_stage")
+)
+profiles = dict(
+    shapes=dict(
+        localize=dict(
+            # A 9×9 window on a 24×24 grid covers what it covers on the paper's 41×41 at 5×5; about as many units stay.
+            kernel=5,
+            rate=0.7,
+            draws=50,
+        ),
+    ),
+    mobilenet=dict(
+        localize=dict(
+            warp=256,
+            # On a 16×16 grid a 5×5 window covers about what 9×9 covers on the paper's 41×41; with rate 0.7 about as many
+            # units stay.
+            kernel=5,
+            rate=0.7,
+            draws=100,
+        ),
+    ),
+)
