@@ -14,14 +14,14 @@ def system(
     seed: int, images: int = 50, classes: int = 6, skill: float = 0.6
 ) -> np.ndarray:
     rng = np.random.default_rng(99)
-    truth = rng.integers(0, 500, (images, classes)) * (
-        rng.random((images, classes)) < 0.3
-    )
+    shape = (images, classes)
+    pixels = rng.integers(0, 500, shape)
+    truth = pixels * (rng.random(shape) < 0.3)
     own = np.random.default_rng(seed)
-    hit = (truth * own.uniform(skill - 0.2, skill + 0.2, truth.shape)).astype(np.int64)
-    return np.stack(
-        [hit, hit + own.integers(0, 60, truth.shape) * (truth > 0), truth], 2
-    )
+    share = own.uniform(skill - 0.2, skill + 0.2, shape)
+    hit = (truth * share).astype(np.int64)
+    wrong = own.integers(0, 60, shape) * (truth > 0)
+    return np.stack([hit, hit + wrong, truth], 2)
 
 
 def test_every_resample_equals_the_plain_loop_bit_for_bit() -> None:
@@ -33,37 +33,34 @@ def test_every_resample_equals_the_plain_loop_bit_for_bit() -> None:
     assert (weights.sum(1) == 50).all()
     for s, rows in enumerate(systems):
         for k in range(300):
-            total = np.repeat(rows, weights[k].astype(int), axis=0).sum(0)
-            np.testing.assert_array_equal(
-                fast[s, k], class_iou(total[:, 0], total[:, 1], total[:, 2])
-            )
+            times = weights[k].astype(int)
+            total = np.repeat(rows, times, axis=0).sum(0)
+            slow = class_iou(total[:, 0], total[:, 1], total[:, 2])
+            np.testing.assert_array_equal(fast[s, k], slow)
             assert draws_miou(total) == mean_iou(fast[s, k])
 
 
 def draws_miou(total: np.ndarray) -> float:
     union = total[:, 1] + total[:, 2] - total[:, 0]
-    return float(
-        np.asarray(
-            [t / u if u else 0.0 for t, u in zip(total[:, 0], union, strict=True)]
-        ).sum()
-        / (union > 0).sum()
-    )
+    pairs = zip(total[:, 0], union, strict=True)
+    iou = np.asarray([hit / area if area else 0.0 for hit, area in pairs])
+    return float(iou.sum() / (union > 0).sum())
+
+
+def all_weights(seed: int) -> np.ndarray:
+    draws = Resamples(20, 100, seed=seed)
+    return np.concatenate(list(draws.weights()))
 
 
 def test_the_same_seed_gives_the_same_draws_in_any_chunking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = np.concatenate(list(Resamples(20, 100, seed=5).weights()))
-    np.testing.assert_array_equal(
-        whole, np.concatenate(list(Resamples(20, 100, seed=5).weights()))
-    )
-    assert not np.array_equal(
-        whole, np.concatenate(list(Resamples(20, 100, seed=6).weights()))
-    )
+    whole = all_weights(5)
+    np.testing.assert_array_equal(whole, all_weights(5))
+    assert not np.array_equal(whole, all_weights(6))
+    # Seven resamples a chunk, and two in the last one.
     monkeypatch.setattr("wsss_bench.evaluate.bootstrap._CHUNK_CELLS", 20 * 7)
-    np.testing.assert_array_equal(
-        whole, np.concatenate(list(Resamples(20, 100, seed=5).weights()))
-    )
+    np.testing.assert_array_equal(whole, all_weights(5))
 
 
 def test_an_absent_class_is_left_out_of_a_resample() -> None:

@@ -26,9 +26,9 @@ def score(*pairs: tuple[np.ndarray, np.ndarray]) -> Counts:
 
 
 def test_two_images_are_added_up_before_the_ratio() -> None:
-    found = score(
-        (mask([0, 1, 1, 2]), mask([0, 1, 2, 2])), (mask([0, 0]), mask([0, 1]))
-    )
+    first = (mask([0, 1, 1, 2]), mask([0, 1, 2, 2]))
+    second = (mask([0, 0]), mask([0, 1]))
+    found = score(first, second)
     # background: hit 2, predicted 3, true 2; cat: hit 1, predicted 2, true 2; dog: hit 1, predicted 1, true 2
     np.testing.assert_array_equal(found.per_class_iou(), [2 / 3, 1 / 3, 1 / 2, np.nan])
     assert found.miou() == pytest.approx((2 / 3 + 1 / 3 + 1 / 2) / 3, abs=1e-15)
@@ -149,13 +149,13 @@ def test_an_image_is_counted_once() -> None:
 
 
 def test_non_contiguous_masks_count_the_same() -> None:
-    pred, truth = mask([0, 1, 2], [1, 1, 3]), mask([0, 1, 1], [1, 0, 3])
-    np.testing.assert_array_equal(
-        score((pred, truth)).confusion, score((pred[:, ::-1], truth[:, ::-1])).confusion
-    )
-    np.testing.assert_array_equal(
-        score((pred.T, truth.T)).confusion, score((pred, truth)).confusion
-    )
+    pred = mask([0, 1, 2], [1, 1, 3])
+    truth = mask([0, 1, 1], [1, 0, 3])
+    plain = score((pred, truth)).confusion
+    mirrored = score((pred[:, ::-1], truth[:, ::-1])).confusion
+    turned = score((pred.T, truth.T)).confusion
+    np.testing.assert_array_equal(plain, mirrored)
+    np.testing.assert_array_equal(turned, plain)
 
 
 def test_255_classes_are_possible_and_256_are_not() -> None:
@@ -169,12 +169,11 @@ def test_255_classes_are_possible_and_256_are_not() -> None:
 def random_counts(images: int = 40) -> Counts:
     rng = np.random.default_rng(3)
     values = np.asarray([0, 1, 2, 3, 255], np.uint8)
-    return score(
-        *(
-            (rng.choice(values, (9, 7)), rng.choice(values, (9, 7)))
-            for _ in range(images)
-        )
-    )
+    size = (9, 7)
+    pairs = [
+        (rng.choice(values, size), rng.choice(values, size)) for _ in range(images)
+    ]
+    return score(*pairs)
 
 
 def test_counts_equal_a_plain_loop_over_pixels() -> None:
@@ -206,14 +205,8 @@ def test_saved_counts_come_back_equal_and_the_bytes_are_stable(tmp_path: Path) -
 
 def test_pixel_counts_beyond_32_bits_survive(tmp_path: Path) -> None:
     big = np.asarray([[2**40, 5, 0, 0]], np.int64)
-    counts = Counts(
-        CLASSES,
-        ("x",),
-        big,
-        big,
-        big,
-        np.hstack([np.diag(big[0]), np.zeros((4, 1), np.int64)]),
-    )
+    confusion = np.hstack([np.diag(big[0]), np.zeros((4, 1), np.int64)])
+    counts = Counts(CLASSES, ("x",), big, big, big, confusion)
     counts.save(tmp_path / "big.npz")
     assert Counts.load(tmp_path / "big.npz").intersection[0, 0] == 2**40
 

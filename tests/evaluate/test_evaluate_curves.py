@@ -13,34 +13,44 @@ from wsss_bench.evaluate import Counts, CountsBuilder, CurveBuilder, ThresholdCu
 CLASSES = tuple(f"c{k}" for k in range(8))
 
 
-def image(seed: int, exact: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+Scored = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Class ids, scores and truth of one image."""
+
+
+def image(seed: int, exact: bool = False) -> Scored:
     rng = np.random.default_rng(seed)
-    ids = np.sort(
-        rng.choice(np.arange(1, 8), size=int(rng.integers(1, 4)), replace=False)
-    ).astype(np.int64)
+    number = int(rng.integers(1, 4))
+    drawn = rng.choice(np.arange(1, 8), size=number, replace=False)
+    ids = np.sort(drawn).astype(np.int64)
     scores = rng.random((len(ids), 12, 10)).astype(np.float32)
     if exact:
         scores = (np.round(scores * 100) / 100).astype(np.float32)
-    truth = rng.choice(np.asarray([0, 0, *ids, 5, 255], np.uint8), (12, 10))
-    return ids, scores, truth
+    values = np.asarray([0, 0, *ids, 5, 255], np.uint8)
+    return ids, scores, rng.choice(values, (12, 10))
 
 
-def evaluate_at(
-    images: list[tuple[np.ndarray, np.ndarray, np.ndarray]], threshold: float
-) -> Counts:
+def without_classes(truth: np.ndarray) -> Scored:
+    ids = np.zeros(0, np.int64)
+    return ids, np.zeros((0, *truth.shape), np.float32), truth
+
+
+def label_at(ids: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the thresholded seed, ``uint8 [H, W]``."""
+    if not len(ids):
+        return np.zeros(scores.shape[1:], np.uint8)
+    label = ids[scores.argmax(0)]
+    claimed = scores.max(0) > np.float32(threshold)
+    return np.where(claimed, label, 0).astype(np.uint8)
+
+
+def evaluate_at(images: list[Scored], threshold: float) -> Counts:
     builder = CountsBuilder(CLASSES)
     for index, (ids, scores, truth) in enumerate(images):
-        best = scores.max(0) if len(ids) else np.full(truth.shape, -1, np.float32)
-        label = ids[scores.argmax(0)] if len(ids) else np.zeros(truth.shape, np.int64)
-        builder.add(
-            str(index),
-            np.where(best > np.float32(threshold), label, 0).astype(np.uint8),
-            truth,
-        )
+        builder.add(str(index), label_at(ids, scores, threshold), truth)
     return builder.result()
 
 
-def build(images: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> ThresholdCurve:
+def build(images: list[Scored]) -> ThresholdCurve:
     builder = CurveBuilder(CLASSES)
     for index, (ids, scores, truth) in enumerate(images):
         builder.add(str(index), ids, scores, truth)
@@ -52,9 +62,8 @@ def build(images: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> ThresholdC
 )
 def test_every_threshold_equals_one_evaluation_bit_for_bit(exact: bool) -> None:
     images = [image(k, exact) for k in range(12)]
-    images.append(
-        (np.zeros(0, np.int64), np.zeros((0, 12, 10), np.float32), images[0][2])
-    )
+    _, _, truth = images[0]
+    images.append(without_classes(truth))
     curve = build(images)
     for index, threshold in enumerate(curve.thresholds):
         plain = evaluate_at(images, threshold)
@@ -153,22 +162,18 @@ def test_bad_seeds_are_refused_with_the_image(
     ids: list[int], scores: np.ndarray, message: str
 ) -> None:
     builder = CurveBuilder(CLASSES)
+    truth = np.zeros((2, 2), np.uint8)
     with pytest.raises(ArtifactError, match=message) as caught:
-        builder.add(
-            "2007_000032", np.asarray(ids, np.int64), scores, np.zeros((2, 2), np.uint8)
-        )
+        builder.add("2007_000032", np.asarray(ids, np.int64), scores, truth)
     assert "'2007_000032'" in str(caught.value)
 
 
 def test_a_bad_truth_zero_images_and_bad_thresholds_are_refused() -> None:
     builder = CurveBuilder(CLASSES)
+    scores = np.zeros((1, 1, 2), np.float32)
+    truth = np.asarray([[0, 9]], np.uint8)
     with pytest.raises(DataError, match=r"the truth holds \[9\]"):
-        builder.add(
-            "x",
-            np.asarray([1]),
-            np.zeros((1, 1, 2), np.float32),
-            np.asarray([[0, 9]], np.uint8),
-        )
+        builder.add("x", np.asarray([1]), scores, truth)
     with pytest.raises(DataError, match="no image was scored"):
         builder.result()
     with pytest.raises(DataError, match="increases strictly"):
@@ -208,13 +213,11 @@ def test_only_counts_of_differences_are_stored_so_coco_fits(tmp_path: Path) -> N
     builder = CurveBuilder([f"c{k}" for k in range(81)])
     rng = np.random.default_rng(0)
     for index in range(60):
-        ids = np.sort(rng.choice(np.arange(1, 81), 3, replace=False)).astype(np.int64)
-        builder.add(
-            str(index),
-            ids,
-            rng.random((3, 30, 30)).astype(np.float32),
-            rng.choice(ids, (30, 30)).astype(np.uint8),
-        )
+        drawn = rng.choice(np.arange(1, 81), 3, replace=False)
+        ids = np.sort(drawn).astype(np.int64)
+        scores = rng.random((3, 30, 30)).astype(np.float32)
+        truth = rng.choice(ids, (30, 30)).astype(np.uint8)
+        builder.add(str(index), ids, scores, truth)
     curve = builder.result()
     curve.save(tmp_path / "coco.npz")
     assert curve.confusion.nbytes > 5_000_000

@@ -26,18 +26,20 @@ class Truth(dict[str, np.ndarray]):
         return tuple(self)
 
 
+def mask(*rows: list[int]) -> np.ndarray:
+    return np.asarray(rows, np.uint8)
+
+
 @pytest.fixture
 def truth() -> Truth:
-    return Truth(
-        a=np.asarray([[0, 1], [2, 255]], np.uint8), b=np.asarray([[1, 1, 0]], np.uint8)
-    )
+    return Truth(a=mask([0, 1], [2, 255]), b=mask([1, 1, 0]))
 
 
 def test_predictions_are_read_from_palette_and_greyscale_png(
     tmp_path: Path, truth: Truth
 ) -> None:
-    write_mask(tmp_path / "a.png", np.asarray([[0, 1], [1, 0]], np.uint8))
-    Image.fromarray(np.asarray([[1, 255, 0]], np.uint8)).save(tmp_path / "b.png")
+    write_mask(tmp_path / "a.png", mask([0, 1], [1, 0]))
+    Image.fromarray(mask([1, 255, 0])).save(tmp_path / "b.png")
     write_mask(tmp_path / "stranger.png", truth["a"])
     found = score_folder(tmp_path, truth, CLASSES, guess_kind(tmp_path))
     assert (found.kind, found.unused) == ("prediction", 1)
@@ -118,13 +120,8 @@ def test_scores_on_a_coarse_grid_are_scaled_to_the_photograph(tmp_path: Path) ->
         class_ids=np.asarray([1]),
         scores=np.asarray([[[1.0, 0.0]]], np.float32),
     )
-    found = score_folder(
-        tmp_path,
-        Truth(a=np.asarray([[1, 1, 0, 0]], np.uint8)),
-        CLASSES,
-        "seeds",
-        fixed=0.5,
-    )
+    truth = Truth(a=mask([1, 1, 0, 0]))
+    found = score_folder(tmp_path, truth, CLASSES, "seeds", fixed=0.5)
     assert found.counts["seeds_fixed"].miou() == 1.0
 
 
@@ -153,12 +150,9 @@ def test_a_pickle_that_would_run_code_is_refused_before_it_runs(tmp_path: Path) 
 )
 def test_names_outside_the_list_are_refused(tmp_path: Path, evil: str) -> None:
     module, _, name = evil.rpartition(".")
-    body = (
-        b"\x80\x04"
-        + pickle.dumps(module, 4)[2:-1]
-        + pickle.dumps(name, 4)[2:-1]
-        + b"\x93."
-    )
+    # A pickle by hand (protocol 4, two texts, STACK_GLOBAL), for `pickle.dumps` names no function that is missing here.
+    words = pickle.dumps(module, 4)[2:-1] + pickle.dumps(name, 4)[2:-1]
+    body = b"\x80\x04" + words + b"\x93."
     header = b"\x93NUMPY\x01\x00" + (70).to_bytes(2, "little")
     header += (
         b"{'descr': '|O', 'fortran_order': False, 'shape': (), }".ljust(69) + b"\n"
@@ -210,7 +204,7 @@ def test_voc_archive_has_the_servers_layout_and_stable_bytes(tmp_path: Path) -> 
     source = tmp_path / "masks"
     source.mkdir()
     for name in ("2008_000006", "2008_000011"):
-        Image.fromarray(np.asarray([[0, 20]], np.uint8)).save(source / f"{name}.png")
+        Image.fromarray(mask([0, 20])).save(source / f"{name}.png")
     (tmp_path / "test.txt").write_text("2008_000006\n2008_000011\n")
     done = export_voc(source, tmp_path / "a.tgz", tmp_path / "test.txt")
     again = export_voc(source, tmp_path / "b.tgz")
@@ -233,7 +227,7 @@ def test_voc_archive_has_the_servers_layout_and_stable_bytes(tmp_path: Path) -> 
 def test_voc_archive_refuses_255_and_missing_masks(tmp_path: Path) -> None:
     source = tmp_path / "masks"
     source.mkdir()
-    write_mask(source / "x.png", np.asarray([[0, 255]], np.uint8))
+    write_mask(source / "x.png", mask([0, 255]))
     with pytest.raises(ArtifactError, match=r"x\.png holds \[255\]"):
         export_voc(source, tmp_path / "a.tgz")
     (tmp_path / "test.txt").write_text("x\ny\n")

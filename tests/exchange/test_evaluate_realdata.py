@@ -23,6 +23,24 @@ CLASSES = tuple(f"class{k}" for k in range(21))
 Pairs = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
+def shifted(
+    truth: NDArray[np.uint8], rng: np.random.Generator, by: int
+) -> NDArray[np.uint8]:
+    """Return a prediction that is the truth, moved by up to `by` pixels."""
+    labels = np.where(truth == 255, 0, truth)
+    offset = rng.integers(-by, by, 2)
+    return np.roll(labels, offset, (0, 1)).astype(np.uint8)
+
+
+def confused(
+    pred: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int
+) -> NDArray[np.int64]:
+    """Return the confusion matrix by numpy alone, ``int64 [classes, classes]``."""
+    there = truth != 255
+    pair = classes * truth[there].astype(np.int64) + pred[there]
+    return np.bincount(pair, minlength=classes**2).reshape(classes, classes)
+
+
 @pytest.fixture(scope="module")
 def pairs() -> Pairs:
     """All val masks, with a prediction that is shifted, and wrong in class here and there."""
@@ -35,9 +53,7 @@ def pairs() -> Pairs:
     for image_id in ids:
         with Image.open(root / "SegmentationClassAug" / f"{image_id}.png") as handle:
             truth = np.asarray(handle, dtype=np.uint8)
-        pred = np.roll(
-            np.where(truth == 255, 0, truth), rng.integers(-12, 12, 2), (0, 1)
-        ).astype(np.uint8)
+        pred = shifted(truth, rng, 12)
         if rng.random() < 0.3:
             pred[pred > 0] = rng.integers(1, 21)
         found.append((pred, truth))
@@ -55,15 +71,11 @@ def counts(pairs: Pairs) -> Counts:
 def test_whole_set_equals_numpy(pairs: Pairs, counts: Counts) -> None:
     confusion = np.zeros((21, 21), np.int64)
     for pred, truth in pairs:
-        there = truth != 255
-        confusion += np.bincount(
-            21 * truth[there].astype(np.int64) + pred[there], minlength=441
-        ).reshape(21, 21)
+        confusion += confused(pred, truth, 21)
     np.testing.assert_array_equal(counts.confusion[:, :-1], confusion)
     hit = np.diagonal(confusion)
-    np.testing.assert_array_equal(
-        counts.per_class_iou(), hit / (confusion.sum(0) + confusion.sum(1) - hit)
-    )
+    union = confusion.sum(0) + confusion.sum(1) - hit
+    np.testing.assert_array_equal(counts.per_class_iou(), hit / union)
     assert 0.2 < counts.miou() < 0.95
 
 
@@ -80,13 +92,13 @@ def test_whole_set_equals_mmseg_per_class(pairs: Pairs, counts: Counts) -> None:
             255,
         )
         areas += np.stack([area.numpy().astype(np.int64) for area in found])
-    np.testing.assert_array_equal(counts.intersection.sum(0), areas[0])
-    np.testing.assert_array_equal(
-        counts.prediction.sum(0) + counts.truth.sum(0) - counts.intersection.sum(0),
-        areas[1],
-    )
-    np.testing.assert_array_equal(counts.prediction.sum(0), areas[2])
-    np.testing.assert_array_equal(counts.truth.sum(0), areas[3])
+    hit = counts.intersection.sum(0)
+    predicted = counts.prediction.sum(0)
+    true = counts.truth.sum(0)
+    np.testing.assert_array_equal(hit, areas[0])
+    np.testing.assert_array_equal(predicted + true - hit, areas[1])
+    np.testing.assert_array_equal(predicted, areas[2])
+    np.testing.assert_array_equal(true, areas[3])
     np.testing.assert_array_equal(counts.per_class_iou(), areas[0] / areas[1])
 
 
@@ -106,14 +118,13 @@ def test_whole_set_equals_torchmetrics(pairs: Pairs, counts: Counts) -> None:
     jaccard = torchmetrics.classification.MulticlassJaccardIndex(
         21, average="none", ignore_index=255, validate_args=False
     )
+    predictions = np.concatenate([pred.ravel() for pred, _ in pairs])
+    truths = np.concatenate([truth.ravel() for _, truth in pairs])
     jaccard.update(
-        *(
-            torch.from_numpy(
-                np.concatenate([p[i].ravel() for p in pairs]).astype(np.int64)
-            )
-            for i in (0, 1)
-        )
+        torch.from_numpy(predictions.astype(np.int64)),
+        torch.from_numpy(truths.astype(np.int64)),
     )
+    # Not exactly equal: torchmetrics divides in 32 bits.
     np.testing.assert_allclose(
         counts.per_class_iou(), jaccard.compute().numpy(), atol=1e-6
     )
@@ -143,17 +154,15 @@ def test_curve_on_real_masks_equals_full_evaluations(pairs: Pairs) -> None:
     for threshold in (0.0, 0.07, 0.3, 0.5, 0.99):
         plain = CountsBuilder(CLASSES)
         for index, (ids, scores, truth) in enumerate(scored):
-            padded = np.pad(
-                scores, ((1, 0), (0, 0), (0, 0)), constant_values=np.float32(threshold)
-            )
-            plain.add(
-                str(index),
-                np.concatenate([[0], ids])[padded.argmax(0)].astype(np.uint8),
-                truth,
-            )
-        np.testing.assert_array_equal(
-            curve.confusion[curve.index(threshold)], plain.result().confusion[:, :-1]
-        )
+            # The background as a class of its own, whose score is the threshold everywhere; it wins a tie.
+            background = np.full((1, *truth.shape), np.float32(threshold))
+            padded = np.concatenate([background, scores])
+            classes = np.concatenate([[0], ids])
+            label = classes[padded.argmax(0)].astype(np.uint8)
+            plain.add(str(index), label, truth)
+        expected = plain.result().confusion[:, :-1]
+        found = curve.confusion[curve.index(threshold)]
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_coco_with_81_classes_equals_numpy() -> None:
@@ -163,31 +172,22 @@ def test_coco_with_81_classes_equals_numpy() -> None:
         "coco2014", Path(os.environ["WSSS_BENCH_TEST_DATA"]) / "coco-pack"
     )
     masks = dataset.masks("val")
-    builder, confusion, rng = (
-        CountsBuilder(dataset.classes),
-        np.zeros((81, 81), np.int64),
-        np.random.default_rng(1),
-    )
+    builder = CountsBuilder(dataset.classes)
+    confusion = np.zeros((81, 81), np.int64)
+    rng = np.random.default_rng(1)
     for image_id in masks.ids[:40]:
         truth = masks[image_id]
-        pred = np.roll(
-            np.where(truth == 255, 0, truth), rng.integers(-20, 20, 2), (0, 1)
-        ).astype(np.uint8)
+        pred = shifted(truth, rng, 20)
         builder.add(image_id, pred, truth)
-        there = truth != 255
-        confusion += np.bincount(
-            81 * truth[there].astype(np.int64) + pred[there], minlength=81**2
-        ).reshape(81, 81)
+        confusion += confused(pred, truth, 81)
     counts = builder.result()
     np.testing.assert_array_equal(counts.confusion[:, :-1], confusion)
-    hit, union = (
-        np.diagonal(confusion),
-        confusion.sum(0) + confusion.sum(1) - np.diagonal(confusion),
-    )
-    np.testing.assert_array_equal(
-        counts.per_class_iou()[union > 0], hit[union > 0] / union[union > 0]
-    )
-    assert np.isnan(counts.per_class_iou()[union == 0]).all()
-    assert counts.miou() == pytest.approx(
-        (hit[union > 0] / union[union > 0]).mean(), abs=1e-12
-    )
+    hit = np.diagonal(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - hit
+    # Forty images do not hold all classes.
+    there = union > 0
+    expected = hit[there] / union[there]
+    iou = counts.per_class_iou()
+    np.testing.assert_array_equal(iou[there], expected)
+    assert np.isnan(iou[~there]).all()
+    assert counts.miou() == pytest.approx(expected.mean(), abs=1e-12)

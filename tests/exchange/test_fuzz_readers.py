@@ -1,4 +1,4 @@
-"""Damaged bytes into every reader: it gives one of the package's own errors, or a sound value where the format allows it.
+"""Damaged bytes into every reader: each gives one of the package's errors, or a sound value where a format allows it.
 
 Formats with checksums (PNG, zip) must never give another value than the one that was written: `exact` below.
 """
@@ -68,7 +68,8 @@ class Reader:
 
 def view(folder: Path) -> WeakView:
     Image.new("RGB", SIZE[::-1]).save(folder / "a.png")
-    return WeakView("any", "train", CLASSES, [WeakImage("a", folder / "a.png", (1, 2))])
+    image = WeakImage("a", folder / "a.png", (1, 2))
+    return WeakView("any", "train", CLASSES, [image])
 
 
 def truth() -> np.ndarray:
@@ -78,9 +79,8 @@ def truth() -> np.ndarray:
 
 
 def seed() -> Seed:
-    return Seed(
-        np.array([1, 2]), np.random.default_rng(4).random((2, 4, 5), np.float32), SIZE
-    )
+    scores = np.random.default_rng(4).random((2, 4, 5), np.float32)
+    return Seed(np.array([1, 2]), scores, SIZE)
 
 
 def mask_file(folder: Path) -> Path:
@@ -88,17 +88,18 @@ def mask_file(folder: Path) -> Path:
     return folder / "m.png"
 
 
+def noise() -> Image.Image:
+    rng = np.random.default_rng(5)
+    return Image.fromarray(rng.integers(0, 255, (*SIZE, 3), dtype=np.uint8))
+
+
 def jpeg(folder: Path) -> Path:
-    Image.fromarray(
-        np.random.default_rng(5).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
-    ).save(folder / "p.jpg")
+    noise().save(folder / "p.jpg")
     return folder / "p.jpg"
 
 
 def photo_png(folder: Path) -> Path:
-    Image.fromarray(
-        np.random.default_rng(5).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
-    ).save(folder / "p.png")
+    noise().save(folder / "p.png")
     return folder / "p.png"
 
 
@@ -229,15 +230,7 @@ def tuples(value: Any) -> bool:
 
 
 TABLE = (
-    "id,"
-    + ",".join(VOC_CLASSES[1:])
-    + "\n"
-    + "a,1"
-    + ",0" * 19
-    + "\n"
-    + "b,0"
-    + ",1" * 19
-    + "\n"
+    "id," + ",".join(VOC_CLASSES[1:]) + "\n" + f"a,1{',0' * 19}\n" + f"b,0{',1' * 19}\n"
 )
 XML = "<annotation><object><name>person</name><part><name>head</name></part></object></annotation>"
 PUBLISHED = Path(__file__).resolve().parents[2] / "leaderboards" / "published.csv"
