@@ -10,13 +10,11 @@ import torch
 from wsss_bench.contract.artifacts import LabelSet
 from wsss_bench.contract.context import StageContext
 from wsss_bench.contract.view import WeakView
-from wsss_bench.engine.loading import Augment, TrainingSet
-from wsss_bench.engine.training import seeded
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive, generator
 from wsss_bench.toolbox.crf_presets import PRESETS
 from wsss_bench.toolbox.pairs import BORDERS
-from wsss_bench.toolbox.pyramid import fit
+from wsss_bench.toolbox.training import Augment, TrainingSet, fit, seeded
 from wsss_plugins.affinitynet.maths import majority, pair_labels
 from wsss_plugins.affinitynet.network import AffinityNet
 
@@ -73,11 +71,11 @@ def train_network(
 ) -> AffinityNet:
     """The trained network in eval mode; resumes, and loads a finished training."""
     model: AffinityNet = seeded(
-        lambda: AffinityNet(ctx.params), ctx.seed, "affinitynet"
+        lambda: AffinityNet(ctx.training_params), ctx.seed, "affinitynet"
     )
     data = PooledSet(
         view,
-        Augment.of(ctx.params),
+        Augment.of(ctx.training_params),
         derive(ctx.seed, "affinitynet"),
         low,
         high,

@@ -44,7 +44,8 @@ segment = dict(
     retrain_resize=(1.0, 1.0),
     retrain_cutmix=0.0,
 )
-# Round 2: how the first round's segmentor labels the training images.
+# Round 2: how the first round's segmentor labels the training images. The release warps to 241, 321 and 401 pixels and sums
+# the logits.
 refine = dict(
     relabel_scales=(0.75, 1.0, 1.25),
     relabel_flip=False,

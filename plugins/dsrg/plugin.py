@@ -87,8 +87,8 @@ class Dsrg:
         from wsss_plugins.dsrg.loss import DsrgLoss
 
         if previous is None:
-            return train_segmentor(view, labels, ctx, DsrgLoss(ctx.params))
-        p = dict(ctx.params)
+            return train_segmentor(view, labels, ctx, DsrgLoss(ctx.training_params))
+        p = ctx.training_params
         p.update(
             iterations=p["retrain_iterations"],
             batch=p["retrain_batch"],
@@ -111,10 +111,11 @@ def _relabel(
     """Multi-scale prediction of the training images, restricted to their tags, after the CRF."""
     from dataclasses import replace
 
-    from wsss_bench.engine import predict
+    from wsss_bench.toolbox.prediction import predict
 
-    # Its release warps to 241, 321 and 401 pixels and sums the logits.
-    test = {**previous.test, **previous.facts.get("relabel", {})}
+    # Settings of this stage's own: the release labels training images in another way than it tests.
+    names = ("scales", "flip", "merge", "warp", "crf", "amp")
+    test = {name: ctx.params[f"relabel_{name}"] for name in names}
     raw = LabelWriter(ctx.scratch / "raw", view, "dsrg: relabel")
     predict(replace(previous, test=test), view, raw, out, ctx, restrict=True)
     return out.close()

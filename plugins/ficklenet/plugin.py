@@ -41,7 +41,8 @@ class FickleNet:
         from wsss_bench.toolbox.classifier import train_classifier
         from wsss_plugins.ficklenet.head import FickleHead
 
-        model = train_classifier(view, ctx, partial(FickleHead, params=ctx.params))
+        head = partial(FickleHead, params=ctx.training_params)
+        model = train_classifier(view, ctx, head)
         external = bool(ctx.params["saliency_dir"])
         out.facts |= {
             "external_saliency": external,

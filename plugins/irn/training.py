@@ -10,14 +10,12 @@ import torch
 from wsss_bench.contract.artifacts import LabelSet
 from wsss_bench.contract.context import StageContext
 from wsss_bench.contract.view import WeakView
-from wsss_bench.engine.loading import Augment, TrainingSet
-from wsss_bench.engine.training import seeded
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive
 from wsss_bench.toolbox.classifier import pixels_of
 from wsss_bench.toolbox.crf_presets import PRESETS
 from wsss_bench.toolbox.pairs import BORDERS
-from wsss_bench.toolbox.pyramid import fit
+from wsss_bench.toolbox.training import Augment, TrainingSet, fit, seeded
 from wsss_plugins.irn.network import STRIDE, InterPixelNet
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -45,7 +43,7 @@ def train_network(view: WeakView, labels: LabelSet, ctx: StageContext) -> InterP
 
     The displacement branch learns ``displacement_mult`` times faster than the boundary branch.
     """
-    p = ctx.params
+    p = ctx.training_params
     model: InterPixelNet = seeded(lambda: InterPixelNet(p), ctx.seed, "irn")
     side = -(-int(p["crop"]) // STRIDE)
     data = TrainingSet(

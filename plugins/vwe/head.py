@@ -24,8 +24,8 @@ CHOICES = {
     "pooling": ("hspp", "gap"),
     "hist": ("sum", "mean"),
     "word_feat": ("hspp", "gap"),
-    "fuse": ("max", "none"),
 }
+FUSIONS = ("max", "none")
 
 
 class VweHead(LinearCamHead):
@@ -35,7 +35,7 @@ class VweHead(LinearCamHead):
     feature, image labels from the word histogram.
 
     Args:
-        params: ``encoder, words, pooling, gamma, levels, hist, word_feat, fuse``.
+        params: ``encoder, words, pooling, gamma, levels, hist, word_feat``.
     """
 
     def __init__(
@@ -108,21 +108,29 @@ def fused_cam(
     model: MultiLabelClassifier,
     pixels: Tensor,
     classes: list[int],
+    fuse: str = "max",
 ) -> Tensor:
-    """Return the image CAM, or its maximum with the word CAM, as the head's ``fuse`` asks.
+    """Return the image CAM, or its maximum with the word CAM.
 
     Args:
         model: a classifier with a `VweHead`.
         pixels: ``float [1, 3, H, W]`` in 0..255.
         classes: channels of the K wanted classes.
+        fuse: ``"max"`` (paper) or ``"none"`` (release: the image CAM alone).
 
     Returns:
         ``[K, h, w]``, not negative.
+
+    Raises:
+        RecipeError: there is no such `fuse`.
     """
     head = model.head
     features = model.features(pixels)
     image_maps = head.cam(features)[:, classes]
-    fuses = head.p["encoder"] and head.p["fuse"] == "max"
+    if fuse not in FUSIONS:
+        known = ", ".join(FUSIONS)
+        raise RecipeError(f"vwe: fuse={fuse!r} is not known; use {known}.")
+    fuses = head.p["encoder"] and fuse == "max"
     if not fuses or not classes:
         return F.relu(image_maps[0])
     word_maps = head.word_maps(features)[:, classes]

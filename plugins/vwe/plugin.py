@@ -29,8 +29,10 @@ class Vwe:
         from wsss_bench.toolbox.classifier import train_classifier, write_seeds
         from wsss_plugins.vwe.head import VweHead, fused_cam
 
-        model = train_classifier(view, ctx, partial(VweHead, params=ctx.params))
-        return write_seeds(model, view, out, ctx, fused_cam)
+        head = partial(VweHead, params=ctx.training_params)
+        model = train_classifier(view, ctx, head)
+        maps = partial(fused_cam, fuse=str(ctx.params["fuse"]))
+        return write_seeds(model, view, out, ctx, maps)
 
 
 plugin = Vwe()
