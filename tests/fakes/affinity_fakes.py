@@ -28,15 +28,13 @@ from wsss_bench.toolbox.labels import labels_from_seed
 def partial_cam(
     mask: np.ndarray, grid: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """What a classifier's map gets wrong: it fires on a part of the object, fades over the rest, and blurs over the edge."""
+    """What a classifier's map gets wrong: it fires on a part, fades over the rest, blurs over the edge."""
     ys, xs = np.nonzero(mask)
     centre = rng.integers(len(ys))
     rows, columns = np.indices(mask.shape)
     extent = max(np.ptp(ys), np.ptp(xs), 4)
-    part = mask * np.exp(
-        -((rows - ys[centre]) ** 2 + (columns - xs[centre]) ** 2)
-        / (2 * (0.2 * extent) ** 2)
-    )
+    squared = (rows - ys[centre]) ** 2 + (columns - xs[centre]) ** 2
+    part = mask * np.exp(-squared / (2 * (0.2 * extent) ** 2))
     blurred = cv2.GaussianBlur(part.astype(np.float32), (0, 0), max(mask.shape) / 24)
     small = cv2.resize(blurred, grid[::-1], interpolation=cv2.INTER_AREA)
     return small / (small.max() + 1e-5)
@@ -53,9 +51,8 @@ def photographs(
     view = data.weak_view("train")
     out, masks = SeedWriter(folder / "seeds", view, "test"), {}
     for image in view:
-        mask = np.asarray(
-            Image.open(data.root / "SegmentationClass" / f"{image.id}.png")
-        )
+        path = data.root / "SegmentationClass" / f"{image.id}.png"
+        mask = np.asarray(Image.open(path))
         rng = generator("partial cam", image.id)
         cams = [
             partial_cam(mask == c, (size // 4, size // 4), rng) for c in image.present
@@ -145,7 +142,7 @@ def check_it_repeats_and_resumes(
 def before_and_after(
     plugin: Any, name: str, folder: Path, **changes: Any
 ) -> tuple[float, float]:
-    """mIoU of the best threshold on the CAMs of 24 photographs, and of the labels that the method makes of the same CAMs."""
+    """mIoU of the best threshold on the CAMs of 24 photographs, and of the labels that the method makes of them."""
     view, seeds, masks = photographs(folder, 24, 192)
     # 256 steps on a grid of 94 × 125 cells reach as far, in parts of the image, as 64 on one of 48 × 48.
     params = stage_params(

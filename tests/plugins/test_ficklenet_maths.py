@@ -37,18 +37,16 @@ def window_loop(
     for n in range(b):
         for i in range(h):
             for j in range(w):
-                window = padded[n, :, i : i + s, j : j + s] * mask[n, :, i, j].view(
-                    s, s
-                )
+                kept = mask[n, :, i, j].view(s, s)
+                window = padded[n, :, i : i + s, j : j + s] * kept
                 out[n, :, i, j] = (weight * window).sum(dim=(1, 2, 3))
     return out
 
 
 def test_expansion_lays_windows_side_by_side():
     rows = ["000000", "012120", "034340", "012120", "034340", "000000"]
-    assert maths.expand(X, 3)[0, 0].long().tolist() == [
-        [int(v) for v in row] for row in rows
-    ]
+    found = maths.expand(X, 3)[0, 0].long().tolist()
+    assert found == [list(map(int, row)) for row in rows]
 
 
 def test_hand_computed_scores_of_three_masks():
@@ -58,10 +56,12 @@ def test_hand_computed_scores_of_three_masks():
     centres = torch.zeros(1, 9, 2, 2, dtype=torch.float64)
     centres[:, 4] = 1
     assert maths.stochastic_scores(y, centres)[0, 0].tolist() == [[1, 2], [3, 4]]
-    # Positions (0,0), (2,2) and (1,3) of the expanded plane: two in the window of cell (0,0), one in that of cell (0,1).
+    # Positions (0,0), (2,2) and (1,3) of the expanded plane: two in the window of cell
+    # (0,0), one in that of cell (0,1).
     more = centres.clone()
     more[0, 0, 0, 0] = more[0, 8, 0, 0] = more[0, 3, 0, 1] = 1
-    assert maths.mask_plane(more, 3)[0, 0].nonzero().tolist() == [
+    found = maths.mask_plane(more, 3)[0, 0].nonzero().tolist()
+    assert found == [
         [0, 0],
         [1, 1],
         [1, 3],
@@ -80,9 +80,8 @@ def test_projection_first_equals_the_paper_and_the_definition(seed, s, h, w):
     x, weight, mask = case(seed, s=s, h=h, w=w)
     naive = window_loop(x, weight, mask)
     assert torch.allclose(maths.expanded_scores(x, weight, mask), naive, atol=1e-12)
-    assert torch.allclose(
-        maths.stochastic_scores(maths.project(x, weight), mask), naive, atol=1e-12
-    )
+    found = maths.stochastic_scores(maths.project(x, weight), mask)
+    assert torch.allclose(found, naive, atol=1e-12)
 
 
 def test_single_precision_agrees_to_a_millionth():
@@ -99,18 +98,16 @@ def test_gradcam_equals_feature_times_gradient_of_the_pooled_score():
     for c in range(weight.shape[0]):
         pooled = maths.expanded_scores(x, weight, mask)[:, c].mean(dim=(1, 2)).sum()
         (gradient,) = torch.autograd.grad(pooled, x)
-        assert torch.allclose(
-            fast[:, c], (x.detach() * gradient).sum(1).relu(), atol=1e-12
-        )
+        expected = (x.detach() * gradient).sum(1).relu()
+        assert torch.allclose(fast[:, c], expected, atol=1e-12)
 
 
 def test_contributions_sum_to_the_pooled_score():
     x, weight, mask = case(6)
     y = maths.project(x, weight)
     pooled = window_loop(x, weight, mask).mean(dim=(2, 3))
-    assert torch.allclose(
-        maths.contributions(y, mask).sum(dim=(2, 3)), pooled, atol=1e-12
-    )
+    found = maths.contributions(y, mask).sum(dim=(2, 3))
+    assert torch.allclose(found, pooled, atol=1e-12)
     assert torch.allclose(maths.pooled_scores(x, weight, mask), pooled, atol=1e-12)
 
 
@@ -162,10 +159,9 @@ def test_masks_keep_centres_drop_at_the_rate_and_follow_the_generator():
 def test_extreme_rates_are_centres_only_and_everything():
     generator = torch.Generator().manual_seed(0)
     assert maths.centre_preserving_mask(generator, 1, 3, 4, 5, 1.0).sum() == 12
-    assert torch.equal(
-        maths.centre_preserving_mask(generator, 1, 3, 4, 5, 0.0),
-        maths.deterministic_mask(1, 3, 4, 5),
-    )
+    found = maths.centre_preserving_mask(generator, 1, 3, 4, 5, 0.0)
+    expected = maths.deterministic_mask(1, 3, 4, 5)
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize(("s", "p", "message"), [(4, 0.5, "odd"), (3, 1.5, "rate")])
@@ -207,19 +203,18 @@ def test_general_dropout_without_dropping_is_the_deterministic_variant():
     full = maths.contributions(
         maths.project(x, weight), maths.deterministic_mask(2, 7, 6, 5).double()
     )
-    assert torch.allclose(
-        maths.general_dropout(x, weight, torch.Generator(), 0.0), full, atol=1e-12
-    )
+    found = maths.general_dropout(x, weight, torch.Generator(), 0.0)
+    assert torch.allclose(found, full, atol=1e-12)
 
 
 def test_many_draws_share_one_projection_and_do_not_depend_on_the_chunk():
     x, weight, _ = case(10, b=1)
     y = maths.project(x, weight)
     maps = maths.draw_maps(y, torch.Generator().manual_seed(5), draws=7, p=0.7, chunk=3)
-    assert torch.equal(
-        maps,
-        maths.draw_maps(y, torch.Generator().manual_seed(5), draws=7, p=0.7, chunk=7),
+    wanted = maths.draw_maps(
+        y, torch.Generator().manual_seed(5), draws=7, p=0.7, chunk=7
     )
+    assert torch.equal(maps, wanted)
     generator = torch.Generator().manual_seed(5)
     first = maths.centre_preserving_mask(generator, 3, 7, 6, 5, 0.7).double()
     expected = maths.elementwise_gradcam(y, first[1:2])[0]
@@ -240,7 +235,8 @@ def test_any_draw_may_fire_and_the_highest_mean_wins():
     assert result.labels.tolist() == [[1, 2], [2, 255]]
     assert result.labels.dtype == torch.uint8
     assert result.mean[:, 1, 0].tolist() == pytest.approx([0.23, 0.30])
-    assert maths.aggregate(draws(), 0.35, class_ids=[15, 4]).labels.tolist() == [
+    found = maths.aggregate(draws(), 0.35, class_ids=[15, 4]).labels.tolist()
+    assert found == [
         [15, 4],
         [4, 255],
     ]
@@ -259,7 +255,8 @@ def test_no_class_gives_no_label():
 
 def test_empty_maps_stay_zero_when_normalised():
     maps = torch.stack([torch.zeros(2, 2), torch.tensor([[0.0, 4.0], [2.0, 1.0]])])
-    assert maths.normalise_draws(maps).tolist() == [
+    found = maths.normalise_draws(maps).tolist()
+    assert found == [
         [[0, 0], [0, 0]],
         [[0, 1], [0.5, 0.25]],
     ]

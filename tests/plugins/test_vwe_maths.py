@@ -22,9 +22,8 @@ def test_words_are_assigned_by_cosine_without_temperature():
 
 def test_the_assignment_is_almost_flat_for_many_words():
     words = torch.eye(256, dtype=torch.float64)
-    assert maths.assign_words(
-        words[:1].reshape(1, 256, 1, 1), words
-    ).max().item() == pytest.approx(0.0105, abs=5e-5)
+    found = maths.assign_words(words[:1].reshape(1, 256, 1, 1), words).max().item()
+    assert found == pytest.approx(0.0105, abs=5e-5)
 
 
 def test_word_labels_say_which_words_are_best_somewhere():
@@ -37,12 +36,10 @@ def test_word_labels_say_which_words_are_best_somewhere():
 
 def test_histograms_as_mean_and_as_sum():
     p = maths.assign_words(CELLS, WORDS)
-    assert maths.word_histogram(p, "mean")[0].tolist() == pytest.approx(
-        [0.590613, 0.409388], abs=1e-6
-    )
-    assert maths.word_histogram(p, "sum")[0].tolist() == pytest.approx(
-        [1.181225, 0.818775], abs=1e-6
-    )
+    found = maths.word_histogram(p, "mean")[0].tolist()
+    assert found == pytest.approx([0.590613, 0.409388], abs=1e-6)
+    found = maths.word_histogram(p, "sum")[0].tolist()
+    assert found == pytest.approx([1.181225, 0.818775], abs=1e-6)
     with pytest.raises(ValueError, match="mode"):
         maths.word_histogram(p, "max")
 
@@ -62,10 +59,8 @@ def test_the_released_windows_differ_where_the_grid_does_not_divide():
 
 
 def test_pooling_weights_sum_to_one():
-    assert torch.allclose(
-        maths.hspp(torch.full((2, 3, 8, 8), 4.0), gamma=5.0, levels=(1, 4)),
-        torch.tensor(4.0),
-    )
+    found = maths.hspp(torch.full((2, 3, 8, 8), 4.0), gamma=5.0, levels=(1, 4))
+    assert torch.allclose(found, torch.tensor(4.0))
 
 
 def test_pooling_is_translation_equivariant_in_value_so_grad_cam_equals_cam():
@@ -93,9 +88,8 @@ def test_word_cam_is_the_word_classifier_applied_per_cell():
     p = maths.assign_words(CELLS, WORDS)
     weight = torch.tensor([[1.0, -1.0], [0.0, 2.0]], dtype=torch.float64)
     maps = maths.word_cam(p, weight)
-    assert maps[0, 0, 0].tolist() == pytest.approx(
-        [0.450166 - 0.549834, 0.731059 - 0.268941], abs=1e-6
-    )
+    found = maps[0, 0, 0].tolist()
+    assert found == pytest.approx([0.450166 - 0.549834, 0.731059 - 0.268941], abs=1e-6)
     assert torch.allclose(
         maps.sum(dim=(2, 3)), maths.word_histogram(p, "sum") @ weight.T
     )
@@ -104,12 +98,10 @@ def test_word_cam_is_the_word_classifier_applied_per_cell():
 def test_fusion_takes_the_larger_after_each_map_is_normalised():
     image = torch.tensor([[[[0.0, 2.0, 4.0]]]])
     words = torch.tensor([[[[0.3, -0.1, 0.1]]]])
-    assert maths.fuse_max(image, words)[0, 0, 0].tolist() == pytest.approx(
-        [1, 0.5, 1], abs=1e-4
-    )
-    assert maths.normalise_maps(image)[0, 0, 0].tolist() == pytest.approx(
-        [0, 0.49999875, 0.9999975]
-    )
+    found = maths.fuse_max(image, words)[0, 0, 0].tolist()
+    assert found == pytest.approx([1, 0.5, 1], abs=1e-4)
+    found = maths.normalise_maps(image)[0, 0, 0].tolist()
+    assert found == pytest.approx([0, 0.49999875, 0.9999975])
     assert maths.fuse_max(-image, -words.abs()).abs().max() == 0
 
 

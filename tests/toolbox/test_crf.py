@@ -10,16 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crf_fakes import beliefs, photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_fakes import hide_kernel
-from PIL import Image
 
 from wsss_bench.errors import WsssError
 from wsss_bench.toolbox import crf
 from wsss_bench.toolbox.crf import (
     crf_labels,
-    crf_of_job,
     dense_crf,
     dense_crf_shared,
 )
@@ -28,31 +27,6 @@ from wsss_bench.toolbox.kernels import meanfield as _meanfield
 from wsss_bench.toolbox.kernels import permutohedral as _permutohedral
 
 BACKENDS = ["pydensecrf", "numba"]
-
-
-def photo(rng: np.random.Generator, h: int, w: int, noise: float = 8.0) -> np.ndarray:
-    """A smooth colour field with noise."""
-    import cv2
-
-    field = cv2.resize(
-        rng.integers(0, 256, (5, 6, 3), dtype=np.uint8),
-        (w, h),
-        interpolation=cv2.INTER_CUBIC,
-    )
-    return np.clip(field + rng.normal(0, noise, field.shape), 0, 255).astype(np.uint8)
-
-
-def beliefs(rng: np.random.Generator, k: int, h: int, w: int) -> np.ndarray:
-    import cv2
-
-    logits = np.stack(
-        [
-            cv2.resize(rng.normal(0, 2, (5, 6)).astype(np.float32), (w, h))
-            for _ in range(k)
-        ]
-    )
-    powers = np.exp(logits - logits.max(axis=0))
-    return (powers / powers.sum(axis=0)).astype(np.float32)
 
 
 def test_published_constants():
@@ -72,12 +46,10 @@ def test_label_energies():
     labels = np.array([[0, 2], [1, 255]], np.uint8)
     unary = crf.unary_from_labels(labels, 3)
     assert unary.dtype == np.float32
-    assert unary[:, 0, 0].tolist() == pytest.approx(
-        [0.35667, 1.89712, 1.89712], abs=1e-5
-    )
-    assert unary[:, 0, 1].tolist() == pytest.approx(
-        [1.89712, 1.89712, 0.35667], abs=1e-5
-    )
+    found = unary[:, 0, 0].tolist()
+    assert found == pytest.approx([0.35667, 1.89712, 1.89712], abs=1e-5)
+    found = unary[:, 0, 1].tolist()
+    assert found == pytest.approx([1.89712, 1.89712, 0.35667], abs=1e-5)
     assert unary[:, 1, 1].tolist() == pytest.approx([math.log(3)] * 3)
 
 
@@ -159,10 +131,8 @@ def test_both_back_ends_agree_on_photographs():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_read_only_input_is_accepted_and_input_is_not_changed(backend):
     rng = np.random.default_rng(1)
-    image, unary = (
-        photo(rng, 20, 30),
-        crf.unary_from_probabilities(beliefs(rng, 2, 20, 30)),
-    )
+    image = photo(rng, 20, 30)
+    unary = crf.unary_from_probabilities(beliefs(rng, 2, 20, 30))
     copies = image.copy(), unary.copy()
     image.setflags(write=False)
     unary.setflags(write=False)
@@ -174,15 +144,11 @@ def test_read_only_input_is_accepted_and_input_is_not_changed(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_constant_per_pixel_in_the_energies_changes_nothing(backend):
     rng = np.random.default_rng(2)
-    image, unary = (
-        photo(rng, 24, 24),
-        crf.unary_from_probabilities(beliefs(rng, 3, 24, 24)),
-    )
+    image = photo(rng, 24, 24)
+    unary = crf.unary_from_probabilities(beliefs(rng, 3, 24, 24))
     shifted = unary + rng.normal(0, 5, (1, 24, 24)).astype(np.float32)
-    a, b = (
-        dense_crf(image, unary, PRESETS["dsrg"], backend),
-        dense_crf(image, shifted, PRESETS["dsrg"], backend),
-    )
+    a = dense_crf(image, unary, PRESETS["dsrg"], backend)
+    b = dense_crf(image, shifted, PRESETS["dsrg"], backend)
     assert np.abs(a - b).max() < 1e-3
 
 
@@ -212,10 +178,8 @@ def test_absent_classes_that_share_an_energy_are_represented_exactly_by_one(
 ):
     rng = np.random.default_rng(5)
     image, probs = photo(rng, 50, 60), beliefs(rng, 3, 50, 60) * 0.9
-    unary, absent = (
-        crf.unary_from_probabilities(probs),
-        np.full((50, 60), -math.log(0.1 / 18), np.float32),
-    )
+    unary = crf.unary_from_probabilities(probs)
+    absent = np.full((50, 60), -math.log(0.1 / 18), np.float32)
     everything = np.concatenate([unary, np.broadcast_to(absent, (18, 50, 60))])
     full = dense_crf(image, everything, PRESETS["dsrg"], "pydensecrf")
     short = dense_crf_shared(image, unary, absent, 18, PRESETS["dsrg"])
@@ -224,26 +188,20 @@ def test_absent_classes_that_share_an_energy_are_represented_exactly_by_one(
     assert np.abs(full[:3] - left_out).max() > 1e-2, (
         "leaving them out is no different here, so this shows nothing"
     )
-    assert np.array_equal(
-        dense_crf_shared(image, unary, absent, 0, PRESETS["dsrg"]), left_out
-    )
+    found = dense_crf_shared(image, unary, absent, 0, PRESETS["dsrg"])
+    assert np.array_equal(found, left_out)
     hide_kernel(monkeypatch, "meanfield")
-    assert (
-        np.abs(
-            full[:3] - dense_crf_shared(image, unary, absent, 18, PRESETS["dsrg"])
-        ).max()
-        <= 1e-6
-    )
+    # pydensecrf on both sides now: only the order of sums may differ.
+    repeated = dense_crf_shared(image, unary, absent, 18, PRESETS["dsrg"])
+    assert np.abs(full[:3] - repeated).max() <= 1e-6
 
 
 def test_without_numba_auto_takes_pydensecrf_and_asking_for_numba_says_what_to_install(
     monkeypatch,
 ):
     rng = np.random.default_rng(6)
-    image, unary = (
-        photo(rng, 10, 10),
-        crf.unary_from_probabilities(beliefs(rng, 2, 10, 10)),
-    )
+    image = photo(rng, 10, 10)
+    unary = crf.unary_from_probabilities(beliefs(rng, 2, 10, 10))
     expected = dense_crf(image, unary, PRESETS["dsrg"], "pydensecrf")
     hide_kernel(monkeypatch, "meanfield")
     assert np.array_equal(dense_crf(image, unary, PRESETS["dsrg"]), expected)
@@ -253,10 +211,8 @@ def test_without_numba_auto_takes_pydensecrf_and_asking_for_numba_says_what_to_i
 
 def test_without_pydensecrf_auto_takes_numba_for_any_number_of_labels(monkeypatch):
     rng = np.random.default_rng(7)
-    image, unary = (
-        photo(rng, 10, 10),
-        crf.unary_from_probabilities(beliefs(rng, 21, 10, 10)),
-    )
+    image = photo(rng, 10, 10)
+    unary = crf.unary_from_probabilities(beliefs(rng, 21, 10, 10))
     expected = dense_crf(image, unary, PRESETS["dsrg"], "numba")
     monkeypatch.setattr(crf, "_has_pydensecrf", lambda: False)
     assert np.array_equal(dense_crf(image, unary, PRESETS["dsrg"]), expected)
@@ -307,10 +263,8 @@ def test_lattice_weights_are_barycentric_and_neighbours_are_mutual(d):
 
 def test_threads_do_not_disturb_each_other():
     rng = np.random.default_rng(8)
-    image, unary = (
-        photo(rng, 60, 70),
-        crf.unary_from_probabilities(beliefs(rng, 3, 60, 70)),
-    )
+    image = photo(rng, 60, 70)
+    unary = crf.unary_from_probabilities(beliefs(rng, 3, 60, 70))
     expected = dense_crf(image, unary, PRESETS["dsrg"], "numba")
     results: list[np.ndarray] = []
     threads = [
@@ -327,30 +281,6 @@ def test_threads_do_not_disturb_each_other():
         thread.join()
     assert len(results) == 4
     assert all(np.array_equal(r, expected) for r in results)
-
-
-def test_labels_keep_their_class_ids_when_unlikely_classes_are_left_out():
-    rng = np.random.default_rng(9)
-    image, three = photo(rng, 40, 40), beliefs(rng, 3, 40, 40)
-    probs = np.zeros((21, 40, 40), np.float32)
-    probs[[0, 7, 15]] = three
-    everything = crf_labels(image, probs, PRESETS["dsrg"])
-    assert everything.dtype == np.uint8
-    assert set(np.unique(everything)) <= {0, 7, 15}
-    likely = crf_labels(image, probs, PRESETS["dsrg"], classes="likely")
-    assert np.array_equal(likely, everything)
-    ids = np.array([0, 7, 15])
-    assert np.array_equal(
-        likely,
-        ids[
-            dense_crf(
-                image, crf.unary_from_probabilities(three), PRESETS["dsrg"]
-            ).argmax(0)
-        ],
-    )
-    only_one = np.zeros((3, 40, 40), np.float32)
-    only_one[2] = 1
-    assert (crf_labels(image, only_one, PRESETS["dsrg"], classes="likely") == 2).all()
 
 
 @pytest.mark.parametrize(
@@ -378,34 +308,6 @@ def test_unknown_options_are_refused():
         dense_crf(image, unary, PRESETS["dsrg"], "cuda")
     with pytest.raises(ValueError, match="likely"):
         crf_labels(image, unary, PRESETS["dsrg"], "some")
-
-
-def job_case(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
-    """A photograph on disk, its pixels, and beliefs of four classes, two of them ruled out."""
-    rng = np.random.default_rng(21)
-    image = photo(rng, 30, 40)
-    path = tmp_path / "one.png"
-    Image.fromarray(image).save(path)
-    probs = beliefs(rng, 4, 30, 40)
-    probs[[1, 2]] = 0
-    return path, image, probs
-
-
-def test_a_job_reads_its_photograph_and_takes_the_crf_of_all_classes(tmp_path):
-    path, image, probs = job_case(tmp_path)
-    image_id, labels = crf_of_job(("one", path, probs), "irn", restrict=False)
-    assert image_id == "one"
-    assert labels.dtype == np.uint8
-    assert np.array_equal(labels, crf_labels(image, probs, PRESETS["irn"]))
-
-
-def test_a_restricted_job_knows_only_the_classes_that_were_left(tmp_path):
-    path, image, probs = job_case(tmp_path)
-    _, labels = crf_of_job(("one", path, probs), "irn", restrict=True)
-    two = crf_labels(image, np.ascontiguousarray(probs[[0, 3]]), PRESETS["irn"])
-    assert labels.dtype == np.uint8
-    assert np.array_equal(labels, np.where(two == 1, 3, 0))
-    assert set(np.unique(labels)) == {0, 3}
 
 
 def test_import_needs_neither_torch_nor_numba_nor_pydensecrf():

@@ -22,9 +22,8 @@ def two_regions(rng: np.random.Generator, k: int = 21) -> tuple[np.ndarray, np.n
     logits[0] += 2.0 * ~disc
     logits[5] += 2.0 * disc
     powers = np.exp(logits)
-    return np.clip(image, 0, 255).astype(np.uint8), (
-        powers / powers.sum(axis=0)
-    ).astype(np.float32)
+    probs = powers / powers.sum(axis=0)
+    return np.clip(image, 0, 255).astype(np.uint8), probs.astype(np.float32)
 
 
 def double_sum_mean_field(
@@ -32,17 +31,17 @@ def double_sum_mean_field(
 ) -> np.ndarray:
     """Mean field from its definition, pair by pair, in double."""
     h, w = unary.shape[1:]
-    smooth, appearance = np.zeros((h * w, h * w)), np.zeros((h * w, h * w))
+    colours = image.reshape(-1, 3).astype(float)
+    smooth = np.zeros((h * w, h * w))
+    appearance = np.zeros((h * w, h * w))
     for i in range(h * w):
         for j in range(h * w):
             place = (i // w - j // w) ** 2 + (i % w - j % w) ** 2
-            colour = (
-                (image.reshape(-1, 3)[i].astype(float) - image.reshape(-1, 3)[j]) ** 2
-            ).sum()
+            colour = ((colours[i] - colours[j]) ** 2).sum()
+            near = place / (2 * p.bilateral_sxy**2)
+            alike = colour / (2 * p.bilateral_srgb**2)
             smooth[i, j] = math.exp(-place / (2 * p.gauss_sxy**2))
-            appearance[i, j] = math.exp(
-                -place / (2 * p.bilateral_sxy**2) - colour / (2 * p.bilateral_srgb**2)
-            )
+            appearance[i, j] = math.exp(-near - alike)
     kernel = np.zeros_like(smooth)
     for part, weight in ((smooth, p.gauss_compat), (appearance, p.bilateral_compat)):
         norm = 1 / np.sqrt(part.sum(axis=1))
@@ -57,19 +56,15 @@ def double_sum_mean_field(
 
 def test_exact_mean_field_is_its_definition():
     rng = np.random.default_rng(10)
-    image, unary = (
-        rng.integers(0, 256, (2, 5, 6, 3), dtype=np.uint8),
-        rng.normal(0, 1, (2, 3, 5, 6)).astype(np.float32),
-    )
+    image = rng.integers(0, 256, (2, 5, 6, 3), dtype=np.uint8)
+    unary = rng.normal(0, 1, (2, 3, 5, 6)).astype(np.float32)
     params = CrfParams(4, 1.5, 2, 3, 60, 5)
     q = meanfield_exact(
         torch.tensor(image).float(), torch.tensor(unary), params
     ).numpy()
     for i in range(2):
-        assert (
-            np.abs(q[i] - double_sum_mean_field(image[i], unary[i], params)).max()
-            < 1e-5
-        )
+        expected = double_sum_mean_field(image[i], unary[i], params)
+        assert np.abs(q[i] - expected).max() < 1e-5
 
 
 def test_exact_mean_field_matches_the_lattice_on_the_training_grid():
@@ -98,8 +93,7 @@ def test_probabilities_as_energies_hold_the_crf_back():
 
 def test_exact_mean_field_gives_no_gradient_and_refuses_another_grid():
     unary = torch.zeros(1, 2, 4, 4, requires_grad=True)
-    assert not meanfield_exact(
-        torch.zeros(1, 4, 4, 3), unary, PRESETS["dsrg"]
-    ).requires_grad
+    q = meanfield_exact(torch.zeros(1, 4, 4, 3), unary, PRESETS["dsrg"])
+    assert not q.requires_grad
     with pytest.raises(ValueError, match="grid"):
         meanfield_exact(torch.zeros(1, 8, 8, 3), unary, PRESETS["dsrg"])

@@ -13,11 +13,13 @@ from wsss_bench.toolbox.cues import (
 
 def test_a_cue_is_strictly_above_a_fifth_of_its_own_class_maximum():
     scores = np.array([[[10, 2, 2.1, 0]], [[0.5, 0.1, 0.2, -1]]], np.float32)
-    assert foreground_cues(scores, [3, 7]).tolist() == [
+    found = foreground_cues(scores, [3, 7]).tolist()
+    assert found == [
         [[True, False, True, False]],
         [[True, False, True, False]],
     ]
-    assert foreground_cues(scores, [3, 7], threshold=0.5).tolist() == [
+    found = foreground_cues(scores, [3, 7], threshold=0.5).tolist()
+    assert found == [
         [[True, False, False, False]],
         [[True, False, False, False]],
     ]

@@ -12,11 +12,8 @@ H = [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]]
 
 def maps(cells: list[list[float]], batch: int = 1) -> torch.Tensor:
     """Cells x classes to [batch, C, 2, 2], in double."""
-    return (
-        torch.tensor(cells, dtype=torch.float64)
-        .T.reshape(1, -1, 2, 2)
-        .repeat(batch, 1, 1, 1)
-    )
+    grid = torch.tensor(cells, dtype=torch.float64).T.reshape(1, -1, 2, 2)
+    return grid.repeat(batch, 1, 1, 1)
 
 
 def seeds() -> torch.Tensor:
@@ -35,19 +32,16 @@ def test_balanced_seeding_matches_the_hand_computed_value_and_gradient():
 
 
 def test_secs_seeding_has_one_joint_normaliser():
-    assert losses.seed_loss(maps(H), seeds()).item() == pytest.approx(
-        0.408058, abs=1e-6
-    )
-    assert losses.seed_loss(
-        maps(H, 3), seeds().repeat(3, 1, 1, 1).bool()
-    ).item() == pytest.approx(0.408058, abs=1e-6)
+    found = losses.seed_loss(maps(H), seeds()).item()
+    assert found == pytest.approx(0.408058, abs=1e-6)
+    found = losses.seed_loss(maps(H, 3), seeds().repeat(3, 1, 1, 1).bool()).item()
+    assert found == pytest.approx(0.408058, abs=1e-6)
 
 
 def test_cue_maps_become_one_hot_channels():
     labels = torch.tensor([[[0, 1], [255, 2]]], dtype=torch.uint8)
-    assert losses.one_hot_cues(labels, 3).tolist() == [
-        [[[1, 0], [0, 0]], [[0, 1], [0, 0]], [[0, 0], [0, 1]]]
-    ]
+    found = losses.one_hot_cues(labels, 3).tolist()
+    assert found == [[[[1, 0], [0, 0]], [[0, 1], [0, 0]], [[0, 0], [0, 1]]]]
 
 
 @pytest.mark.parametrize("loss", [losses.balanced_seed_loss, losses.seed_loss])
@@ -62,21 +56,18 @@ def test_no_cue_means_no_loss_and_no_gradient_even_at_probability_zero(loss):
 def test_a_side_without_cues_contributes_nothing():
     only_fg = seeds()
     only_fg[:, 0] = 0
-    assert losses.balanced_seed_loss(maps(H), only_fg).item() == pytest.approx(
-        0.356675, abs=1e-6
-    )
+    found = losses.balanced_seed_loss(maps(H), only_fg).item()
+    assert found == pytest.approx(0.356675, abs=1e-6)
     only_bg = seeds()
     only_bg[:, 1:] = 0
-    assert losses.balanced_seed_loss(maps(H), only_bg).item() == pytest.approx(
-        0.433750, abs=1e-6
-    )
+    found = losses.balanced_seed_loss(maps(H), only_bg).item()
+    assert found == pytest.approx(0.433750, abs=1e-6)
 
 
 def test_images_of_a_batch_are_normalised_one_by_one():
     both = torch.cat([seeds(), torch.zeros_like(seeds())])
-    assert losses.balanced_seed_loss(maps(H, 2), both).item() == pytest.approx(
-        0.790425 / 2, abs=1e-6
-    )
+    found = losses.balanced_seed_loss(maps(H, 2), both).item()
+    assert found == pytest.approx(0.790425 / 2, abs=1e-6)
 
 
 def test_foreground_classes_share_one_normaliser():
@@ -95,9 +86,8 @@ def test_maps_on_different_grids_are_refused():
 )
 def test_rank_pooling_goes_from_maximum_to_mean(decay, pooled):
     plane = torch.tensor([[0.1, 0.9], [0.5, 0.3]], dtype=torch.float64)
-    assert losses.global_weighted_rank_pooling(plane, decay).item() == pytest.approx(
-        pooled, abs=1e-6
-    )
+    found = losses.global_weighted_rank_pooling(plane, decay).item()
+    assert found == pytest.approx(pooled, abs=1e-6)
 
 
 def expansion_case() -> torch.Tensor:
@@ -110,9 +100,10 @@ def test_expansion_matches_the_hand_computed_value():
         expansion_case(), torch.tensor([[1, 1, 0]]), d_fg=0.5, d_bg=0.5
     )
     assert loss.item() == pytest.approx(1.059238, abs=1e-6)
-    assert losses.expansion_loss(
+    found = losses.expansion_loss(
         expansion_case(), torch.tensor([[0, 1, 0]]), 0.5, 0.5
-    ).item() == pytest.approx(1.059238, abs=1e-6)
+    ).item()
+    assert found == pytest.approx(1.059238, abs=1e-6)
 
 
 @pytest.mark.parametrize("present", [[1, 0, 0], [1, 1, 1]])
@@ -136,17 +127,15 @@ def test_boundary_loss_is_the_mean_divergence(clip):
     assert loss.item() == pytest.approx(0.039930, abs=1e-6)
     loss.backward()
     assert q.grad is None
-    assert probs.grad[0, :, 0, 0].tolist() == pytest.approx(
-        [-0.9 / 0.7 / 4, -0.05 / 0.2 / 4, -0.05 / 0.1 / 4]
-    )
+    found = probs.grad[0, :, 0, 0].tolist()
+    assert found == pytest.approx([-0.9 / 0.7 / 4, -0.05 / 0.2 / 4, -0.05 / 0.1 / 4])
 
 
 def test_boundary_clip_bounds_the_ratio():
     probs, q = maps([[0.999, 0.0005, 0.0005]] * 4), maps([[0.05, 0.9, 0.05]] * 4)
     assert losses.boundary_loss(probs, q).item() == pytest.approx(2.6962, abs=1e-4)
-    assert losses.boundary_loss(probs, q, None).item() == pytest.approx(
-        6.8265, abs=1e-4
-    )
+    found = losses.boundary_loss(probs, q, None).item()
+    assert found == pytest.approx(6.8265, abs=1e-4)
 
 
 @pytest.mark.parametrize("clip", [None, (0.05, 20.0)])
@@ -179,16 +168,11 @@ def test_balanced_cross_entropy_weighs_both_sides_equally_and_skips_ignored_pixe
 
 
 def test_balanced_cross_entropy_of_nothing_is_zero():
-    assert (
-        losses.balanced_cross_entropy(maps(H).log(), torch.full((1, 2, 2), 255)).item()
-        == 0
-    )
-    assert (
-        losses.balanced_cross_entropy(
-            maps(H).log(), torch.full((1, 2, 2), 0), ignore=0
-        ).item()
-        == 0
-    )
+    logits = maps(H).log()
+    unknown = torch.full((1, 2, 2), 255)
+    assert losses.balanced_cross_entropy(logits, unknown).item() == 0
+    zeros = torch.full((1, 2, 2), 0)
+    assert losses.balanced_cross_entropy(logits, zeros, ignore=0).item() == 0
 
 
 def test_balanced_cross_entropy_refuses_another_grid():

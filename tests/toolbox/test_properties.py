@@ -1,10 +1,9 @@
-"""What must hold for any input: evaluator, artifact readers and writers, recipes, region growing."""
+"""What must hold for any input: evaluator, artifact readers and writers, recipes."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +27,7 @@ from wsss_bench.evaluate import Counts, CountsBuilder, CurveBuilder, ThresholdCu
 from wsss_bench.io.files import read_json, write_json
 from wsss_bench.io.images import write_mask
 from wsss_bench.methods.recipe import Recipe, Slot, parse_recipe
-from wsss_bench.results import records
-from wsss_bench.toolbox.region_growing import grow, grow_reference
+from wsss_bench.results import soundness
 
 few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 CLASSES = ("background", "cat", "dog", "boat")
@@ -280,7 +278,10 @@ def test_run_lengths_describe_the_region_they_were_made_of(found: np.ndarray) ->
 
 
 def compress(counts: list[int]) -> str:
-    """COCO's own compressed form, from its description: 5 bits a character, differences to two runs before from the fourth on."""
+    """COCO's compressed form, from its description.
+
+    5 bits a character; from the fourth run on the difference to the one two before.
+    """
     out = []
     for index, count in enumerate(counts):
         value = count - counts[index - 2] if index > 2 else count
@@ -325,89 +326,5 @@ recipes = st.builds(Recipe, st.tuples(slots) | threes)
 @given(recipe=recipes)
 def test_recipes_come_back_and_name_runs_that_records_accept(recipe: Recipe) -> None:
     assert parse_recipe(str(recipe)) == recipe
-    assert records._NAME.fullmatch(f"{recipe.slug}-s0-0123abcd")
+    assert soundness._NAME.fullmatch(f"{recipe.slug}-s0-0123abcd")
     assert re.fullmatch(r"[^/\s]+", recipe.slug)
-
-
-# ---- region growing
-
-
-@st.composite
-def growths(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
-    cues = draw(
-        hnp.arrays(
-            np.uint8, shape, elements=st.sampled_from([0, 1, 2, 3, IGNORE, IGNORE])
-        )
-    )
-    probs = (
-        draw(hnp.arrays(np.int64, (N, *shape), elements=st.integers(0, 10))).astype(
-            np.float32
-        )
-        / 10
-    )
-    return cues, probs, sorted(draw(st.sets(st.integers(1, N - 1))))
-
-
-def flood(
-    cues: np.ndarray,
-    probs: np.ndarray,
-    present: list[int],
-    theta_f: float,
-    theta_b: float,
-) -> np.ndarray:
-    """The released rule, cell by cell: sure cells take the network's class, components with a cue of their class are accepted."""
-    height, width = cues.shape
-    label = cues.copy()
-    allowed = [0, *present]
-    for y in range(height):
-        for x in range(width):
-            best = max(allowed, key=lambda c: (probs[c, y, x], -c))
-            value = probs[best, y, x]
-            if value > np.float32(theta_f) and (
-                best != 0 or value > np.float32(theta_b)
-            ):
-                label[y, x] = best
-    out, seen = cues.copy(), np.zeros(cues.shape, bool)
-    for y in range(height):
-        for x in range(width):
-            klass = int(label[y, x])
-            if seen[y, x] or klass == IGNORE:
-                continue
-            part, queue = [(y, x)], deque([(y, x)])
-            seen[y, x] = True
-            while queue:
-                cy, cx = queue.popleft()
-                for ny in range(max(0, cy - 1), min(height, cy + 2)):
-                    for nx in range(max(0, cx - 1), min(width, cx + 2)):
-                        if not seen[ny, nx] and label[ny, nx] == klass:
-                            seen[ny, nx] = True
-                            part.append((ny, nx))
-                            queue.append((ny, nx))
-            if any(cues[cell] == klass for cell in part):
-                for cell in part:
-                    if cues[cell] == IGNORE:
-                        out[cell] = klass
-    return out
-
-
-@few
-@given(
-    case=growths(),
-    theta_f=st.sampled_from([0.3, 0.5, 0.85]),
-    theta_b=st.sampled_from([0.4, 0.9]),
-)
-def test_region_growing_is_the_released_rule_in_plain_words(
-    case: tuple[np.ndarray, np.ndarray, list[int]], theta_f: float, theta_b: float
-) -> None:
-    cues, probs, present = case
-    grown = grow(cues, probs, present, theta_f, theta_b)
-    assert np.array_equal(grown, flood(cues, probs, present, theta_f, theta_b))
-    assert np.array_equal(grown, grow_reference(cues, probs, present, theta_f, theta_b))
-    assert np.array_equal(grown[cues != IGNORE], cues[cues != IGNORE])
-    assert set(np.unique(grown).tolist()) <= {
-        IGNORE,
-        0,
-        *present,
-        *np.unique(cues).tolist(),
-    }

@@ -83,12 +83,10 @@ def test_affinity_is_one_minus_the_strongest_boundary_on_the_way():
 def test_two_cells_across_a_boundary(walk):
     affinity = affinity_from_boundary(np.array([[0.0, 0.5]], np.float32))
     scores = np.array([[[1.0, 0.0]]], np.float32)
-    assert walk(scores, affinity, 10, 256)[0, 0].tolist() == pytest.approx(
-        [0.803265, 0.196735], abs=2e-6
-    )
-    assert walk(scores, affinity, 8, 256)[0, 0].tolist() == pytest.approx(
-        [0.567667, 0.432333], abs=2e-6
-    )
+    found = walk(scores, affinity, 10, 256)[0, 0].tolist()
+    assert found == pytest.approx([0.803265, 0.196735], abs=2e-6)
+    found = walk(scores, affinity, 8, 256)[0, 0].tolist()
+    assert found == pytest.approx([0.567667, 0.432333], abs=2e-6)
 
 
 @both
@@ -96,13 +94,11 @@ def test_four_cells_whose_diagonal_passes_the_boundary(walk):
     affinity = affinity_from_boundary(np.array([[0.0, 0.5], [0.0, 0.0]], np.float32))
     scores = np.array([[[1.0, 0.0], [0.0, 0.0]]], np.float32)
     one = walk(scores, affinity, 10, 1)
-    assert one.ravel().tolist() == pytest.approx(
-        [0.499512, 0.000974, 0.333225, 0.000488], abs=1e-6
-    )
+    found = one.ravel().tolist()
+    assert found == pytest.approx([0.499512, 0.000974, 0.333225, 0.000488], abs=1e-6)
     many = walk(scores, affinity, 10, 256)
-    assert many.ravel().tolist() == pytest.approx(
-        [0.265188, 0.143868, 0.265205, 0.265188], abs=2e-6
-    )
+    found = many.ravel().tolist()
+    assert found == pytest.approx([0.265188, 0.143868, 0.265205, 0.265188], abs=2e-6)
 
 
 @both
@@ -117,10 +113,8 @@ def test_the_limit_weighs_cells_by_their_column_sums(walk):
 @pytest.mark.parametrize("radius", [3, 5])
 def test_sparse_dense_and_stencil_agree(radius):
     rng = np.random.default_rng(radius)
-    boundary, scores = (
-        rng.random((14, 11)).astype(np.float32) ** 2,
-        rng.random((2, 14, 11)).astype(np.float32),
-    )
+    boundary = rng.random((14, 11)).astype(np.float32) ** 2
+    scores = rng.random((2, 14, 11)).astype(np.float32)
     affinity = affinity_from_boundary(boundary, radius)
     dense = dense_walk(boundary.astype(float), scores, radius, 10.0, 8)
     assert np.allclose(propagate_reference(scores, affinity), dense, atol=1e-6)
@@ -152,9 +146,8 @@ def test_any_grid_agrees_with_the_matrix_and_stays_in_range(seed, h, w, radius, 
     scores = rng.random((2, h, w)).astype(np.float32)
     out = propagate(scores, affinity, 4.0, steps)
     assert out.dtype == np.float32
-    assert np.allclose(
-        out, propagate_reference(scores, affinity, 4.0, steps), atol=1e-5
-    )
+    expected = propagate_reference(scores, affinity, 4.0, steps)
+    assert np.allclose(out, expected, atol=1e-5)
     assert out.max() <= scores.max() + 1e-6
     assert out.min() >= scores.min() - 1e-6
 

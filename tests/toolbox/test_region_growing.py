@@ -133,14 +133,12 @@ def test_flood_equals_components_and_keeps_the_invariants(
 ):
     cues, probs, present = case
     out = grow(cues, probs, present, theta_f, theta_b, conduct=conduct)
-    assert np.array_equal(
-        out, grow_reference(cues, probs, present, theta_f, theta_b, conduct=conduct)
-    )
+    expected = grow_reference(cues, probs, present, theta_f, theta_b, conduct=conduct)
+    assert np.array_equal(out, expected)
     assert np.array_equal(out[cues != 255], cues[cues != 255])
     assert set(np.unique(out[cues == 255])) <= {0, 255, *present}
-    assert np.array_equal(
-        out, grow(out, probs, present, theta_f, theta_b, conduct=conduct)
-    ), "a second pass changed something"
+    expected = grow(out, probs, present, theta_f, theta_b, conduct=conduct)
+    assert np.array_equal(out, expected), "a second pass changed something"
 
 
 def test_a_batch_is_its_images_one_by_one():
