@@ -104,6 +104,13 @@ def _bce(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), targets)
 
 
+def check_fusion(fuse: str) -> None:
+    """Raise `RecipeError` for a fusion that is not offered."""
+    if fuse not in FUSIONS:
+        known = ", ".join(FUSIONS)
+        raise RecipeError(f"vwe: fuse={fuse!r} is not known; use {known}.")
+
+
 def fused_cam(
     model: MultiLabelClassifier,
     pixels: Tensor,
@@ -120,16 +127,10 @@ def fused_cam(
 
     Returns:
         ``[K, h, w]``, not negative.
-
-    Raises:
-        RecipeError: there is no such `fuse`.
     """
     head = model.head
     features = model.features(pixels)
     image_maps = head.cam(features)[:, classes]
-    if fuse not in FUSIONS:
-        known = ", ".join(FUSIONS)
-        raise RecipeError(f"vwe: fuse={fuse!r} is not known; use {known}.")
     fuses = head.p["encoder"] and fuse == "max"
     if not fuses or not classes:
         return F.relu(image_maps[0])

@@ -27,11 +27,14 @@ class Vwe:
         from functools import partial
 
         from wsss_bench.toolbox.classifier import train_classifier, write_seeds
-        from wsss_plugins.vwe.head import VweHead, fused_cam
+        from wsss_plugins.vwe.head import VweHead, check_fusion, fused_cam
 
+        fuse = str(ctx.params["fuse"])
+        # Before the training, which does not look at it.
+        check_fusion(fuse)
         head = partial(VweHead, params=ctx.training_params)
         model = train_classifier(view, ctx, head)
-        maps = partial(fused_cam, fuse=str(ctx.params["fuse"]))
+        maps = partial(fused_cam, fuse=fuse)
         return write_seeds(model, view, out, ctx, maps)
 
 

@@ -274,6 +274,12 @@ REFINE = {
     "foreground": 0.2,
     "background_fraction": 0.1,
     "background_max": 0.06,
+    "relabel_scales": (0.75, 1.0),
+    "relabel_flip": False,
+    "relabel_merge": "logits",
+    "relabel_warp": 32,
+    "relabel_crf": "dsrg",
+    "relabel_amp": "",
 }
 SEGMENT = {
     **SMALL_SEGMENTOR,
@@ -283,8 +289,6 @@ SEGMENT = {
     "grow_on": "crf",
     "crf_factor": 4.0,
     "iterations": 2,
-    "relabel_scales": (0.75, 1.0),
-    "relabel_warp": 32,
     "retrain_iterations": 2,
     "retrain_batch": 2,
     "retrain_lr": 0.01,
@@ -310,14 +314,13 @@ def test_two_rounds_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     values = {int(v) for _, label in cues for v in np.unique(label)}
     assert values == {0, 1, 2, 255}
     first = plugin.segment(view, cues, None, make_context(tmp_path / "s", SEGMENT))
-    assert first.facts["relabel"] == {"scales": [0.75, 1.0], "warp": 32}
 
-    from wsss_bench.engine import inference
+    from wsss_bench.toolbox import prediction
 
     used = []
-    real = inference.predict_probabilities
+    real = prediction.predict_probabilities
     monkeypatch.setattr(
-        inference,
+        prediction,
         "predict_probabilities",
         lambda m, i, settings, d: used.append(settings) or real(m, i, settings, d),
     )

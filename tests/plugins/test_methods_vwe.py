@@ -115,12 +115,12 @@ def test_fusion() -> None:
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 255
     maps = {}
     for fuse in ("none", "max"):
-        head = partial(VweHead, params={**PARAMS, "fuse": fuse})
+        head = partial(VweHead, params=PARAMS)
         model = seeded(
             lambda head=head: build_classifier(SMALL_CLASSIFIER, 3, head), 0, "x"
         ).eval()
         with torch.no_grad():
-            maps[fuse] = fused_cam(model, pixels, [2, 0])
+            maps[fuse] = fused_cam(model, pixels, [2, 0], fuse)
             image_maps = model.head.cam(model.features(pixels))[:, [2, 0]]
             word_maps = model.head.word_maps(model.features(pixels))[:, [2, 0]]
     assert torch.equal(maps["none"], image_maps[0].relu())
@@ -133,12 +133,20 @@ def test_fusion() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"pooling": "max"}, {"hist": "median"}, {"word_feat": "cls"}, {"fuse": "mean"}],
+    [{"pooling": "max"}, {"hist": "median"}, {"word_feat": "cls"}],
 )
 def test_unknown_choices_are_refused(changed: dict[str, str]) -> None:
     ((key, value),) = changed.items()
     with pytest.raises(RecipeError, match=f"vwe: {key}='{value}' is not known; use"):
         head_of(**changed)
+
+
+def test_an_unknown_fusion_is_refused_before_the_training(tmp_path: Path) -> None:
+    view = make_view(tmp_path / "images", 3)
+    ctx = make_context(tmp_path, {**PARAMS, "fuse": "mean"})
+    with pytest.raises(RecipeError, match="vwe: fuse='mean' is not known; use"):
+        plugin.localize(view, SeedWriter(tmp_path / "out", view, "vwe"), ctx)
+    assert not list(ctx.scratch.iterdir())
 
 
 @pytest.mark.parametrize("changes", [{}, {"encoder": False, "pooling": "gap"}])

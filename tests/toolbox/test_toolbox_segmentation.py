@@ -64,9 +64,8 @@ def test_a_trained_segmentor_carries_its_settings_and_learns(tmp_path: Path) -> 
         "iterations": 30,
         "test_scales": (1.0, 1.5),
         "test_flip": True,
-        "relabel_scales": (1.0,),
+        "test_amp": "bf16",
     }
-    params |= {"relabel_warp": 32, "test_amp": "bf16"}
     ctx = make_context(tmp_path, params)
     segmentor = train_segmentor(view, labels, ctx)
     assert segmentor.test == {
@@ -81,7 +80,6 @@ def test_a_trained_segmentor_carries_its_settings_and_learns(tmp_path: Path) -> 
         "network": "tiny",
         "backbone": "network's own",
         "weights": "none",
-        "relabel": {"scales": [1.0], "warp": 32},
     }
     model = load_segmentor(segmentor)
     right = 0.0
