@@ -77,28 +77,22 @@ def write_seed(path: Path, layout: str) -> None:
     scores = maps()
     if layout == "irn":
         torch = pytest.importorskip("torch")
-        stored = {
+        stored: Any = {
             "keys": torch.tensor([0, 1]),
             "cam": torch.zeros(2, 1, 1),
             "high_res": scores,
         }
-        np.save(path.with_suffix(".npy"), stored, allow_pickle=True)  # type: ignore[arg-type]
+        np.save(path.with_suffix(".npy"), stored, allow_pickle=True)
     elif layout == "psa":
-        np.save(
-            path.with_suffix(".npy"),
-            {1: scores[1], np.int64(0): scores[0]},
-            allow_pickle=True,
-        )  # type: ignore[arg-type]
+        stored = {1: scores[1], np.int64(0): scores[0]}
+        np.save(path.with_suffix(".npy"), stored, allow_pickle=True)
     elif layout == "irn npz":
-        np.savez(
-            path.with_suffix(".npz"), keys=np.asarray([1, 0]), high_res=scores[::-1]
-        )
+        keys = np.asarray([1, 0])
+        np.savez(path.with_suffix(".npz"), keys=keys, high_res=scores[::-1])
     else:
-        np.savez(
-            path.with_suffix(".npz"),
-            class_ids=np.asarray([1, 2]),
-            scores=scores.astype(np.float16),
-        )
+        ids = np.asarray([1, 2])
+        half = scores.astype(np.float16)
+        np.savez(path.with_suffix(".npz"), class_ids=ids, scores=half)
 
 
 @pytest.mark.parametrize("layout", ["own", "irn", "irn npz", "psa"])
