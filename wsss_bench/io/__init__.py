@@ -1,1 +1,1 @@
-"""Files, images, locks, paths and configs: what touches the disk, and knows nothing of methods."""
+"""Files, images, locks, paths, configs, and who opens what: all that touches the disk and knows nothing of methods."""
