@@ -58,7 +58,9 @@ def make_display(cells: Sequence[Cell], *, quiet: bool = False) -> Observer:
     """Return a live table where stdout is a terminal, else plain lines; nothing where `quiet`."""
     if quiet:
         return Observer()
-    return LiveDisplay(cells) if sys.stdout.isatty() else PlainDisplay(sys.stdout)
+    if sys.stdout.isatty():
+        return LiveDisplay(cells)
+    return PlainDisplay(sys.stdout)
 
 
 class LiveDisplay(Observer):
@@ -85,7 +87,8 @@ class LiveDisplay(Observer):
         from rich.console import Group
         from rich.text import Text
 
-        return Group(self._table(), Text(self._now, style="dim"))
+        now = Text(self._now, style="dim")
+        return Group(self._table(), now)
 
     def _table(self) -> Table:
         from rich.table import Table

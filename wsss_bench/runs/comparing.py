@@ -47,8 +47,10 @@ def environment(
 
 
 def _changed_keys(record: RunRecord, cell: Cell) -> list[str]:
-    keys = {step.name: step.spec.key for step in cell.steps}
-    changed = [name for name, key in keys.items() if record.keys.get(name) != key]
+    changed = []
+    for step in cell.steps:
+        if record.keys.get(step.name) != step.spec.key:
+            changed.append(step.name)
     if not changed:
         return []
     why = "see above; a key holds method, code, parameters, seed and data"
@@ -67,7 +69,9 @@ class Compared:
     @property
     def delta(self) -> float | None:
         """Now minus then in mIoU points; None where one of them was not scored."""
-        return None if self.then is None or self.now is None else self.now - self.then
+        if self.then is None or self.now is None:
+            return None
+        return self.now - self.then
 
     def within(self, tolerance: float) -> bool:
         """Return whether the mIoU moved by no more than `tolerance` points (both undefined counts as no move)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +20,20 @@ KINDS = ("wide", "long")
 Facts = Mapping[str, Any]
 """What is known of a cell besides its numbers."""
 
+Rows = Iterable[tuple[Facts, "RunRecord | None"]]
+"""Cells, each with its record; None where it failed."""
+
 FIRST = ("cell", "dataset", "recipe", "seed")
 """The facts that stand before the numbers; a notebook shows the first and the last columns of a wide table only."""
 
 LONG = ("stage", "class", "iou")
 
 
-def make_frame(
-    rows: Iterable[tuple[Facts, RunRecord | None]], kind: str
-) -> pd.DataFrame:
+def make_frame(rows: Rows, kind: str) -> pd.DataFrame:
     """Return a table of cells, each given by facts and by its record (None where the cell failed).
 
     Args:
-        rows: the cells.
+        rows: the cells; see `Rows`.
         kind: ``"wide"``: one row a cell, with the mIoU of every score in percent; ``"long"``: one row for each cell,
             stage (one of `COUNTS`) and class, with the IoU in percent. NaN stands where nothing was scored.
 
@@ -47,18 +48,21 @@ def make_frame(
             f"there is no frame of kind {kind!r}.{did_you_mean(kind, KINDS)}"
         )
     if kind == "wide":
-        return pd.DataFrame([_row(facts, _wide(record)) for facts, record in rows])
-    found = []
-    for facts, record in rows:
-        found += [_row(facts, line) for line in _long(record)]
+        return pd.DataFrame(_table(rows, _wide))
+    found = list(_table(rows, _long))
     # Without a single line pandas would not know the columns.
     return pd.DataFrame(found, columns=None if found else [*FIRST, *LONG])
 
 
-def _row(facts: Facts, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return facts and numbers in the order of columns."""
-    first = {name: facts[name] for name in FIRST if name in facts}
-    return {**first, **numbers, **facts}
+Numbers = Iterator[dict[str, Any]]
+
+
+def _table(rows: Rows, numbers: Callable[[RunRecord | None], Numbers]) -> Numbers:
+    """Yield the lines of a table: facts and numbers in the order of columns."""
+    for facts, record in rows:
+        first = {name: facts[name] for name in FIRST if name in facts}
+        for line in numbers(record):
+            yield {**first, **line, **facts}
 
 
 def facts_of(record: RunRecord) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def facts_of(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _wide(record: RunRecord | None) -> dict[str, float]:
+def _wide(record: RunRecord | None) -> Numbers:
     numbers = {}
     for what in COUNTS:
         counts = record.load_counts(what) if record else None
@@ -82,15 +86,16 @@ def _wide(record: RunRecord | None) -> dict[str, float]:
         miou = counts.miou() if counts else float("nan")
         numbers[f"{what}_miou"] = 100 * miou
     numbers["minutes"] = _minutes(record) if record else float("nan")
-    return numbers
+    yield numbers
 
 
 def _minutes(record: RunRecord) -> float:
     """Return how long the computing of all stages took, whichever run did it."""
-    return sum(cost.get("seconds", 0.0) for cost in record.cost.values()) / 60
+    seconds = [cost.get("seconds", 0.0) for cost in record.cost.values()]
+    return sum(seconds) / 60
 
 
-def _long(record: RunRecord | None) -> Iterator[dict[str, Any]]:
+def _long(record: RunRecord | None) -> Numbers:
     if record is None:
         return
     for what in COUNTS:
@@ -99,7 +104,7 @@ def _long(record: RunRecord | None) -> Iterator[dict[str, Any]]:
             continue
         scores = 100 * counts.per_class_iou()
         for name, score in zip(record.classes, scores.tolist(), strict=True):
-            yield dict(zip(LONG, (what, name, score), strict=True))
+            yield {"stage": what, "class": name, "iou": score}
 
 
 def as_html(frame: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:

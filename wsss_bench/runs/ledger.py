@@ -119,7 +119,8 @@ def step_states(cell: Mapping[str, Any], store: Store) -> dict[str, str]:
 def _sound(entry: object) -> bool:
     if not isinstance(entry, dict):
         return False
-    return all(isinstance(entry.get(key), kind) for key, kind in _NEEDED.items())
+    needed = _NEEDED.items()
+    return all(isinstance(entry.get(key), kind) for key, kind in needed)
 
 
 def _update(work_dir: Path, cell: Cell, changes: dict[str, Any]) -> None:

@@ -62,7 +62,9 @@ def predict_run(request: PredictionRequest, say: Say = silent) -> Path:
     segmentor = stored_segmentor(request.work_dir, record)
     view = _view(request, record, say)
     folder = request.work_dir / "export" / record.run_id / request.split
-    raw, crf = _writers(folder, view, record, bool(segmentor.test.get("crf", True)))
+    # A segmentor that does not say predicts with CRF; "" says that it does not.
+    with_crf = bool(segmentor.test.get("crf", True))
+    raw, crf = _writers(folder, view, record, with_crf)
     context = StageContext(
         seed=record.seed,
         device=resolve_device(request.device),

@@ -123,7 +123,9 @@ def _recorded(folder: Path, finished: Finished) -> bool:
         record = load_record(folder / RECORD)
     except ArtifactError:
         return False
-    files = [*record.counts.values(), *([record.curve] if record.curve else [])]
+    files = list(record.counts.values())
+    if record.curve:
+        files.append(record.curve)
     whole = all((folder / name).is_file() for name in files)
     return whole and dict(record.keys) == _keys(finished.cell)
 
@@ -149,16 +151,22 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _dataset(source: Source) -> dict[str, Any]:
-    dataset, splits = source.dataset, source.dataset.splits
+    dataset = source.dataset
+    splits = dataset.splits
     sizes = {
         "train": len(source.train),
         "seeds": len(source.scored),
         "val": len(source.val),
     }
+    roles = {
+        "train": splits.train,
+        "seeds": splits.seeds,
+        "val": splits.val,
+    }
     return {
         "name": dataset.name,
         "kind": dataset.kind,
-        "splits": {"train": splits.train, "seeds": splits.seeds, "val": splits.val},
+        "splits": roles,
         "sizes": sizes,
         "classes": list(dataset.classes),
         "labels": getattr(dataset, "labels_source", "-"),
@@ -252,7 +260,8 @@ def _seeds_backbone(finished: Finished) -> str:
     if step is None or step.params is None:
         return ""
     manifest = load_result(step, finished.folders["localize"]).manifest
-    return str(manifest.get("backbone") or step.params.resolved.get("backbone") or "")
+    chosen = step.params.resolved.get("backbone")
+    return str(manifest.get("backbone") or chosen or "")
 
 
 def _scales(segmentor: Segmentor) -> str:
@@ -260,7 +269,8 @@ def _scales(segmentor: Segmentor) -> str:
     flip = bool(segmentor.test.get("flip"))
     if scales == [1.0] and not flip:
         return "no"
-    return ", ".join(f"{scale:g}" for scale in scales) + (" + flip" if flip else "")
+    listed = ", ".join(f"{scale:g}" for scale in scales)
+    return f"{listed} + flip" if flip else listed
 
 
 def _unique(items: Iterable[str]) -> str:

@@ -154,8 +154,10 @@ def _data_options(record: RunRecord) -> dict[str, str]:
         for table in _typed(record.command, "--labels"):
             options["labels"] = table
     # Splits stand in the record by role; a cache changes no number and lies where this machine has room.
-    wanted = [key for key in options if not key.endswith("_split") and key != "cache"]
-    return {key: options[key] for key in wanted}
+    for key in list(options):
+        if key == "cache" or key.endswith("_split"):
+            del options[key]
+    return options
 
 
 def _typed(command: Sequence[str], flag: str) -> Iterator[str]:
@@ -173,7 +175,8 @@ def _typed(command: Sequence[str], flag: str) -> Iterator[str]:
 def check_methods(record: RunRecord, catalog: Catalog) -> None:
     """Raise `PluginError` for a method of the record that is not here, with the line that brings it."""
     for card in record.cards.values():
-        name, distribution = str(card["name"]), str(card.get("distribution", ""))
+        name = str(card["name"])
+        distribution = str(card.get("distribution", ""))
         if name in catalog.names():
             continue
         file, _, version = distribution.rpartition(" ")
@@ -265,13 +268,14 @@ def prepare_work_dir(record: RunRecord, work_dir: Path, cell: Cell) -> None:
     from wsss_bench.runs.store.folders import DONE
 
     mark = {"run": record.run_id, "dataset": str(record.dataset["name"])}
-    own = (work_dir / MARKER).exists() and read_json(work_dir / MARKER) == mark
+    marker = work_dir / MARKER
+    own = marker.exists() and read_json(marker) == mark
     found = states(cell, store_of(work_dir))
     done = [name for name, state in found.items() if state == DONE]
     if done and not own:
         what = f"{work_dir} holds finished stages of this run ({', '.join(done)})."
         raise DataError(f"{what} Name a fresh folder: --work-dir OTHER")
-    write_json(work_dir / MARKER, mark)
+    write_json(marker, mark)
     write_skip(record, work_dir)
 
 
@@ -281,5 +285,6 @@ def write_skip(record: RunRecord, work_dir: Path) -> None:
 
     skipped: Sequence[str] = record.dataset.get("skipped", ())
     if skipped:
-        text = "".join(f"{image_id}\n" for image_id in skipped)
-        write_atomic(work_dir / SKIP, lambda handle: handle.write(text.encode()))
+        lines = "".join(f"{image_id}\n" for image_id in skipped)
+        content = lines.encode()
+        write_atomic(work_dir / SKIP, lambda handle: handle.write(content))

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from wsss_bench.runs.source import Source
     from wsss_bench.runs.store.folders import Store
 
-LOG = {"local": "", "tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+LOG = {
+    "local": "",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+}
 """Logging back ends of trainings, and the module each needs."""
 
 STORE, LEADERBOARDS = "store", "leaderboards"
@@ -232,7 +237,8 @@ def parse_data_options(items: Sequence[str]) -> dict[str, str]:
             raise DataError(
                 f"--data-option {item!r}: write it as KEY=VALUE, e.g. {example}"
             )
-        options[key.strip().replace("-", "_")] = value.strip()
+        name = key.strip().replace("-", "_")
+        options[name] = value.strip()
     return options
 
 
@@ -252,8 +258,9 @@ def check_log(names: Sequence[str]) -> None:
     for name in names:
         if name not in LOG:
             raise RecipeError(f"--log {name!r} is not known.{did_you_mean(name, LOG)}")
-        if LOG[name] and importlib.util.find_spec(LOG[name]) is None:
-            extra = "'wsss-bench[tensorboard]'" if name == "tensorboard" else LOG[name]
+        needed = LOG[name]
+        if needed and importlib.util.find_spec(needed) is None:
+            extra = "'wsss-bench[tensorboard]'" if name == "tensorboard" else needed
             what = f"--log {name} needs a package that is not installed."
             raise RecipeError(f"{what} Install it: pip install {extra}")
 

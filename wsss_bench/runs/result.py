@@ -61,6 +61,10 @@ class CellResult:
         return load_record(self.record)
 
 
+Which = CellResult | str | int
+"""A cell, its id, its recipe (where only one cell has it), or its place among the cells of the run."""
+
+
 @dataclass(frozen=True)
 class RunResult:
     """What a run leaves. Can be pickled; arrays and counts are read from the work dir when they are asked for.
@@ -84,8 +88,8 @@ class RunResult:
         """
         return make_frame(map(_row, self.cells), kind)
 
-    def cell(self, which: CellResult | str | int = 0) -> CellResult:
-        """Return a cell by its id, by its recipe (where only one cell has it), or by its place in `cells`.
+    def cell(self, which: Which = 0) -> CellResult:
+        """Return the cell that `which` names; see `Which`.
 
         Raises:
             DataError: there is none, or more than one.
@@ -105,9 +109,7 @@ class RunResult:
         names |= {one.recipe for one in self.cells}
         raise DataError(f"there is no cell {which!r}.{did_you_mean(which, names)}")
 
-    def images(
-        self, cell: CellResult | str | int = 0, what: str = "labels"
-    ) -> tuple[str, ...]:
+    def images(self, cell: Which = 0, what: str = "labels") -> tuple[str, ...]:
         """Return the ids of the images that have ``"seeds"``, ``"labels"``, a ``"prediction"`` or ``"prediction_crf"``.
 
         Raises:
@@ -116,22 +118,22 @@ class RunResult:
         manifest = read_json(_folder(self.cell(cell), what) / MANIFEST)
         return tuple(manifest["ids"])
 
-    def seeds(
-        self, cell: CellResult | str | int, image_id: str
-    ) -> dict[str, NDArray[np.float32]]:
+    def seeds(self, cell: Which, image_id: str) -> dict[str, NDArray[np.float32]]:
         """Return the seeds of a training image: by class name, scores in [0, 1] as ``float32 [H, W]``."""
         which = self.cell(cell)
         seed = SeedSet(_folder(which, "seeds"))[image_id]
         scores = seed.upsampled()
-        names = [which.classes[number] for number in seed.class_ids.tolist()]
-        return dict(zip(names, scores, strict=True))
+        found = {}
+        for number, score in zip(seed.class_ids.tolist(), scores, strict=True):
+            found[which.classes[number]] = score
+        return found
 
-    def labels(self, cell: CellResult | str | int, image_id: str) -> NDArray[np.uint8]:
+    def labels(self, cell: Which, image_id: str) -> NDArray[np.uint8]:
         """Return the pseudo-label of a training image, of the last round: mask ids as ``uint8 [H, W]``, 255 = none."""
         return _labels(self.cell(cell), "labels")[image_id]
 
     def prediction(
-        self, cell: CellResult | str | int, image_id: str, crf: bool | None = None
+        self, cell: Which, image_id: str, crf: bool | None = None
     ) -> NDArray[np.uint8]:
         """Return the prediction for a validation image: mask ids as ``uint8 [H, W]``.
 
@@ -173,7 +175,8 @@ class Board:
     @property
     def datasets(self) -> tuple[str, ...]:
         """The datasets that have runs, by name."""
-        return tuple(dict.fromkeys(str(one.dataset["name"]) for one in self.records))
+        names = [str(one.dataset["name"]) for one in self.records]
+        return tuple(dict.fromkeys(names))
 
     def frame(self, kind: str = "wide", dataset: str | None = None) -> pd.DataFrame:
         """Return the numbers of all runs (or of one dataset's) as a pandas table, in percent.
@@ -189,9 +192,11 @@ class Board:
         if dataset is not None and dataset not in self.datasets:
             hint = did_you_mean(dataset, self.datasets)
             raise DataError(f"{self.folder} has no run on {dataset!r}.{hint}")
-        wanted = self.datasets if dataset is None else (dataset,)
-        chosen = [one for one in self.records if one.dataset["name"] in wanted]
-        return make_frame(((facts_of(one), one) for one in chosen), kind)
+        rows = []
+        for record in self.records:
+            if dataset in (None, record.dataset["name"]):
+                rows.append((facts_of(record), record))
+        return make_frame(rows, kind)
 
     def _repr_html_(self) -> str:
         """Return the wide table, as a notebook shows it."""
@@ -215,14 +220,17 @@ def load_board(folder: str | Path) -> Board:
 def result_of(session: Session, finish: Finish) -> RunResult:
     """Return what a session that has run leaves."""
     cells = [_cell_result(session, cell, finish) for cell in session.cells]
-    refused = {recipe: str(error) for recipe, error in session.refused.items()}
-    return RunResult(tuple(cells), {**finish.failed, **refused}, session.request.boards)
+    failed = dict(finish.failed)
+    for recipe, error in session.refused.items():
+        failed[recipe] = str(error)
+    return RunResult(tuple(cells), failed, session.request.boards)
 
 
 def _cell_result(session: Session, cell: Cell, finish: Finish) -> CellResult:
     error = finish.failed.get(cell.id)
     # Known without looking: the record of these stages, whoever computed them, lies nowhere else.
-    record = session.request.boards / RUNS / cell.dataset / cell.run_id / RECORD
+    runs = session.request.boards / RUNS
+    record = runs / cell.dataset / cell.run_id / RECORD
     return CellResult(
         id=cell.id,
         recipe=str(cell.resolved.recipe),
@@ -267,8 +275,9 @@ def _row(cell: CellResult) -> tuple[Mapping[str, Any], RunRecord | None]:
         "seed": cell.seed,
         "profile": cell.profile,
     }
-    facts = facts_of(record) if record else known
-    return {"cell": cell.id, **facts, "error": cell.error}, record
+    facts = {"cell": cell.id, **(facts_of(record) if record else known)}
+    facts["error"] = cell.error
+    return facts, record
 
 
 def _folder(cell: CellResult, name: str) -> Path:
