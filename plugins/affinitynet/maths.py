@@ -71,12 +71,14 @@ def majority(label: Bytes, cell: int) -> Bytes:
     height, width = label.shape
     h = -(-height // cell)
     w = -(-width // cell)
-    whole = np.full((h * cell, w * cell), IGNORE, np.uint8)
+    size = (h * cell, w * cell)
+    whole = np.full(size, IGNORE, np.uint8)
     whole[:height, :width] = label
     classes = np.unique(label[label != IGNORE])
     votes = []
     for class_id in classes:
-        blocks = (whole == class_id).reshape(h, cell, w, cell)
+        voted = whole == class_id
+        blocks = voted.reshape(h, cell, w, cell)
         votes.append(blocks.sum((1, 3)))
     # Unlabelled wins only where nobody votes: half a vote.
     votes.append(np.full((h, w), 0.5))
@@ -116,7 +118,8 @@ def walked_labels(
     path, seed, affinity, cell = job
     if not len(seed.class_ids):
         return np.zeros(seed.size, np.uint8)
-    scores = with_background(seed.upsampled(), float(params["alpha_walk"]))
+    alpha = float(params["alpha_walk"])
+    scores = with_background(seed.upsampled(), alpha)
     pooled = _pooled(scores, affinity.planes.shape[1:], cell)
     beta = float(params["beta"])
     steps = int(params["steps"])
@@ -139,7 +142,8 @@ def _pooled(
     h, w = grid
     channels, height, width = scores.shape
     # Outside the photograph all scores are 0, background's too.
-    padded = np.zeros((channels, h * cell, w * cell), np.float32)
+    size = (channels, h * cell, w * cell)
+    padded = np.zeros(size, np.float32)
     padded[:, :height, :width] = scores
     blocks = padded.reshape(channels, h, cell, w, cell)
     return blocks.mean((2, 4))
@@ -155,7 +159,7 @@ def _enlarged(
     height, width = size
     whole = (w * cell, h * cell)
     full = [cv2.resize(one, whole, interpolation=cv2.INTER_LINEAR) for one in maps]
-    return np.stack([one[:height, :width] for one in full])
+    return np.stack(full)[:, :height, :width]
 
 
 def _winners(seed: Seed, scores: Floats) -> Bytes:

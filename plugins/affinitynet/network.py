@@ -99,7 +99,7 @@ class AffinityNet(Network):
         total, terms = feature_affinity_loss(features, labels, self.radius, self.border)
         losses = {"loss_affinity": total}
         # The trainer sums what has "loss" in its name; the terms are only logged.
-        losses.update(zip(("background", "foreground", "apart"), terms, strict=True))
+        losses["background"], losses["foreground"], losses["apart"] = terms
         return losses
 
 

@@ -41,7 +41,8 @@ def expand(x: Tensor, s: int) -> Tensor:
     """
     _check_odd(s)
     batch, channels, h, w = x.shape
-    windows = F.unfold(x, s, padding=(s - 1) // 2)
+    r = (s - 1) // 2
+    windows = F.unfold(x, s, padding=r)
     windows = windows.view(batch, channels, s, s, h, w)
     side_by_side = windows.permute(0, 1, 4, 2, 5, 3)
     return side_by_side.reshape(batch, channels, h * s, w * s)
@@ -121,7 +122,8 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
     batch, _, h, w = x.shape
     rows = weight.permute(0, 2, 3, 1)
     rows = rows.reshape(classes * s * s, channels, 1, 1)
-    return F.conv2d(x, rows).view(batch, classes, s * s, h, w)
+    y = F.conv2d(x, rows)
+    return y.view(batch, classes, s * s, h, w)
 
 
 def stochastic_scores(y: Tensor, mask: Tensor) -> Tensor:
@@ -228,7 +230,8 @@ def general_dropout(
         drawn = torch.rand(x.shape, generator=generator, device=generator.device)
         kept = x * (drawn >= p).to(x)
         row = flat[:, :, d, None, None]
-        out[(..., *source)] += F.conv2d(kept[(..., *source)], row)
+        read = kept[(..., *source)]
+        out[(..., *source)] += F.conv2d(read, row)
     return out / (h * w)
 
 
@@ -295,16 +298,17 @@ def aggregate(
             f"aggregate: {len(class_ids)} class ids for {channels} channels; "
             "give one per channel."
         )
-    ids = torch.tensor(list(class_ids), dtype=torch.uint8, device=maps.device)
     mean = maps.mean(dim=0)
-    nothing = torch.full(maps.shape[2:], 255, dtype=torch.uint8, device=maps.device)
+    ids = maps.new_tensor(list(class_ids), dtype=torch.uint8)
+    nothing = maps.new_full(maps.shape[2:], 255, dtype=torch.uint8)
     # Without classes there is no best one: `argmax` would refuse.
     if not channels:
         return Aggregate(nothing, mean)
     fired = (maps > threshold).any(dim=0)
     # A class that never fired may not win by its mean.
-    best = torch.where(fired, mean, -torch.inf).argmax(dim=0)
-    labels = torch.where(fired.any(dim=0), ids[best], nothing)
+    candidates = torch.where(fired, mean, -torch.inf)
+    best = ids[candidates.argmax(dim=0)]
+    labels = torch.where(fired.any(dim=0), best, nothing)
     return Aggregate(labels, mean)
 
 
@@ -320,11 +324,16 @@ def _shifts(area: int, h: int, w: int) -> Iterator[tuple[int, Cells, Cells]]:
         dx = d % s - r
         if abs(dy) >= h or abs(dx) >= w:
             continue
-        rows = slice(max(-dy, 0), h - max(dy, 0))
-        columns = slice(max(-dx, 0), w - max(dx, 0))
-        source_rows = slice(rows.start + dy, rows.stop + dy)
-        source_columns = slice(columns.start + dx, columns.stop + dx)
+        rows, source_rows = _overlap(h, dy)
+        columns, source_columns = _overlap(w, dx)
         yield d, (rows, columns), (source_rows, source_columns)
+
+
+def _overlap(length: int, step: int) -> Cells:
+    """Return the cells whose neighbour `step` further lies inside too, and these neighbours."""
+    first = max(-step, 0)
+    last = length - max(step, 0)
+    return slice(first, last), slice(first + step, last + step)
 
 
 def _check_odd(s: int) -> None:

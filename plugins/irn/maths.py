@@ -103,17 +103,21 @@ def walked_labels(
     beta = float(params["beta"])
     steps = int(params["steps"])
     # Scores that lie on a boundary would spread to both of its sides.
-    walked = propagate(cams * (1 - boundary), affinity, beta, steps)
+    damped = cams * (1 - boundary)
+    walked = propagate(damped, affinity, beta, steps)
     height, width = seed.size
     # Enlarged by the stride and cut, not stretched to the image: cells stay over their
     # pixels.
-    full = _resized(walked, 4 * h, 4 * w)[:, :height, :width]
+    full = _resized(walked, 4 * h, 4 * w)
+    full = full[:, :height, :width]
     best = full.argmax(0)
     top = full.max(0)
     # The maximum over all classes; a CAM that is 0 everywhere has none and leaves
     # background.
-    wins = top > float(params["background"]) * top.max()
-    return np.where(wins, seed.class_ids[best], 0).astype(np.uint8)
+    share = float(params["background"])
+    wins = top > share * top.max()
+    labels = np.where(wins, seed.class_ids[best], 0)
+    return labels.astype(np.uint8)
 
 
 def _resized(maps: Floats, height: int, width: int) -> Floats:

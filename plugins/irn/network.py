@@ -52,16 +52,16 @@ class BoundaryBranch(nn.Module):
 
     def __init__(self, channels: Each, strides: Each) -> None:
         super().__init__()
-        self.taps = nn.ModuleList(
-            _Tap(c, 32, 4, s, STRIDE) for c, s in zip(channels, strides, strict=True)
-        )
+        pairs = zip(channels, strides, strict=True)
+        self.taps = nn.ModuleList(_Tap(c, 32, 4, s, STRIDE) for c, s in pairs)
         self.fuse = nn.Conv2d(32 * len(channels), 1, 1)
 
     def forward(self, stages: Stages, size: Size) -> Tensor:
         """Return logits ``[B, h, w]`` of a class boundary on the grid `size`."""
         pairs = zip(self.taps, stages, strict=True)
         maps = [tap(stage, size) for tap, stage in pairs]
-        return self.fuse(torch.cat(maps, 1))[:, 0]
+        logits = self.fuse(torch.cat(maps, 1))
+        return logits[:, 0]
 
 
 class MeanShift(nn.Module):
@@ -105,13 +105,14 @@ class DisplacementBranch(nn.Module):
 
     def forward(self, stages: Stages, size: Size) -> Tensor:
         """Return displacements ``[B, 2, h, w]`` (rows, columns, in cells) on the grid `size`."""
-        middle = (stages[2].shape[2], stages[2].shape[3])
+        _, _, h, w = stages[2].shape
+        middle = (h, w)
         sizes = (size, size, middle, middle, middle)
         triples = zip(self.taps, stages, sizes, strict=True)
         maps = [tap(stage, room) for tap, stage, room in triples]
         deep = self.deep(torch.cat(maps[2:], 1), size)
-        field = self.fuse(torch.cat([*maps[:2], deep], 1))
-        return self.shift(field)
+        everything = torch.cat([*maps[:2], deep], 1)
+        return self.shift(self.fuse(everything))
 
 
 class InterPixelNet(Network):
@@ -163,7 +164,7 @@ class InterPixelNet(Network):
         )
         losses = {"loss_affinity": total}
         # The trainer sums what has "loss" in its name; the terms are only logged.
-        losses.update(zip(("background", "foreground", "apart"), terms, strict=True))
+        losses["background"], losses["foreground"], losses["apart"] = terms
         if self.displacement is not None:
             field = self.displacement(stages, size)
             loss, _ = displacement_loss(field, labels, self.radius, self.border)
@@ -210,8 +211,10 @@ def boundary_map(
         rows = max(16, round(height * scale))
         columns = max(16, round(width * scale))
         pixels = pixels_of(image, (rows, columns), device)
-        pair = torch.cat([pixels, pixels.flip(3)]) if flip else pixels
-        logits = model(pair).float()
+        batch = pixels
+        if flip:
+            batch = torch.cat([pixels, pixels.flip(3)])
+        logits = model(batch).float()
         merged = logits[0]
         if flip:
             merged = (merged + logits[1].flip(1)) / 2

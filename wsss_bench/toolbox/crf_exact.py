@@ -57,7 +57,8 @@ def _kernel(images: Tensor, params: CrfParams) -> Tensor:
     places = places.view(1, cells, 2).to(images)
     smooth = _normalised(places / params.gauss_sxy, params.gauss_compat)
     colours = images.view(batch, cells, 3) / params.bilateral_srgb
-    shared = (places / params.bilateral_sxy).expand(batch, -1, -1)
+    shared = places / params.bilateral_sxy
+    shared = shared.expand(batch, -1, -1)
     features = torch.cat([shared, colours], dim=-1)
     # In place: a third matrix of this size would set the peak of memory.
     return _normalised(features, params.bilateral_compat).add_(smooth)
@@ -75,7 +76,8 @@ def _normalised(features: Tensor, compat: float) -> Tensor:
     kernel.sub_(half_squares.unsqueeze(2))
     # Rounding may leave a cell at a squared distance below 0 from itself.
     kernel.clamp_(max=0).exp_()
-    norm = kernel.sum(dim=2).add_(1e-20).rsqrt_()
+    sums = kernel.sum(dim=2)
+    norm = sums.add_(1e-20).rsqrt_()
     kernel.mul_(norm.unsqueeze(1))
     kernel.mul_(norm.unsqueeze(2))
     return kernel.mul_(compat)

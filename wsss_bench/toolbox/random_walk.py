@@ -125,26 +125,31 @@ def propagate(
         ValueError: scores and affinities lie on different grids.
     """
     _check(scores, affinity)
-    if not len(scores) or steps == 0 or not len(affinity.offsets):
+    nothing_to_do = not len(scores) or steps == 0
+    if nothing_to_do or not len(affinity.offsets):
         return scores.copy()
     try:
         from wsss_bench.toolbox.kernels.walk import walk
     except ImportError:
         return propagate_reference(scores, affinity, beta, steps).astype(np.float32)
     reach = int(np.abs(affinity.offsets).max())
-    border = ((0, 0), (reach, reach), (reach, reach))
+    sides = (reach, reach)
+    border = ((0, 0), sides, sides)
     sharp = np.pad(affinity.planes**beta, border)
     sharp = sharp.astype(np.float32, copy=False)
     # One over sums in double precision, rounded once. Scale 0 keeps the padding at 0.
-    scale = np.pad(1 / _column_sums(sharp, affinity.offsets, reach), reach)
+    sums = _column_sums(sharp, affinity.offsets, reach)
+    scale = np.pad(1 / sums, reach)
     padded = np.pad(np.asarray(scores, np.float32), border)
     width = padded.shape[2]
-    shifts = affinity.offsets[:, 0] * width + affinity.offsets[:, 1]
+    down, right = affinity.offsets.T
+    shifts = down * width + right
     flat = sharp.reshape(len(sharp), -1)
     if len(shifts) % 2:
         # The kernel takes offsets in pairs; one without affinities changes nothing.
         shifts = np.append(shifts, 0)
-        flat = np.concatenate([flat, np.zeros_like(flat[:1])])
+        nothing = np.zeros_like(flat[:1])
+        flat = np.concatenate([flat, nothing])
     walked = walk(
         padded.reshape(len(padded), -1),
         flat,
@@ -153,7 +158,8 @@ def propagate(
         reach * (width + 1),
         steps,
     )
-    inner = walked.reshape(padded.shape)[:, reach:-reach, reach:-reach]
+    walked = walked.reshape(padded.shape)
+    inner = walked[:, reach:-reach, reach:-reach]
     return np.ascontiguousarray(inner)
 
 

@@ -60,7 +60,8 @@ def fits(size: tuple[int, int], params: CrfParams) -> bool:
 
     They do not for deviations far below a pixel or a step of colour.
     """
-    place = np.array([size[1], size[0]], np.float64)
+    height, width = size
+    place = np.array([width, height], np.float64)
     spatial = lattices.extent(place / params.gauss_sxy)
     colours = np.full(3, 255.0) / params.bilateral_srgb
     features = np.concatenate([place / params.bilateral_sxy, colours])
@@ -85,11 +86,12 @@ def infer(
     Raises:
         ValueError: the deviations are too small for the image (see `fits`).
     """
-    size = (image.shape[0], image.shape[1])
+    height, width, _ = image.shape
+    size = (height, width)
     if not fits(size, params):
         raise ValueError(
             f"dense_crf: the numba back end cannot hold {params} on "
-            f"{size[1]}x{size[0]} pixels; use backend='pydensecrf'."
+            f"{width}x{height} pixels; use backend='pydensecrf'."
         )
     labels = len(unary)
     lanes = -(-labels // _LANE) * _LANE
@@ -117,7 +119,8 @@ def _spatial(size: tuple[int, int], deviation: float) -> _Kernel:
 
 def _bilateral(image: Bytes, params: CrfParams) -> _Kernel:
     """Return the appearance kernel of an image."""
-    size = (image.shape[0], image.shape[1])
+    height, width, _ = image.shape
+    size = (height, width)
     places = _places(size, params.bilateral_sxy)
     colours = image.reshape(-1, 3).T.astype(np.float32)
     colours = colours / np.float32(params.bilateral_srgb)
@@ -132,7 +135,7 @@ def _kernel(features: Floats) -> _Kernel:
 def _places(size: tuple[int, int], deviation: float) -> Floats:
     """Return every pixel's column and row, divided by the deviation: ``[2, H*W]``."""
     rows, columns = np.indices(size, np.float32)
-    places = np.stack([columns.ravel(), rows.ravel()])
+    places = np.stack([columns, rows]).reshape(2, -1)
     return places / np.float32(deviation)
 
 
@@ -168,7 +171,8 @@ def _read(values, points, start, count, energy):  # type: ignore[no-untyped-def]
             s0 = s1 = s2 = s3 = np.float32(0)
             for r in range(offsets.shape[1]):
                 w = weights[p, r]
-                at = np.uint64(offsets[p, r]) * stride + np.uint64(lane)
+                row = np.uint64(offsets[p, r]) * stride
+                at = row + np.uint64(lane)
                 s0 += w * values[at]
                 s1 += w * values[at + np.uint64(1)]
                 s2 += w * values[at + np.uint64(2)]
@@ -195,7 +199,8 @@ def _write(values, points, start, count, q):  # type: ignore[no-untyped-def]
             q3 = f * q[lane + 3, b]
             for r in range(offsets.shape[1]):
                 w = weights[p, r]
-                at = np.uint64(offsets[p, r]) * stride + np.uint64(lane)
+                row = np.uint64(offsets[p, r]) * stride
+                at = row + np.uint64(lane)
                 values[at] += w * q0
                 values[at + np.uint64(1)] += w * q1
                 values[at + np.uint64(2)] += w * q2

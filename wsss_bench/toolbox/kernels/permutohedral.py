@@ -62,12 +62,14 @@ def build(features: Floats) -> Lattice:
     # As in pydensecrf, which works on four points at a time: N is filled up to a multiple
     # of four with points at the origin. They carry no weight, but their vertices exist and
     # let blur through.
-    filled = np.zeros((d, -(-n // 4) * 4), np.float32)
+    whole = -(-n // 4) * 4
+    filled = np.zeros((d, whole), np.float32)
     filled[:, :n] = features
     # The tuple's length is part of its type, so that loops over d get unrolled.
     axes = (0,) * d
     offsets, weights, keys = _simplices(filled, _scales(d), axes)
-    return Lattice(offsets[:n], weights[:n], _neighbours(keys, d))
+    neighbours = _neighbours(keys, d)
+    return Lattice(offsets[:n], weights[:n], neighbours)
 
 
 def normaliser(lattice: Lattice) -> Floats:
@@ -87,7 +89,8 @@ def _scales(d: int) -> Floats:
     """Return factors ``float32 [d]`` from feature units to lattice units: the blur then has unit deviation."""
     # Rounded step by step as pydensecrf does: points that lie exactly on a cell's border
     # must fall on the same side.
-    reach = float(np.float32(math.sqrt(2 / 3) * (d + 1)))
+    reach = math.sqrt(2 / 3) * (d + 1)
+    reach = float(np.float32(reach))
     factors = []
     for i in range(d):
         length = math.sqrt((i + 1) * (i + 2))
@@ -112,10 +115,8 @@ def _slot(
     key: np.uint64,
     mixed: np.uint64,
 ) -> np.uint64:
-    """Return where `key` is, or belongs, in an open-addressing table.
-
-    The table holds indices into `keys`, plus 1; 0 marks an empty slot. Its size is a power of two.
-    """
+    """Return where `key` is, or belongs, in an open-addressing table of indices into `keys` plus 1; 0 marks a free slot."""
+    # The size is a power of two, so that a mask wraps around.
     mask = np.uint64(len(table) - 1)
     slot = mixed & mask
     index = table[slot]
@@ -262,11 +263,12 @@ def _corners(  # type: ignore[no-untyped-def]
             place = np.uint64(rank[i, b])
             at_rank[place] = units[i] * np.uint64(d + 1)
             in_order[place] = y[i, b]
-        weights[start + b, 0] = in_order[d] + (np.float32(1) - in_order[0])
+        point = start + b
+        weights[point, 0] = in_order[d] + (np.float32(1) - in_order[0])
         first = b * (d + 1)
         wanted[first] = key
         for r in range(1, d + 1):
-            weights[start + b, r] = in_order[d - r] - in_order[d + 1 - r]
+            weights[point, r] = in_order[d - r] - in_order[d + 1 - r]
             key += together - at_rank[d + 1 - r]
             wanted[first + r] = key
 
@@ -310,7 +312,8 @@ def _simplices(features, scales, axes):  # type: ignore[no-untyped-def]
 def _neighbours(keys: NDArray[np.uint64], d: int) -> NDArray[np.uint32]:
     """Return both neighbours along each of the d + 1 directions; see `Lattice`."""
     table = _table(keys, len(keys))
-    out = np.zeros((d + 1, len(keys) + 1, 2), np.uint32)
+    vertices = len(keys) + 1
+    out = np.zeros((d + 1, vertices, 2), np.uint32)
     units, together, _ = _units(d)
     for j in range(d + 1):
         step = together - units[j] * np.uint64(d + 1)
