@@ -115,7 +115,7 @@ def _slot(
     key: np.uint64,
     mixed: np.uint64,
 ) -> np.uint64:
-    """Return where `key` is, or belongs, in an open-addressing table of indices into `keys` plus 1; 0 marks a free slot."""
+    """Return where `key` is, or belongs, in an open table of indices into `keys` plus 1; 0 marks free slots."""
     # The size is a power of two, so that a mask wraps around.
     mask = np.uint64(len(table) - 1)
     slot = mixed & mask
