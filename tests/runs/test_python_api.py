@@ -178,6 +178,24 @@ def test_the_same_call_and_the_same_command_share_everything(
     assert len(load_records(result.boards)) == 1
 
 
+def test_boards_that_cannot_be_built_do_not_take_the_result_away(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = write_plugin(place, "alpha")
+    record = load_records(run(place, "alpha/-/-").boards)[0]
+    assert record.folder is not None
+    (record.folder / "seeds_fixed.npz").write_bytes(b"damaged")
+    words = ["--profile", "paper", "--device", "cpu", "--plugin", str(plugin)]
+    assert main(["run", "--methods", "alpha[gain=0.5]/-/-", *words]) == 2
+    said = capsys.readouterr().err
+    assert "seeds_fixed.npz cannot be read" in said
+    result = run(place, "alpha[gain=0.5]/-/-")
+    assert result.unbuilt is not None
+    assert f"wsss-bench run: {result.unbuilt}\n" == said
+    assert result.frame()["seeds_fixed_miou"].notna().all()
+    assert "seeds_fixed.npz cannot be read" in result._repr_html_()
+
+
 def test_results_can_be_sent_to_another_process(place: Path) -> None:
     write_plugin(place, "alpha")
     result = run(place, "alpha")

@@ -159,6 +159,8 @@ def _run(session: Session, as_json: bool) -> int:
         what = "Finished stages are kept; the same command resumes:"
         print(f"\nInterrupted. {what}\n  {command}", file=sys.stderr)
         return 130
+    if finish.unbuilt is not None:
+        raise finish.unbuilt
     if as_json:
         print(json.dumps(_as_json(session, finish), indent=1))
     else:

@@ -90,7 +90,10 @@ def run_request(request: RunRequest, *, quiet: bool = False) -> RunResult:
         session = Session(request, display.note)
     for recipe, error in session.refused.items():
         display.note(f"cannot run {recipe}: {error}")
-    return result_of(session, session.run(lambda cells: display))
+    result = result_of(session, session.run(lambda cells: display))
+    if result.unbuilt:
+        display.note(result.unbuilt)
+    return result
 
 
 class _Loading(threading.local):

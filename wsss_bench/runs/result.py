@@ -73,11 +73,13 @@ class RunResult:
         cells: all cells, those that failed included.
         failed: why, by cell id; a recipe whose plugin is broken stands there under its own text.
         boards: the folder of records and tables.
+        unbuilt: why the tables could not be built (two runs in the folder may not go together); else None.
     """
 
     cells: tuple[CellResult, ...]
     failed: Mapping[str, str]
     boards: Path
+    unbuilt: str | None = None
 
     def frame(self, kind: str = "wide") -> pd.DataFrame:
         """Return the numbers as a pandas table, in percent.
@@ -156,6 +158,8 @@ class RunResult:
     def _repr_html_(self) -> str:
         """Return the wide table and the failures, as a notebook shows them."""
         notes = [f"failed: {cell}: {error}" for cell, error in self.failed.items()]
+        if self.unbuilt:
+            notes.append(self.unbuilt)
         title = f"Cells: {len(self.cells)}. Records and tables: {self.boards}"
         return as_html(self.frame(), title, notes)
 
@@ -223,7 +227,8 @@ def result_of(session: Session, finish: Finish) -> RunResult:
     failed = dict(finish.failed)
     for recipe, error in session.refused.items():
         failed[recipe] = str(error)
-    return RunResult(tuple(cells), failed, session.request.boards)
+    unbuilt = None if finish.unbuilt is None else str(finish.unbuilt)
+    return RunResult(tuple(cells), failed, session.request.boards, unbuilt)
 
 
 def _cell_result(session: Session, cell: Cell, finish: Finish) -> CellResult:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsss_bench.errors import WsssError
 from wsss_bench.runs.executors.jobs import CellJob, CellWorker, Outcome, log_path
 from wsss_bench.runs.executors.local import LocalExecutor
 from wsss_bench.runs.progress import Observer, Say, silent
@@ -33,10 +34,17 @@ Display = Callable[[Sequence["Cell"]], Observer]
 
 @dataclass(frozen=True)
 class Finish:
-    """How a session ended: failures by cell id, and the page of its board (None where nothing was recorded)."""
+    """How a session ended.
+
+    Attributes:
+        failed: failures by cell id.
+        page: the page of its board; None where nothing was recorded.
+        unbuilt: why the boards could not be built; the records are there all the same.
+    """
 
     failed: dict[str, str]
-    page: Path | None
+    page: Path | None = None
+    unbuilt: WsssError | None = None
 
 
 class Session:
@@ -68,7 +76,6 @@ class Session:
 
         Raises:
             RecipeError: the device is not there.
-            ArtifactError: the boards cannot be built or written.
         """
         request = replace(self.request, device=resolve_device(self.request.device))
         make = display or (lambda cells: Observer())
@@ -76,8 +83,12 @@ class Session:
             worker = CellWorker(request, self._planned, observer)
             failed = self._work_through(LocalExecutor(), worker, request)
         if len(failed) == len(self.cells):
-            return Finish(failed, None)
-        self._build_boards()
+            return Finish(failed)
+        try:
+            self._build_boards()
+        except WsssError as error:
+            # One folder may hold records that do not go together, and these here need not be to blame.
+            return Finish(failed, unbuilt=error)
         page = request.boards / f"{self.cells[0].dataset}.md"
         return Finish(failed, page if page.exists() else None)
 
