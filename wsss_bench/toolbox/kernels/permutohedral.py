@@ -119,10 +119,8 @@ def _slot(
     # The size is a power of two, so that a mask wraps around.
     mask = np.uint64(len(table) - 1)
     slot = mixed & mask
-    index = table[slot]
-    while index != np.uint32(0) and keys[index - np.uint32(1)] != key:
+    while table[slot] != np.uint32(0) and keys[table[slot] - np.uint32(1)] != key:
         slot = (slot + np.uint64(1)) & mask
-        index = table[slot]
     return slot
 
 
