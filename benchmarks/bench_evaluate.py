@@ -128,8 +128,8 @@ def bench_counts(truths: Sequence[np.ndarray], rounds: int) -> None:
 
     peer = mmseg_areas(
         len(CLASSES),
-        [p.astype(np.int64) for p in predicted],
-        [t.astype(np.int64) for t in truths],
+        list(map(np.int64, predicted)),
+        list(map(np.int64, truths)),
     )
     confusion = ours()
     areas = peer()
