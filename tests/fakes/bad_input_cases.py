@@ -1,4 +1,4 @@
-"""Everything bad that is fed to the command line, by kind, and what must come of it; `docs/robustness.md` prints this table."""
+"""Everything bad that is fed to the command line, by kind, and what must come of it; `docs/robustness.md` prints it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ from wsss_bench import MethodCard, Seed, Segmentor, hookimpl
 @hookimpl
 def method_card():
     defaults = {"localize": {"gain": 1.0, "threshold": 0.3, "scales": [1.0]}, "refine": {}, "segment": {}}
-    return MethodCard(name="probe", version="1", stages=("localize", "refine", "segment"), recipe="_/_/_", defaults=defaults)
+    stages = ("localize", "refine", "segment")
+    return MethodCard(name="probe", version="1", stages=stages, recipe="_/_/_", defaults=defaults)
 
 
 @hookimpl
@@ -63,12 +64,16 @@ def segment(view, ctx):
     config, weights = ctx.scratch / "c.py", ctx.scratch / "w.pth"
     config.write_text("model = 1")
     weights.write_text("none")
-    return Segmentor(config, weights, {"scales": [1.0], "crf": ""}, {"backbone": "none", "network": "none", "weights": "none"})
+    facts = {"backbone": "none", "network": "none", "weights": "none"}
+    return Segmentor(config, weights, {"scales": [1.0], "crf": ""}, facts)
 """
 
 
 class Place:
-    """A devkit of five photographs, a COCO root of two, a plugin, predictions and seeds: all in order until a case breaks them."""
+    """A devkit of five photographs, a COCO root of two, a plugin, predictions and seeds.
+
+    All of it is in order until a case breaks something.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root, self.coco = folder, folder / "VOC2012", folder / "coco"

@@ -1,11 +1,11 @@
-"""Runs the command line in processes of their own, and ends them or takes their disk away at a chosen change to the disk.
+"""Runs the command line in processes of their own, and ends them or takes their disk away at a chosen change to it.
 
-Every file that is opened for writing, renamed, deleted, made or cut below the work dir is an event with a number; the same
-command meets the same events in the same order. Between two events the disk does not change, so a kill before each event, and
-one with the file that was just opened cut short, leave everything that a kill can leave.
+Every file that is opened for writing, renamed, deleted, made or cut below the work dir is an event with a number; the
+same command meets the same events in the same order. Between two events the disk does not change, so a kill before
+each event, and one with the file that was just opened cut short, leave everything that a kill can leave.
 
-As a program this is a server: one JSON job (or a list of jobs that start together) per line of stdin, one answer per line of
-stdout. It forks a process per job, with everything imported already; the process leads a group of its own.
+As a program this is a server: one JSON job (or a list of jobs that start together) per line of stdin, one answer per
+line of stdout. It forks a process per job, with everything imported already; the process leads a group of its own.
 """
 
 from __future__ import annotations
@@ -51,8 +51,13 @@ def label(job):
 class Method:
     @hookimpl
     def method_card(self):
-        defaults = {"localize": {"gain": 1.0, "threshold": 0.3}, "refine": {"threshold": 0.5}, "segment": {"iterations": 3}}
-        return MethodCard(name=NAME, version="1", stages=("localize", "refine", "segment"), recipe="_/_/_", defaults=defaults)
+        defaults = {
+            "localize": {"gain": 1.0, "threshold": 0.3},
+            "refine": {"threshold": 0.5},
+            "segment": {"iterations": 3},
+        }
+        stages = ("localize", "refine", "segment")
+        return MethodCard(name=NAME, version="1", stages=stages, recipe="_/_/_", defaults=defaults)
 
     @hookimpl
     def localize(self, view, out, ctx):
@@ -61,7 +66,8 @@ class Method:
             if not out.done(image.id):
                 note(f"localize image {image.id}")
                 pixels = image.read()
-                scores = np.stack([pixels[:, :, c % 3] / 255.0 for c in image.present]).astype(np.float32) * ctx.params["gain"]
+                planes = [pixels[:, :, c % 3] / 255.0 for c in image.present]
+                scores = np.stack(planes).astype(np.float32) * ctx.params["gain"]
                 out.write(image.id, Seed(np.array(image.present), np.clip(scores, 0, 1), pixels.shape[:2]))
         return out.close()
 
@@ -129,8 +135,8 @@ class Disk:
     """An audit hook that numbers the changes below `root` and acts at number `at`.
 
     `how`: ``count``; ``kill`` (before the change); ``torn`` (the file that the change before opened is cut, then kill);
-    ``worker`` (kill the pool's processes instead); ``full``, ``readonly`` and ``limit`` (from here on writes are refused: no space,
-    read-only, files longer than 64 bytes).
+    ``worker`` (kill the pool's processes instead); ``full``, ``readonly`` and ``limit`` (from here on writes are
+    refused: no space, read-only, files longer than 64 bytes).
     """
 
     def __init__(self, root: Path, how: str = "count", at: int = -1) -> None:
@@ -273,7 +279,10 @@ def _work(job: dict[str, Any]) -> int:
 
 
 class Started:
-    """A process that was forked for a job, and the pipes that take what it prints (no file: those can be limited in size)."""
+    """A process that was forked for a job, and the pipes that take what it prints.
+
+    No file takes it: the size of files can be limited in a job.
+    """
 
     def __init__(self, job: dict[str, Any]) -> None:
         self._place = Path(job["place"])

@@ -39,7 +39,8 @@ class Method:
             "segment": {"iterations": 3, "loss": "ce", "network": "tiny", "model": {"depth": 1}},
         }
         stages = STAGES
-        return MethodCard(name=NAME, version="1", stages=stages, recipe=RECIPE, defaults={s: defaults[s] for s in stages})
+        defaults = {s: defaults[s] for s in stages}
+        return MethodCard(name=NAME, version="1", stages=stages, recipe=RECIPE, defaults=defaults)
 
 
 class Localize:
@@ -54,7 +55,8 @@ class Localize:
                 raise RuntimeError("the GPU fell off")
             _log(f"{NAME} image {image.id}")
             pixels = image.read()
-            scores = np.stack([pixels[:, :, c % 3] / 255.0 for c in image.present]).astype(np.float32) * ctx.params["gain"]
+            planes = [pixels[:, :, c % 3] / 255.0 for c in image.present]
+            scores = np.stack(planes).astype(np.float32) * ctx.params["gain"]
             out.write(image.id, Seed(np.array(image.present), np.clip(scores, 0, 1), pixels.shape[:2]))
             ctx.progress("images", number + 1, len(view))
         return out.close()
@@ -70,7 +72,8 @@ class Refine:
                 continue
             seed = seeds[image.id]
             scores = seed.upsampled()
-            label = np.where(scores.max(0) > ctx.params["threshold"], seed.class_ids[scores.argmax(0)], 0).astype(np.uint8)
+            best = seed.class_ids[scores.argmax(0)]
+            label = np.where(scores.max(0) > ctx.params["threshold"], best, 0).astype(np.uint8)
             out.write(image.id, label)
         return out.close()
 

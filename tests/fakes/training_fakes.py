@@ -1,7 +1,7 @@
 """A method of a few lines whose trainings the store keeps: each stage trains a number for some steps, then uses it.
 
-It notes what it does in ``$FAKE_LOG``. ``FAKE_KILL=<what>:<number>`` ends the process there, ``FAKE_DIE`` raises instead;
-``<what>`` is ``localize step`` or ``refine step`` (of the training), or ``localize image``.
+It notes what it does in ``$FAKE_LOG``. ``FAKE_KILL=<what>:<number>`` ends the process there, ``FAKE_DIE`` raises
+instead; ``<what>`` is ``localize step`` or ``refine step`` (of the training), or ``localize image``.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Method:
     @hookimpl
     def refine(self, view, seeds, previous, previous_labels, out, ctx):
         held = previous_labels is not None and len(previous_labels)
-        note(f"{NAME} refine round {ctx.round} previous labels {held} net {seeds is not None and seeds.kept('net').read_text()}")
+        net = seeds is not None and seeds.kept("net").read_text()
+        note(f"{NAME} refine round {ctx.round} previous labels {held} net {net}")
         learn("refine", view, ctx)
         for image in view:
             if not out.done(image.id):

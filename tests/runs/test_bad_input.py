@@ -1,4 +1,4 @@
-"""Bad input through the command line: a clear message that names file and remedy, or a counted skip; never a wrong number."""
+"""Bad input through the command line: a message that names file and remedy, or a counted skip; never a wrong number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is killed, or loses its disk, at any moment ends as an undisturbed one when the same command is given again."""
+"""A run that is killed, or loses its disk, at any moment ends as an undisturbed one when the command is given again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wsss_bench.runs.store.folders import COMMIT, FILES, Store, verify_folder
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "robustness.md"
 STAGES = ("localize", "refine", "segment")
 STEP = 40
-"""The default run tries every eighth moment of each kind and place, and the first and the last; ``-m slow`` tries all."""
+"""The default run tries every fortieth moment of each kind and place, the first and the last; ``-m slow`` all."""
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ FAULTS = {"full": "full disk", "readonly": "read-only disk", "limit": "file size
 
 
 def fault_moments(bench: Bench, how: str) -> list[int]:
-    """Where the disk is taken away: at the start, and where each kind of place is first written, and here and there between."""
+    """Where the disk is taken away: at the start, where each kind of place is first written, here and there between."""
     numbers = sorted(
         {
             moment.at
@@ -303,8 +303,8 @@ def gone(pid: int) -> bool:
 def test_a_pool_that_is_killed_loses_what_is_in_flight_and_leaves_no_process(
     victim: str, bench: Bench
 ) -> None:
-    # The pool is given eight images ahead. When the first is written, two of the ten have not been handed out: no dead pool
-    # can give them.
+    # The pool is given eight images ahead. When the first is written, two of the ten have not been handed out: no
+    # dead pool can give them.
     at = pool_events(bench, f"whole-{victim}")[4 if victim == "kill" else 0]
     name = f"pool-{victim}"
     work = bench.folder / name / "work"

@@ -1,4 +1,4 @@
-"""The kit runs a stage as the pipeline does: trainings are kept and killed, saliency is drawn, parameters are passed."""
+"""The kit runs a stage as the pipeline does; trainings are kept and killed, saliency is drawn, params are passed."""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from wsss_bench.contract.artifacts import (
@@ -29,6 +30,9 @@ from wsss_bench.runs.stage import REFUSED, Settings, StageCall, in_force, run_st
 from wsss_bench.runs.store.folders import StageFolder, Store
 from wsss_bench.runs.trainings import KeptTrainings, StageBusy
 
+Record = dict[str, Any]
+"""What a folder's ``commit.json`` holds."""
+
 RAW, CRF = "raw", "crf"
 """Folders of predictions without and with CRF."""
 
@@ -39,7 +43,7 @@ class Finished:
 
     cell: Cell
     folders: dict[str, StageFolder]
-    commits: dict[str, dict[str, Any]]
+    commits: dict[str, Record]
 
 
 class CellFailed(Exception):
@@ -53,9 +57,9 @@ class CellFailed(Exception):
 class CellRunner:
     """Runs the steps of one cell in order.
 
-    `broken` holds the stages (by key) that failed in this process and why; cells that share one fail at once, instead of
-    after the same hours again. It is never written to the store. An impatient runner raises `StageBusy` instead of waiting
-    for another process.
+    `broken` holds the stages (by key) that failed in this process and why; cells that share one fail at once, instead
+    of after the same hours again. It is never written to the store. An impatient runner raises `StageBusy` instead of
+    waiting for another process.
     """
 
     def __init__(
@@ -80,7 +84,8 @@ class CellRunner:
         """Compute what is missing and return everything.
 
         Raises:
-            CellFailed: a step raised; what was finished before stays finished, what was half done is continued next time.
+            CellFailed: a step raised; what was finished before stays finished, what was half done is continued next
+                time.
             StageBusy: only where the runner is impatient.
         """
         folders, commits = {}, {}
@@ -105,7 +110,7 @@ class CellRunner:
         self.settings.log.error("%s failed:\n%s", step.name, trace)
         return error
 
-    def _step(self, step: Step, folder: StageFolder) -> dict[str, Any]:
+    def _step(self, step: Step, folder: StageFolder) -> Record:
         record = folder.commit_record()
         cached = record is not None
         if record is None:
@@ -124,9 +129,11 @@ class CellRunner:
         self.observer.step_done(self.cell, step, seconds, cached)
         return record
 
-    def _note_other_code(self, step: Step, record: dict[str, Any]) -> None:
+    def _note_other_code(self, step: Step, record: Record) -> None:
         # Scoring has a name of its own in its keys, the protocol's.
-        if step.stage.startswith("score") or record.get("code") == harness_digest():
+        if step.stage.startswith("score"):
+            return
+        if record.get("code") == harness_digest():
             return
         other = "other code of the engine or toolbox"
         self._note(f"{step.name} was computed by {other} and is reused.")
@@ -139,7 +146,7 @@ class CellRunner:
             raise StageBusy(step.name)
         self.observer.step_waiting(self.cell, step)
 
-    def _compute(self, step: Step, folder: StageFolder) -> dict[str, Any]:
+    def _compute(self, step: Step, folder: StageFolder) -> Record:
         self.observer.step_started(self.cell, step)
         where = f"{step.stage}/{step.spec.key[:16]}"
         self.settings.log.info("%s starts in %s", step.name, where)
@@ -154,7 +161,7 @@ class CellRunner:
         if step.method is not None:
             run_stage(self._call(step, folder, attempt))
             return
-        own: dict[str, Callable[[Step, StageFolder], None]] = {
+        own = {
             "score_seeds": self._score_seeds,
             "score_labels": self._score_labels,
             "predict": self._predict,
@@ -162,7 +169,12 @@ class CellRunner:
         }
         own[step.stage](step, folder)
 
-    def _call(self, step: Step, folder: StageFolder, attempt: Attempt) -> StageCall:
+    def _call(
+        self,
+        step: Step,
+        folder: StageFolder,
+        attempt: Attempt,
+    ) -> StageCall:
         method = step.method
         assert method is not None
         supervision = method.card.supervision
@@ -213,27 +225,31 @@ class CellRunner:
         return self._results[step.inputs[role]]
 
     def _score_seeds(self, step: Step, folder: StageFolder) -> None:
-        seeds, threshold = self._input(step, "seeds"), step.spec.parts["threshold"]
+        seeds = self._input(step, "seeds")
+        threshold = step.spec.parts["threshold"]
         progress = self._progress(step)
         score_seeds(seeds, self.source, threshold, folder.out, progress)
 
     def _score_labels(self, step: Step, folder: StageFolder) -> None:
         labels = self._input(step, "labels")
-        score_labels(labels, self.source, folder.out, self._progress(step))
+        progress = self._progress(step)
+        score_labels(labels, self.source, folder.out, progress)
 
     def _score_val(self, step: Step, folder: StageFolder) -> None:
         predictions = self._input(step, "predictions")
-        score_val(predictions, self.source, folder.out, self._progress(step))
+        progress = self._progress(step)
+        score_val(predictions, self.source, folder.out, progress)
 
     def _predict(self, step: Step, folder: StageFolder) -> None:
         segmentor = in_force(self._input(step, "segmentor"), step.test)
-        facts = {"key": step.spec.key, "by": "wsss-bench"}
         view = self.source.val
-        out = LabelWriter(folder.out / RAW, view, "predict", facts, tags=False)
+        facts = {"key": step.spec.key, "by": "wsss-bench"}
+        # Predictions know no image-level labels, so any class may stand anywhere.
+        writer = partial(LabelWriter, view=view, facts=facts, tags=False)
+        out = writer(folder.out / RAW, who="predict")
         out_crf = None
         if segmentor.test.get("crf", True):
-            who = "predict with CRF"
-            out_crf = LabelWriter(folder.out / CRF, view, who, facts, tags=False)
+            out_crf = writer(folder.out / CRF, who="predict with CRF")
         # The network may be the plugin's own code; to predict it needs no mask, whatever it was trained on.
         owner = self.cell.resolved.methods["segment"].who
         sealed = self.source.sealed(())
@@ -271,7 +287,10 @@ def predict_images(
 
 
 def load_result(step: Step, folder: StageFolder) -> Any:
-    """Return what a committed step hands on: a `SeedSet`, `LabelSet`, `Segmentor`, predictions by name, or the folder of scores."""
+    """Return what a committed step hands on.
+
+    That is a `SeedSet`, a `LabelSet`, a `Segmentor`, predictions by name (`RAW`, `CRF`), or the folder of scores.
+    """
     if step.stage == "localize":
         return SeedSet(folder.out)
     if step.stage == "refine":
@@ -279,6 +298,14 @@ def load_result(step: Step, folder: StageFolder) -> Any:
     if step.stage == "segment":
         return read_segmentor(folder.out)
     if step.stage == "predict":
-        there = [name for name in (RAW, CRF) if (folder.out / name).is_dir()]
-        return {name: LabelSet(folder.out / name) for name in there}
+        return _predictions(folder.out)
     return folder.out
+
+
+def _predictions(out: Path) -> dict[str, LabelSet]:
+    found = {}
+    for name in (RAW, CRF):
+        # A method may predict without a CRF.
+        if (out / name).is_dir():
+            found[name] = LabelSet(out / name)
+    return found

@@ -19,6 +19,9 @@ from wsss_bench.methods.profiles import HARNESS, test_settings
 from wsss_bench.runs.source import Source
 from wsss_bench.runs.store.folders import StageSpec, Store
 
+Parts = dict[str, Any]
+"""What goes into a key, by name."""
+
 HARNESS_STAGES = ("score_seeds", "score_labels", "predict", "score_val")
 """What the harness does itself, after the plugins."""
 
@@ -54,10 +57,9 @@ class Step:
         return self.spec.stage
 
     @property
-    def test(self) -> Mapping[str, Any]:
+    def test(self) -> Parts:
         """Settings that a ``predict`` step lays over those of its segmentor; none for other steps."""
-        found: Mapping[str, Any] = self.spec.parts.get("test", {})
-        return found
+        return dict(self.spec.parts.get("test", {}))
 
 
 @dataclass(frozen=True)
@@ -82,49 +84,64 @@ class Cell:
         passed = {}
         for stage, params in self.resolved.params.items():
             passed[stage] = key_params(params.passed)
-        identity = [str(recipe), self.dataset, self.seed, self.profile, passed]
+        identity = [
+            str(recipe),
+            self.dataset,
+            self.seed,
+            self.profile,
+            passed,
+        ]
         short = _short_digest(identity, 6)
         return f"{self.dataset}-{recipe.slug}-s{self.seed}-{short}"
 
     @cached_property
     def run_id(self) -> str:
         """Names the result: equal only for equal stage keys."""
-        short = _short_digest([step.spec.key for step in self.steps], 8)
+        keys = [step.spec.key for step in self.steps]
+        short = _short_digest(keys, 8)
         return f"{self.resolved.recipe.slug}-s{self.seed}-{short}"
 
     def step(self, name: str) -> Step | None:
         """Return the step of that name, or None where the cell has none."""
-        return next((step for step in self.steps if step.name == name), None)
+        for step in self.steps:
+            if step.name == name:
+                return step
+        return None
 
     def last(self, stage: str) -> Step | None:
         """Return the last step of a stage (its last round), or None where the cell has none."""
-        backwards = reversed(self.steps)
-        return next((step for step in backwards if step.stage == stage), None)
+        for step in reversed(self.steps):
+            if step.stage == stage:
+                return step
+        return None
 
 
 def _short_digest(payload: object, length: int) -> str:
-    return hashlib.sha256(canonical(payload).encode()).hexdigest()[:length]
+    text = canonical(payload)
+    digest = hashlib.sha256(text.encode())
+    return digest.hexdigest()[:length]
 
 
 def key_params(value: Any) -> Any:
-    """Return parameters as they enter a key: a path of an existing file counts by content and name, not by where it lies."""
+    """Return parameters as they enter a key: an existing file counts by content and name, not by where it lies."""
     if isinstance(value, Mapping):
-        return {str(key): key_params(item) for key, item in value.items()}
+        items = value.items()
+        return {str(key): key_params(item) for key, item in items}
     if isinstance(value, list | tuple):
         return [key_params(item) for item in value]
     if isinstance(value, Path):
-        return _key_path(value)
+        return _key_path(value, str(value))
     # A text that can be no path of ours is not looked up on the disk.
     if isinstance(value, str) and ("/" in value or "." in value):
         return _key_path(Path(value), value)
     return value
 
 
-def _key_path(path: Path, text: str | None = None) -> Any:
+def _key_path(path: Path, text: str) -> Any:
     if not path.is_file():
-        return str(path) if text is None else text
-    digest = _digest(path, path.stat().st_mtime_ns)
-    return {"file": path.name, "sha256": digest}
+        return text
+    changed = path.stat().st_mtime_ns
+    return {"file": path.name, "sha256": _digest(path, changed)}
 
 
 @lru_cache
@@ -133,17 +150,20 @@ def _digest(path: Path, changed: int) -> str:
     return file_digest(path)
 
 
-def plugin_params(params: StageParams) -> dict[str, Any]:
+def plugin_params(params: StageParams) -> Parts:
     """Return all parameters but the harness's own, so that a first round is shared by runs of one and two rounds."""
     return without(params.resolved, HARNESS["segment"])
 
 
-def without(params: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+def without(params: Mapping[str, Any], names: Collection[str]) -> Parts:
     """Return `params` without those called `names`."""
-    return {key: value for key, value in params.items() if key not in names}
+    kept = dict(params)
+    for name in names:
+        kept.pop(name, None)
+    return kept
 
 
-def mapped_test(params: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+def mapped_test(params: Mapping[str, Any], names: Collection[str]) -> Parts:
     """Return the test settings of a segmentor, as `Segmentor.test` calls them, that its parameters `names` hold."""
     found = {}
     for name in names:
@@ -152,7 +172,12 @@ def mapped_test(params: Mapping[str, Any], names: Collection[str]) -> dict[str, 
     return found
 
 
-def plan_cell(resolved: Resolved, source: Source, seed: int, profile: str) -> Cell:
+def plan_cell(
+    resolved: Resolved,
+    source: Source,
+    seed: int,
+    profile: str,
+) -> Cell:
     """Return one cell: all its steps with their keys, in the order in which they run."""
     planner = _Planner(resolved, source, seed)
     planner.add_methods()
@@ -167,23 +192,24 @@ class _Planner:
         self.steps: dict[str, Step] = {}
 
     def add_methods(self) -> None:
-        """Add the plugins' stages, as far as they are not left out: localize, then refine and segment once per round."""
+        """Add the plugins' stages that are not left out: localize, then refine and segment once per round."""
         resolved = self.resolved
         seeds = {}
         if "localize" in resolved.methods:
-            self._method("localize", {}, 1, *self._picked("localize"))
-            seeds = {"seeds": "localize"}
+            localizer = self._picked("localize")
+            seeds["seeds"] = self._method("localize", {}, 1, *localizer)
         if "refine" not in resolved.methods:
             return
         refiner = self._picked("refine")
         previous: dict[str, str] = {}
         for number in range(1, resolved.rounds + 1):
-            labels = self._method("refine", {**seeds, **previous}, number, *refiner)
+            inputs = {**seeds, **previous}
+            labels = self._method("refine", inputs, number, *refiner)
             if resolved.retrain is None:
                 return
             # From the second round on a method that owns the segmentor refines its own predictions.
             refiner = resolved.retrain
-            inputs = {"labels": labels, **seeds, **previous}
+            inputs = {**inputs, "labels": labels}
             owner = self._picked("segment")
             segmentor = self._method("segment", inputs, number, *owner)
             previous = {"previous": segmentor, "previous_labels": labels}
@@ -193,20 +219,24 @@ class _Planner:
 
     def add_scores(self) -> None:
         """Add what the harness does itself: score every stage, predict."""
-        labels, segmentor = self._last("refine"), self._last("segment")
-        scored = {"truth": self.source.scored_fingerprint}
+        labels = self._last("refine")
+        segmentor = self._last("segment")
+        truth = self.source.scored_fingerprint
         if "localize" in self.steps:
-            threshold = {"threshold": fixed_threshold(self.resolved)}
-            self._own("score_seeds", {"seeds": "localize"}, {**scored, **threshold})
+            threshold = fixed_threshold(self.resolved)
+            parts = {"truth": truth, "threshold": threshold}
+            self._own("score_seeds", {"seeds": "localize"}, parts)
         if labels:
-            self._own("score_labels", {"labels": labels}, scored)
+            self._own("score_labels", {"labels": labels}, {"truth": truth})
         if segmentor:
-            self._own("predict", {"segmentor": segmentor}, self._predict_parts())
-            truth = {"truth": self.source.val_fingerprint}
-            self._own("score_val", {"predictions": "predict"}, truth)
+            inputs = {"segmentor": segmentor}
+            self._own("predict", inputs, self._predict_parts())
+            inputs = {"predictions": "predict"}
+            parts = {"truth": self.source.val_fingerprint}
+            self._own("score_val", inputs, parts)
 
-    def _predict_parts(self) -> dict[str, Any]:
-        parts: dict[str, Any] = {"data": self.source.val.fingerprint}
+    def _predict_parts(self) -> Parts:
+        parts: Parts = {"data": self.source.val.fingerprint}
         method, params = self._picked("segment")
         test = mapped_test(params.resolved, test_settings(method, "segment"))
         if test:
@@ -214,8 +244,10 @@ class _Planner:
         return parts
 
     def _last(self, stage: str) -> str | None:
-        names = [name for name, step in self.steps.items() if step.stage == stage]
-        return names[-1] if names else None
+        for name, step in reversed(self.steps.items()):
+            if step.stage == stage:
+                return name
+        return None
 
     def _method(
         self,
@@ -230,7 +262,8 @@ class _Planner:
         names = test_settings(method, stage)
         handed = plugin_params(params)
         trained = without(handed, names)
-        # A segmentor is trained here and predicts in a step of its own, so its test settings are not this step's affair.
+        # A segmentor is trained here and predicts in a step of its own, so its test settings are not this step's
+        # affair.
         if stage == "segment":
             handed = trained
         parts = self._method_parts(method, number, inputs)
@@ -239,13 +272,24 @@ class _Planner:
         if len(trained) < len(handed):
             training = {**parts, "params": key_params(trained), "of": stage}
         self.steps[name] = Step(
-            name, spec, inputs, method, params, number, handed, names, training
+            name,
+            spec,
+            inputs,
+            method,
+            params,
+            number,
+            handed,
+            names,
+            training,
         )
         return name
 
     def _method_parts(
-        self, method: LoadedMethod, number: int, inputs: dict[str, str]
-    ) -> dict[str, Any]:
+        self,
+        method: LoadedMethod,
+        number: int,
+        inputs: dict[str, str],
+    ) -> Parts:
         identity = {
             "name": method.name,
             "version": method.card.version,
@@ -263,13 +307,23 @@ class _Planner:
             parts["masks"] = self.source.train_masks_fingerprint
         return parts
 
-    def _own(self, name: str, inputs: dict[str, str], parts: dict[str, Any]) -> None:
-        protocol = {"protocol": PROTOCOL} if name.startswith("score") else {}
-        spec = StageSpec(name, {**protocol, **parts, **self._common(inputs)})
+    def _own(
+        self,
+        name: str,
+        inputs: dict[str, str],
+        parts: Parts,
+    ) -> None:
+        parts = {**parts, **self._common(inputs)}
+        # Predictions do not depend on how they are scored.
+        if name.startswith("score"):
+            parts["protocol"] = PROTOCOL
+        spec = StageSpec(name, parts)
         self.steps[name] = Step(name, spec, inputs)
 
-    def _common(self, inputs: dict[str, str]) -> dict[str, Any]:
-        keys = {role: self.steps[name].spec.key for role, name in inputs.items()}
+    def _common(self, inputs: dict[str, str]) -> Parts:
+        keys = {}
+        for role, name in inputs.items():
+            keys[role] = self.steps[name].spec.key
         return {"inputs": keys, "harness": __version__}
 
 
@@ -285,4 +339,7 @@ def fixed_threshold(resolved: Resolved) -> float | None:
 
 def states(cell: Cell, store: Store) -> dict[str, str]:
     """Return the state of every step of a cell in the store."""
-    return {step.name: store.folder(step.spec).state() for step in cell.steps}
+    found = {}
+    for step in cell.steps:
+        found[step.name] = store.folder(step.spec).state()
+    return found

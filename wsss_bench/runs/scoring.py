@@ -1,8 +1,8 @@
-"""The harness's own stages: seeds, pseudo-labels and predictions against the sealed masks, as counts kept with the run."""
+"""The harness's own stages: seeds, labels and predictions against the sealed masks, as counts kept with the run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,39 +10,34 @@ from wsss_bench.contract.artifacts import LabelSet, SeedSet
 from wsss_bench.io.files import write_json
 
 if TYPE_CHECKING:
-    from wsss_bench.data.masks import SealedMasks
-    from wsss_bench.runs.source import Source
+    import numpy as np
+    from numpy.typing import NDArray
 
-Progress = Callable[[str, int, int], None]
+    from wsss_bench.contract.context import Progress
+    from wsss_bench.data.masks import SealedMasks
+    from wsss_bench.evaluate import ThresholdCurve
+    from wsss_bench.runs.source import Source
 
 SUMMARY = "summary.json"
 CURVE = "curve.npz"
 
+VAL_COUNTS = {"raw": "val", "crf": "val_crf"}
+"""What the counts of predictions are called, by the predictions' name."""
+
 
 def score_seeds(
-    seeds: SeedSet, source: Source, fixed: float | None, out: Path, progress: Progress
+    seeds: SeedSet,
+    source: Source,
+    fixed: float | None,
+    out: Path,
+    progress: Progress,
 ) -> None:
     """Score seeds at every background threshold on the seeds split.
 
-    Writes ``curve.npz``, ``seeds_best.npz`` (the oracle: best threshold in hindsight), ``seeds_fixed.npz`` (the threshold
-    `fixed` that the recipe declares, if any) and ``summary.json``.
+    Writes ``curve.npz``, ``seeds_best.npz`` (the oracle: best threshold in hindsight), ``seeds_fixed.npz`` (the
+    threshold `fixed` that the recipe declares, if any) and ``summary.json``.
     """
-    import numpy as np
-
-    from wsss_bench.evaluate import CurveBuilder
-    from wsss_bench.evaluate.curves import DEFAULT_THRESHOLDS
-
-    grid = DEFAULT_THRESHOLDS
-    if fixed is not None and not (np.abs(grid - fixed) < 1e-6).any():
-        grid = np.sort(np.append(grid, fixed))
-    builder = CurveBuilder(source.dataset.classes, grid)
-    for number, image_id in enumerate(source.scored, start=1):
-        seed = seeds[image_id]
-        builder.add(
-            image_id, seed.class_ids, seed.upsampled(), source.seeds_masks[image_id]
-        )
-        progress("images", number, len(source.scored))
-    curve = builder.result()
+    curve = _curve(seeds, source, _thresholds(fixed), progress)
     best, miou = curve.best()
     curve.save(out / CURVE)
     curve.counts(best).save(out / "seeds_best.npz")
@@ -54,42 +49,75 @@ def score_seeds(
     if fixed is not None:
         counts = curve.counts(fixed)
         counts.save(out / "seeds_fixed.npz")
-        summary = {
-            **summary,
-            "fixed": fixed,
-            "fixed_miou": counts.miou(),
-            "counts": ["seeds_best", "seeds_fixed"],
-        }
+        summary["fixed"] = fixed
+        summary["fixed_miou"] = counts.miou()
+        summary["counts"].append("seeds_fixed")
     write_json(out / SUMMARY, summary)
 
 
+def _thresholds(fixed: float | None) -> NDArray[np.float64]:
+    """Return the thresholds that are tried: the usual grid, and `fixed` where it lies between."""
+    import numpy as np
+
+    from wsss_bench.evaluate.curves import DEFAULT_THRESHOLDS
+
+    grid = DEFAULT_THRESHOLDS
+    # Two thresholds a rounding error apart would be one point of the curve twice.
+    if fixed is None or (np.abs(grid - fixed) < 1e-6).any():
+        return grid
+    return np.sort(np.append(grid, fixed))
+
+
+def _curve(
+    seeds: SeedSet,
+    source: Source,
+    grid: NDArray[np.float64],
+    progress: Progress,
+) -> ThresholdCurve:
+    from wsss_bench.evaluate import CurveBuilder
+
+    builder = CurveBuilder(source.dataset.classes, grid)
+    for number, image_id in enumerate(source.scored, start=1):
+        seed, truth = seeds[image_id], source.seeds_masks[image_id]
+        builder.add(image_id, seed.class_ids, seed.upsampled(), truth)
+        progress("images", number, len(source.scored))
+    return builder.result()
+
+
 def score_labels(
-    labels: LabelSet, source: Source, out: Path, progress: Progress
+    labels: LabelSet,
+    source: Source,
+    out: Path,
+    progress: Progress,
 ) -> None:
     """Score pseudo-labels on the seeds split; writes ``labels.npz`` and ``summary.json``."""
-    counts = _count(
-        labels, source.scored, source.seeds_masks, source.dataset.classes, progress
-    )
+    classes = source.dataset.classes
+    counts = _count(labels, source.scored, source.seeds_masks, classes, progress)
     counts.save(out / "labels.npz")
-    write_json(
-        out / SUMMARY,
-        {"counts": ["labels"], "miou": counts.miou(), "coverage": counts.coverage()},
-    )
+    summary = {
+        "counts": ["labels"],
+        "miou": counts.miou(),
+        # Labels may leave pixels out, which makes their score look worse than what a network learns from them.
+        "coverage": counts.coverage(),
+    }
+    write_json(out / SUMMARY, summary)
 
 
 def score_val(
-    predictions: Mapping[str, LabelSet], source: Source, out: Path, progress: Progress
+    predictions: Mapping[str, LabelSet],
+    source: Source,
+    out: Path,
+    progress: Progress,
 ) -> None:
     """Score predictions without and with CRF; writes ``val.npz``, ``val_crf.npz`` and ``summary.json``."""
     summary: dict[str, Any] = {"counts": []}
-    names = {"raw": "val", "crf": "val_crf"}
+    classes = source.dataset.classes
     for kind, labels in predictions.items():
-        counts = _count(
-            labels, labels.ids, source.val_masks, source.dataset.classes, progress
-        )
-        counts.save(out / f"{names[kind]}.npz")
-        summary["counts"].append(names[kind])
-        summary[f"{names[kind]}_miou"] = counts.miou()
+        name = VAL_COUNTS[kind]
+        counts = _count(labels, labels.ids, source.val_masks, classes, progress)
+        counts.save(out / f"{name}.npz")
+        summary["counts"].append(name)
+        summary[f"{name}_miou"] = counts.miou()
     write_json(out / SUMMARY, summary)
 
 

@@ -41,14 +41,14 @@ class Source:
             DataError: they have no image in common.
         """
         splits = self.dataset.splits
-        ids = tuple(
-            i.id for i in self.dataset.image_view(splits.seeds) if i.id in self.train
-        )
+        view = self.dataset.image_view(splits.seeds)
+        # Methods make seeds and labels of training images only, and a skip list may have taken some away.
+        ids = [image.id for image in view if image.id in self.train]
         if not ids:
-            raise DataError(
-                f"{self.dataset.name}: no image of split {splits.seeds!r} is in {splits.train!r}. Choose another seeds split."
-            )
-        return ids
+            what = f"no image of split {splits.seeds!r} is in {splits.train!r}."
+            fix = "Choose another seeds split."
+            raise DataError(f"{self.dataset.name}: {what} {fix}")
+        return tuple(ids)
 
     @cached_property
     def seeds_masks(self) -> SealedMasks:
@@ -66,22 +66,20 @@ class Source:
         return self.dataset.masks(self.dataset.splits.train)
 
     def sealed(self, supervision: Collection[str]) -> tuple[Path, ...]:
-        """What a method that declares `supervision` must not open; whoever may see masks may see boxes."""
+        """Return the files and folders that a method that declares `supervision` must not open."""
+        # Boxes can be had from masks, so there is nothing left to hide from who may see these.
         if "masks" in supervision:
             return ()
-        return tuple(
-            path
-            for kind, paths in self.dataset.sealed().items()
-            if kind not in supervision
-            for path in paths
-        )
+        found: list[Path] = []
+        for kind, paths in self.dataset.sealed().items():
+            if kind not in supervision:
+                found += paths
+        return tuple(found)
 
     @cached_property
     def scored_fingerprint(self) -> str:
         """Digest of the scored ids and their masks."""
-        return hashlib.sha256(
-            canonical([self.scored, self.seeds_masks.fingerprint]).encode()
-        ).hexdigest()
+        return _digest([self.scored, self.seeds_masks.fingerprint])
 
     @cached_property
     def val_fingerprint(self) -> str:
@@ -95,11 +93,16 @@ class Source:
 
     @cached_property
     def fingerprint(self) -> str:
-        """One digest over everything the run reads."""
+        """One digest over everything that the run reads."""
         parts = [
             self.train.fingerprint,
             self.val.fingerprint,
             self.scored_fingerprint,
             self.val_fingerprint,
         ]
-        return hashlib.sha256(canonical(parts).encode()).hexdigest()
+        return _digest(parts)
+
+
+def _digest(parts: object) -> str:
+    text = canonical(parts)
+    return hashlib.sha256(text.encode()).hexdigest()

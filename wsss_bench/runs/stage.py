@@ -36,6 +36,10 @@ REFUSED = "refused.txt"
 Result = SeedSet | LabelSet | Segmentor
 
 
+def _default_log() -> logging.Logger:
+    return logging.getLogger("wsss_bench")
+
+
 @dataclass(frozen=True)
 class Settings:
     """What does not change a result: where and how it is computed."""
@@ -43,7 +47,7 @@ class Settings:
     device: str = "cpu"
     workers: int = 1
     visualizers: tuple[str, ...] = ("local",)
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger("wsss_bench"))
+    log: logging.Logger = field(default_factory=_default_log)
 
 
 class EngineTrainer:
@@ -56,7 +60,11 @@ class EngineTrainer:
         return train(config, ctx, name)
 
     def keep_segmentor(
-        self, config: Any, checkpoint: Path, folder: Path, facts: Mapping[str, Any]
+        self,
+        config: Any,
+        checkpoint: Path,
+        folder: Path,
+        facts: Mapping[str, Any],
     ) -> Segmentor:
         """Copy a trained segmentor into `folder` and describe it there."""
         from wsss_bench.engine.segmentor import keep_segmentor
@@ -153,23 +161,27 @@ def run_stage(call: StageCall) -> Result:
         LeakError: the plugin tried to open a sealed file.
     """
     writer = _writer(call)
-    arguments = {"view": call.view, "ctx": call.context(), **_inputs(call)}
+    arguments = _inputs(call)
+    arguments["view"] = call.view
+    arguments["ctx"] = call.context()
     if writer is not None:
         call.prepare(writer)
         arguments["out"] = writer
+    method = call.method
+    # Only while the plugin's code runs: the harness itself must read masks, to score.
     with shut(call.sealed, call.folder / REFUSED, call.who):
-        method = call.method
         result = call_hook(method.plugin, call.hook, method.who, arguments)
     return _checked(call, result, writer)
 
 
 def _writer(call: StageCall) -> SeedWriter | LabelWriter | None:
+    about = call.view, call.who, call.facts
     if call.hook == "localize":
-        return SeedWriter(call.out, call.view, call.who, call.facts)
+        return SeedWriter(call.out, *about)
     if call.hook == "refine":
         # True masks may hold classes that the tags leave out (VOC's "difficult" objects).
         tags = call.masks is None
-        return LabelWriter(call.out, call.view, call.who, call.facts, tags=tags)
+        return LabelWriter(call.out, *about, tags=tags)
     return None
 
 
@@ -182,7 +194,8 @@ _ROLES = {
 
 
 def _inputs(call: StageCall) -> dict[str, Any]:
-    return {role: call.inputs.get(role) for role in _ROLES[call.hook]}
+    roles = _ROLES[call.hook]
+    return {role: call.inputs.get(role) for role in roles}
 
 
 _PROMISED: Mapping[str, type[Result]] = {
@@ -222,17 +235,19 @@ def keep_result(segmentor: Segmentor, out: Path) -> Segmentor:
 
 
 def _kept(role: str, path: Path, default: Path) -> Path:
+    # A plugin may hand over text.
     path = Path(path)
     if not path.is_file():
         what = f"segment: the {role} {path} does not exist."
         raise ArtifactError(f"{what} Return ctx.segmentor(config, checkpoint).")
     if path.resolve().is_relative_to(default.parent.resolve()):
         return path
+    # What lies in scratch is deleted with it.
     return Path(shutil.copyfile(path, default))
 
 
 def in_force(segmentor: Segmentor, test: Mapping[str, Any]) -> Segmentor:
-    """Return the segmentor with the settings that it is predicted with: its own, overruled by those of the ``predict`` step.
+    """Return the segmentor with the settings that it predicts with: its own, overruled by those of a ``predict`` step.
 
     `test` is `wsss_bench.runs.plan.Step.test`; it is empty for a method that declares no test settings.
     """

@@ -33,7 +33,8 @@ class KeptTrainings:
         store: where they are kept.
         parts: what they depend on (see `wsss_bench.runs.store.folders.training_spec`).
         attempt: the stage's own, which is inside its hook now.
-        broken: trainings (by key) that failed in this process, and why; they fail at once when they are asked for again.
+        broken: trainings (by key) that failed in this process, and why; they fail at once when they are asked for
+            again.
         wait: called before waiting for another process; may raise `StageBusy` instead.
         note: takes a line for the user.
         watch: called as ``watch(name, True)`` when a training begins to be computed, with False when that ends.
@@ -50,7 +51,7 @@ class KeptTrainings:
 
     @contextmanager
     def open(self, name: str) -> Iterator[Training]:
-        """Hold the training called `name`; it counts as finished, for every stage, once the block ends without an error.
+        """Hold the training called `name`; it is finished, for every stage, once the block ends without an error.
 
         Raises:
             ArtifactError: the block is inside another one of the same name.

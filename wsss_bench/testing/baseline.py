@@ -1,6 +1,7 @@
 """Is a result better than no method at all?
 
-Seeds are compared with the same score everywhere for every tagged class, labels and predictions with background everywhere.
+Seeds are compared with the same score everywhere for every tagged class, labels and predictions with background
+everywhere.
 """
 
 from __future__ import annotations

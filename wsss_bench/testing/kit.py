@@ -44,21 +44,21 @@ def check_method(
 ) -> Report:
     """Check a method against everything `wsss_bench.testing.report.CHECKS` names; on a CPU, in processes of its own.
 
-    The data are 16 drawn photographs of 64 pixels; trainings run eight iterations (profile ``check``), so the scores mean
-    nothing: a method that learns is only said to beat a trivial answer or not to be told apart from it. `full` adds the
-    embedded data at their usual size and length (minutes), where it must beat it.
+    The data are 16 drawn photographs of 64 pixels; trainings run eight iterations (profile ``check``), so the scores
+    mean nothing: a method that learns is only said to beat a trivial answer or not to be told apart from it. `full`
+    adds the embedded data at their usual size and length (minutes), where it must beat it.
 
-    A stage is run by the same code as in a run, so a plugin that passes here keeps its trainings, has its masks sealed and its
-    results checked as there. Each stage is killed on its way, in the middle of each kept training too, and run again.
-    Where the card declares ``saliency`` as supervision, maps of the training images are drawn, and their folder is handed to
-    every stage that has a parameter ``saliency_dir`` (unless `params` names another one).
+    A stage is run by the same code as in a run, so a plugin that passes here keeps its trainings, has its masks
+    sealed and its results checked as there. Each stage is killed on its way, in the middle of each kept training too,
+    and run again. Where the card declares ``saliency`` as supervision, maps of the training images are drawn, and
+    their folder is handed to every stage that has a parameter ``saliency_dir`` (unless `params` names another one).
 
     Args:
         method: a name from an entry point; the path of a ``.py`` file; or a plugin object that a module holds by name.
         files: local plugin files to load besides (for a name).
         params: parameters by stage, laid over those of the profile, to check other ways through the method:
-            ``check_method("mine", params={"localize": {"scales": [1.0]}, "segment": {"rounds": 2}})``. A name that the method
-            does not have, or a value of another type, is an error like on the command line.
+            ``check_method("mine", params={"localize": {"scales": [1.0]}, "segment": {"rounds": 2}})``. A name that
+            the method does not have, or a value of another type, is an error like on the command line.
         full: also run at the usual size, and require to beat the trivial answer there.
         keep: leave everything that was made in this folder (which must not exist); default: a folder that is deleted.
         timeout: seconds that one stage may take on the small data.

@@ -148,8 +148,8 @@ def run_stage(stage: Stage, kill: Kill | None = None) -> dict[str, Any]:
 
     Returns:
         ``ok, check, message`` (which check a failure belongs to), ``events, seconds, touched`` (inputs that changed),
-        ``trainings`` (of each one that the store keeps, the number of events before and after it) and ``files`` (digest by
-        name of everything in the stage's folder of results, and of what its trainings left).
+        ``trainings`` (of each one that the store keeps, the number of events before and after it) and ``files``
+        (digest by name of everything in the stage's folder of results, and of what its trainings left).
     """
     events, start = Events(kill), time.monotonic()
     (stage.folder / "out").mkdir(parents=True, exist_ok=True)

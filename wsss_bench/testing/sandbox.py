@@ -73,8 +73,8 @@ def make_sandbox(root: Path, options: Mapping[str, int] = SMALL) -> Sandbox:
 def give_inputs(sandbox: Sandbox) -> None:
     """Write ``given/seeds`` and ``given/labels``: what a method without a localizer (or refiner) gets from the stage before.
 
-    Seeds are the true masks blurred by a twentieth of the image, on a grid of a quarter of its size: neither perfect nor
-    useless. Labels are the masks with the borders between objects unlabelled.
+    Seeds are the true masks blurred by a twentieth of the image, on a grid of a quarter of its size: neither perfect
+    nor useless. Labels are the masks with the borders between objects unlabelled.
     """
     from wsss_bench.contract.artifacts import LabelWriter, SeedWriter
 
@@ -93,8 +93,9 @@ def give_inputs(sandbox: Sandbox) -> None:
 def draw_saliency(sandbox: Sandbox) -> Path:
     """Write ``saliency/<id>.png`` for every training image and return the folder.
 
-    The maps are 8-bit greyscale, 255 where something stands out: any object, whatever its class, blurred by a twentieth of
-    the image. They stand for the output of a saliency model, so they know no classes and have no sharp borders.
+    The maps are 8-bit greyscale, 255 where something stands out: any object, whatever its class, blurred by a
+    twentieth of the image. They stand for the output of a saliency model, so they know no classes and have no sharp
+    borders.
     """
     import numpy as np
     from PIL import Image

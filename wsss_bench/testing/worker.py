@@ -1,7 +1,7 @@
 """The process in which a method is checked: ``python -m wsss_bench.testing.worker JOB.json``.
 
-It loads the method once, then runs every stage in a fork of itself, so that a stage can be killed and the imports are paid
-once. One thread, no accelerator, no sealed masks; see `wsss_bench.io.landlock`.
+It loads the method once, then runs every stage in a fork of itself, so that a stage can be killed and the imports are
+paid once. One thread, no accelerator, no sealed masks; see `wsss_bench.io.landlock`.
 """
 
 from __future__ import annotations

@@ -19,9 +19,12 @@ from wsss_bench.runs.store.folders import (
     training_spec,
 )
 
+Json = Mapping[str, Any]
+"""An object out of a JSON file."""
 
-def explain(steps: Sequence[Mapping[str, Any]], store: Store) -> list[dict[str, Any]]:
-    """Return for every step its state and, unless it is done, how its key differs from the most similar committed stage.
+
+def explain(steps: Sequence[Json], store: Store) -> list[dict[str, Any]]:
+    """Return for every step its state and, unless it is done, how its key differs from the most similar finished one.
 
     Args:
         steps: ``name``, ``stage``, ``parts`` and ``training`` of each step, as the cell's file holds them.
@@ -29,66 +32,85 @@ def explain(steps: Sequence[Mapping[str, Any]], store: Store) -> list[dict[str, 
     """
     found = []
     for step in steps:
-        state = store.folder(StageSpec(step["stage"], step["parts"])).state()
-        changes = [] if state == DONE else [*_changes(step, store), *_kept(step, store)]
-        found.append({"step": step["name"], "state": state, "changes": changes})
+        spec = StageSpec(step["stage"], step["parts"])
+        state = store.folder(spec).state()
+        changes = []
+        if state != DONE:
+            changes = _changes(step, store) + _kept(step, store)
+        entry = {"step": step["name"], "state": state, "changes": changes}
+        found.append(entry)
     return found
 
 
-def kept_trainings(parts: Mapping[str, Any] | None, store: Store) -> dict[str, str]:
+def kept_trainings(parts: Json | None, store: Store) -> dict[str, str]:
     """Return the names of the trainings that depend on `parts` and are in the store, with the state of each."""
     if parts is None:
         return {}
     found = {}
     for name in _training_names(store):
-        state = store.folder(training_spec(parts, name)).state()
+        folder = store.folder(training_spec(parts, name))
+        state = folder.state()
         if state != TODO:
             found[name] = state
     return found
 
 
-def referenced(steps: Iterable[Mapping[str, Any]], store: Store) -> set[str]:
-    """Return the keys that steps (as a cell's file holds them) refer to: their own, and those of their kept trainings."""
+def referenced(steps: Iterable[Json], store: Store) -> set[str]:
+    """Return the keys that steps (as a cell's file holds them) refer to: their own, and their kept trainings'."""
     keys: set[str] = set()
     names = _training_names(store)
     for step in steps:
         keys.add(step["key"])
         parts = step.get("training")
-        if parts is not None:
-            keys.update(training_spec(parts, name).key for name in names)
+        if parts is None:
+            continue
+        for name in names:
+            keys.add(training_spec(parts, name).key)
     return keys
 
 
 def _training_names(store: Store) -> list[str]:
-    """Return what the trainings in the store are called; the names are the plugins' own affair, so nobody lists them."""
-    specs = (store.root / TRAINING).glob(f"*/{SPEC}")
-    return sorted({str(_parts(path).get("name")) for path in specs})
+    """Return what the trainings in the store are called."""
+    names = set()
+    # The names are the plugins' own affair, so they are read from what is there.
+    for path in (store.root / TRAINING).glob(f"*/{SPEC}"):
+        names.add(str(_parts(path).get("name")))
+    return sorted(names)
 
 
-def _kept(step: Mapping[str, Any], store: Store) -> list[str]:
+def _kept(step: Json, store: Store) -> list[str]:
     """Say which trainings need not be repeated although the step is computed anew."""
+    found = []
     states = kept_trainings(step.get("training"), store)
-    names = [name for name, state in states.items() if state == DONE]
-    return [f"training {name!r} is finished and is used again." for name in names]
+    for name, state in states.items():
+        if state == DONE:
+            found.append(f"training {name!r} is finished and is used again.")
+    return found
 
 
-def _changes(step: Mapping[str, Any], store: Store) -> list[str]:
+def _changes(step: Json, store: Store) -> list[str]:
     """Return the shortest list of differences to a committed stage of the same kind and method."""
-    method = _method(step["parts"])
-    finished = [p for p in _finished(step["stage"], store) if _method(p) == method]
-    candidates = [differences(parts, step["parts"]) for parts in finished]
+    parts = step["parts"]
+    candidates = []
+    for finished in _finished(step["stage"], store):
+        # Between two methods everything differs, which explains nothing.
+        if _method(finished) == _method(parts):
+            candidates.append(differences(finished, parts))
     if not candidates:
         return [f"nothing like it was finished in {store.root.name}."]
+    # The list itself settles ties, so that the answer does not depend on the order of folders.
     return min(candidates, key=lambda changes: (len(changes), changes))
 
 
-def _finished(stage: str, store: Store) -> Iterator[dict[str, Any]]:
-    for path in sorted((store.root / stage).glob(f"*/{COMMIT}")):
-        if parts := _parts(path.with_name(SPEC)):
+def _finished(stage: str, store: Store) -> Iterator[Json]:
+    folder = store.root / stage
+    for path in sorted(folder.glob(f"*/{COMMIT}")):
+        parts = _parts(path.with_name(SPEC))
+        if parts:
             yield parts
 
 
-def _parts(spec: Path) -> dict[str, Any]:
+def _parts(spec: Path) -> Json:
     """Return the parts in a spec file, nothing for one that cannot be read: it explains nothing."""
     try:
         parts = read_json(spec)["parts"]
@@ -97,7 +119,7 @@ def _parts(spec: Path) -> dict[str, Any]:
     return parts if isinstance(parts, dict) else {}
 
 
-def _method(parts: Mapping[str, Any]) -> Any:
+def _method(parts: Json) -> Any:
     return parts.get("method", {}).get("name")
 
 
@@ -108,7 +130,8 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
     found = []
     for key in sorted({*old, *new}):
         inner = f"{where}.{key}" if where else key
-        found += differences(old.get(key), new.get(key), inner)
+        before, after = old.get(key), new.get(key)
+        found += differences(before, after, inner)
     return found
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,12 +34,15 @@ from wsss_bench.io.files import (
     read_json,
     write_json,
 )
-from wsss_bench.runs.store.locks import acquire, held
+from wsss_bench.runs.store.locks import OnWait, acquire, held
 
 COMMIT, SPEC, FILES = "commit.json", "spec.json", "files.json"
 ATTEMPTS, TRAININGS = "attempts.json", "trainings.json"
 
 DONE, RUNNING, UNFINISHED, TODO = "done", "running", "unfinished", "to do"
+
+Costs = Mapping[str, float]
+"""``seconds`` and peaks of memory."""
 
 TRAINING = "training"
 """What the store calls a training that is kept apart from the stages that use it."""
@@ -67,6 +70,10 @@ class StageSpec:
 def training_spec(parts: Mapping[str, Any], name: str) -> StageSpec:
     """Return what the training called `name` depends on, in a stage whose trainings depend on `parts`."""
     return StageSpec(TRAINING, {**parts, "name": name})
+
+
+def _go_on() -> None:
+    """Do nothing about having to wait."""
 
 
 class StageFolder:
@@ -106,7 +113,7 @@ class StageFolder:
         return held(self._lock_file)
 
     @contextmanager
-    def lock(self, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def lock(self, on_wait: OnWait = _go_on) -> Iterator[None]:
         """Hold the stage exclusively; calls `on_wait` first where another process has it."""
         handle = acquire(self._lock_file, on_wait)
         try:
@@ -119,7 +126,10 @@ class StageFolder:
         return _remove(self.path, self._lock_file)
 
     def begin(self) -> None:
-        """Make the folder and write the spec; keeps the finished files of an interrupted process, not the half-written."""
+        """Make the folder and write the spec.
+
+        Finished files of an interrupted process are kept, half-written ones are not.
+        """
         try:
             self.scratch.mkdir(parents=True, exist_ok=True)
             self.out.mkdir(exist_ok=True)
@@ -131,7 +141,7 @@ class StageFolder:
         content = {"stage": spec.stage, "key": spec.key, "parts": spec.parts}
         write_json(self.path / SPEC, content)
 
-    def add_attempt(self, facts: Mapping[str, float]) -> dict[str, float]:
+    def add_attempt(self, facts: Costs) -> dict[str, float]:
         """Add an attempt to the earlier ones of an interrupted stage and return all: seconds sum, peaks are maxima."""
         path = self.path / ATTEMPTS
         before = read_json(path) if path.exists() else {}
@@ -140,17 +150,18 @@ class StageFolder:
         return total
 
     def lost_seconds(self) -> float:
-        """Return how long the last attempt had worked when it was killed, as far as the times of its files tell; else 0.
+        """Return how long the last attempt had worked when it was killed, as far as its files' times tell; else 0.
 
-        `begin` writes the spec anew and whoever is not killed adds the attempt, so a spec that is newer than all attempts is
-        that of a killed one. To be asked before `begin`.
+        `begin` writes the spec anew and whoever is not killed adds the attempt, so a spec that is newer than all
+        attempts is that of a killed one. To be asked before `begin`.
         """
         try:
             start = (self.path / SPEC).stat().st_mtime
             attempts = self.path / ATTEMPTS
             if attempts.exists() and attempts.stat().st_mtime > start:
                 return 0.0
-            newest = max(path.stat().st_mtime for path in self.path.rglob("*"))
+            files = self.path.rglob("*")
+            newest = max(path.stat().st_mtime for path in files)
             return round(newest - start, 3)
         except FileNotFoundError:
             return 0.0
@@ -176,17 +187,20 @@ class StageFolder:
 
     def whole(self) -> bool:
         """Return whether only the commit is missing: every file is there and has its listed digest."""
-        return (self.path / FILES).exists() and not _changed_files(self.path)
+        if not (self.path / FILES).exists():
+            return False
+        return not _changed_files(self.path)
 
     def list_files(self) -> None:
-        """Flush the artifact to the disk and list size and digest of every file; from here on the work counts as done."""
+        """Flush the artifact to the disk and list size and digest of every file; from here on the work is done."""
         # Worker processes may have died under an attempt that went on.
         drop_leftovers(self.out)
         files = {}
         for path in sorted(_files_below(self.out)):
             _flush(path)
             name = path.relative_to(self.out).as_posix()
-            files[name] = [path.stat().st_size, file_digest(path)]
+            size = path.stat().st_size
+            files[name] = [size, file_digest(path)]
         write_json(self.path / FILES, files)
 
     def commit(self, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,19 +239,24 @@ class Store:
         return sorted(path.parent for path in self.root.glob(f"*/*/{SPEC}"))
 
     def nameless(self) -> list[Path]:
-        """Return the folders that a kill left before their spec was written (or after it was deleted); nothing uses them."""
-        folders = [path for path in self.root.glob("*/*") if path.is_dir()]
-        return sorted(path for path in folders if not (path / SPEC).exists())
+        """Return the folders that a kill left before their spec was written, or after it was deleted."""
+        found = []
+        for path in sorted(self.root.glob("*/*")):
+            # Nothing uses such a folder: without its spec nobody can say what is in it.
+            if path.is_dir() and not (path / SPEC).exists():
+                found.append(path)
+        return found
 
     def remove_nameless(self, path: Path) -> bool:
         """Delete one of `nameless` unless a process is working on it; returns whether it did."""
         return _remove(path, path.with_suffix(".lock"))
 
     def read(self, path: Path) -> StageFolder:
-        """Return the stage folder at `path`, from its spec file; raises `ArtifactError` where that is another folder's."""
+        """Return the stage folder at `path`, from its spec file; raises `ArtifactError` for another folder's spec."""
         content = read_json(path / SPEC)
-        parts = content.get("parts") if isinstance(content, dict) else None
-        stage = content.get("stage") if isinstance(content, dict) else None
+        if not isinstance(content, dict):
+            content = {}
+        stage, parts = content.get("stage"), content.get("parts")
         if isinstance(stage, str) and isinstance(parts, dict):
             found = StageFolder(self.root, StageSpec(stage, parts))
             # Else what is done to the stage would be done to another folder.
@@ -247,14 +266,15 @@ class Store:
         raise ArtifactError(f"{what} Delete {path} and run the command again.")
 
 
-def add_costs(some: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
+def add_costs(some: Costs, more: Costs) -> dict[str, float]:
     """Return the costs of two pieces of work together: ``seconds`` are summed, of peaks the larger counts."""
     total = dict(some)
     for key, value in more.items():
+        before = total.get(key, 0)
         if key == "seconds":
-            total[key] = round(total.get(key, 0) + value, 3)
+            total[key] = round(before + value, 3)
         else:
-            total[key] = max(total.get(key, 0), value)
+            total[key] = max(before, value)
     return total
 
 
@@ -278,28 +298,31 @@ def _changed_files(path: Path) -> list[str]:
     files, out = read_json(path / FILES), path / "out"
     if not _is_list_of_files(files):
         return [f"{FILES} is no list of files."]
+    listed = set(files)
     there = {file.relative_to(out).as_posix() for file in _files_below(out)}
-    missing, added = sorted(set(files) - there), sorted(there - set(files))
-    both = sorted(there & set(files))
-    changed = [name for name in both if files[name][1] != file_digest(out / name)]
-    found = [f"{name} is missing." for name in missing]
-    found += [f"{name} was added after the commit." for name in added]
-    return found + [f"{name} has changed." for name in changed]
+    found = [f"{name} is missing." for name in sorted(listed - there)]
+    for name in sorted(there - listed):
+        found.append(f"{name} was added after the commit.")
+    for name in sorted(there & listed):
+        _, digest = files[name]
+        if digest != file_digest(out / name):
+            found.append(f"{name} has changed.")
+    return found
 
 
 def _is_list_of_files(content: object) -> bool:
     if not isinstance(content, dict):
         return False
-    entries = content.values()
-    return all(isinstance(entry, list) and len(entry) == 2 for entry in entries)
+    pairs = [isinstance(entry, list) and len(entry) == 2 for entry in content.values()]
+    return all(pairs)
 
 
 def _remove(path: Path, lock_file: Path) -> bool:
     if held(lock_file):
         return False
-    with acquire(lock_file, lambda: None):
-        # The commit goes first: an interrupted removal must not leave a folder that counts as finished. The spec goes last:
-        # without it nobody could say what the rest is.
+    with acquire(lock_file, _go_on):
+        # The commit goes first: an interrupted removal must not leave a folder that counts as finished. The spec goes
+        # last: without it nobody could say what the rest is.
         (path / COMMIT).unlink(missing_ok=True)
         for folder in (path / "out", path / "scratch", path):
             shutil.rmtree(folder, ignore_errors=True)

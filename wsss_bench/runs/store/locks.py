@@ -10,6 +10,9 @@ from typing import IO
 
 from wsss_bench.errors import ArtifactError
 
+OnWait = Callable[[], None]
+"""Called before waiting for another process; an exception that it raises ends the waiting."""
+
 
 def held(lock_file: Path) -> bool:
     """Return whether a living process holds the lock; never creates the file."""
@@ -23,10 +26,8 @@ def held(lock_file: Path) -> bool:
     return False
 
 
-def acquire(path: Path, on_wait: Callable[[], None]) -> IO[bytes]:
+def acquire(path: Path, on_wait: OnWait) -> IO[bytes]:
     """Open (and create) a lock file, hold it, and return its handle; closing the handle releases the lock.
-
-    `on_wait` is called first where another process holds it; an exception that it raises ends the waiting.
 
     Raises:
         ArtifactError: the folder cannot be written.
@@ -53,7 +54,7 @@ def _open(path: Path) -> IO[bytes]:
         raise ArtifactError(f"{what} Choose another --work-dir.") from error
 
 
-def _lock(handle: IO[bytes], on_wait: Callable[[], None]) -> None:
+def _lock(handle: IO[bytes], on_wait: OnWait) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -63,6 +64,7 @@ def _lock(handle: IO[bytes], on_wait: Callable[[], None]) -> None:
 
 def _same_file(handle: IO[bytes], path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+        ours = os.fstat(handle.fileno())
+        return os.path.samestat(ours, path.stat())
     except FileNotFoundError:
         return False
