@@ -4,39 +4,23 @@ Give the weights with --weights. The classifier learns with real momentum 0.9, s
 a single method needs beyond that stands in its own config, under ``profiles``.
 """
 
-name = "mobilenet"
-
-_training = dict(
-    backbone="mobilenet_v2",
-    normalize="tf",
-    batch=16,
-    epochs=4,
-    iterations=0,
-    optimizer="SGD",
-    lr=0.01,
-    momentum=0.9,
-    weight_decay=1e-4,
-    schedule="poly",
-    crop=224,
-)
 localize = {
     "*": dict(
-        _training,
+        backbone="mobilenet_v2",
         backbone_options=dict(_delete_=True, padding="same", frozen_stages=3),
+        normalize="tf",
+        crop=224,
         resize=(224, 336),
+        batch=16,
+        epochs=4,
+        iterations=0,
+        optimizer="SGD",
+        lr=0.01,
         new_mult=10.0,
+        momentum=0.9,
+        weight_decay=1e-4,
+        schedule="poly",
         scales=(1.0, 1.5),
-    ),
-}
-# Affinity networks: the learning rate is a tenth of the releases' for the same reason; the backbone is frozen as IRN's is.
-refine = {
-    "*": dict(
-        _training,
-        backbone_options=dict(_delete_=True, padding="same", frozen_stages=5),
-        epochs=3,
-        augment="scale",
-        resize=(0.5, 1.5),
-        jitter=0.0,
     ),
 }
 segment = {

@@ -4,51 +4,40 @@ Methods keep their losses, thresholds and stages; sizes, iterations and learning
 pre-training needs here. What a single method needs beyond that stands in its own config, under ``profiles``.
 """
 
-name = "shapes"
-
-_training = dict(
+_classifier = dict(
+    backbone="tiny",
     weights=None,
     backbone_options=dict(_delete_=True),
+    normalize="imagenet",
+    crop=96,
+    resize=(96, 144),
     batch=16,
     epochs=0,
+    iterations=300,
+    optimizer="SGD",
     lr=0.05,
     new_mult=1.0,
     momentum=0.9,
     weight_decay=1e-4,
     schedule="poly",
-    crop=96,
+    scales=(1.0, 1.5),
 )
-localize = {
-    "*": dict(
-        _training,
-        backbone="tiny",
-        normalize="imagenet",
-        resize=(96, 144),
-        iterations=300,
-        optimizer="SGD",
-        scales=(1.0, 1.5),
-    ),
-}
-refine = {
-    "*": dict(
-        _training,
-        backbone="tiny",
-        normalize="imagenet",
-        iterations=200,
-        optimizer="SGD",
-        augment="scale",
-        resize=(0.75, 1.5),
-        jitter=0.0,
-    ),
-}
+localize = {"*": dict(_classifier)}
 segment = {
     "*": dict(
-        {key: value for key, value in _training.items() if key != "epochs"},
         network="tiny",
-        # The network brings its own.
         backbone="",
+        weights=None,
+        backbone_options=dict(_delete_=True),
+        batch=16,
         iterations=200,
+        lr=0.05,
+        new_mult=1.0,
         bias_mult=1.0,
+        momentum=0.9,
+        weight_decay=1e-4,
+        schedule="poly",
+        crop=96,
         resize=(0.75, 1.5),
     ),
 }

@@ -3,6 +3,8 @@
 The paper's own run has alpha_high=24; SEAM uses alpha_walk=6, alpha_high=24, steps=64, crf_after=1; MCTformer alphas 1 and 12.
 """
 
+_base_ = "wsss_bench::methods/_affinity.py"
+
 refine = dict(
     # The release's ResNet38 has no weights in torchvision's layout; strides, stages and frozen part are those of its place.
     backbone="resnet50",
@@ -49,17 +51,13 @@ test_settings = dict(refine=("alpha_walk", "beta", "steps", "crf_after"))
 profiles = dict(
     shapes=dict(
         refine=dict(
-            border="full",
-            radius=5,
             group_norm=True,
             # The grid of 24×24 cells is half of the paper's in each direction, so a quarter of the steps walks as far.
             steps=64,
         ),
     ),
-    check=dict(refine=dict(steps=8)),
     mobilenet=dict(
         refine=dict(
-            border="full",
             group_norm=True,
             # 256 steps are meant for photographs of 500 pixels; on the 40×30 cells of one of 320 they let background flow
             # through everything.

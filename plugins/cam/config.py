@@ -1,6 +1,6 @@
 """Class activation maps, the baseline. ``maps`` is "cam" or "gradcam" (equal for this head, and a test says so)."""
 
-inherit = ["methods/classifier.py"]
+_base_ = "wsss_bench::methods/_classifier.py"
 localize = dict(maps="cam")
 
 test_settings = dict(localize=("maps", "scales", "flip", "test_amp", "threshold"))

@@ -3,7 +3,10 @@
 baseline: dsrg[balanced=False,grow=none,rounds=1]   +BSL: dsrg[grow=none,rounds=1]   +DSRG: dsrg[rounds=1]   +retrain: dsrg
 """
 
-inherit = ["methods/seeds_sec.py", "methods/segmentor.py"]
+_base_ = [
+    "wsss_bench::methods/_seeds_sec.py",
+    "wsss_bench::methods/_deeplab.py",
+]
 
 segment = dict(
     network="deeplab_aspp",
@@ -71,12 +74,7 @@ profiles = dict(
         ),
     ),
     check=dict(
-        segment=dict(
-            resize=(1.0, 1.0),
-            retrain_iterations=6,
-            retrain_batch=8,
-            retrain_crop=64,
-        ),
+        segment=dict(retrain_iterations=6, retrain_batch=8, retrain_crop=64),
     ),
     mobilenet=dict(
         refine=dict(relabel_scales=(1.0,), relabel_flip=True, relabel_warp=224),

@@ -3,7 +3,7 @@
 Its Table 5: ficklenet[dropout="deterministic"], ficklenet[dropout="general",rate=0.5], ficklenet[rate=0.3], …
 """
 
-inherit = ["methods/seeds_sec.py"]
+_base_ = "wsss_bench::methods/_seeds_sec.py"
 
 localize = dict(
     backbone_options=dict(_delete_=True, layout="deeplab", frozen_stages=0),
@@ -23,8 +23,18 @@ localize = dict(
 )
 refine = dict(threshold=0.35)
 
+# What is drawn from a trained network, and how often: no training depends on it. The dropout of the draws is the training's.
 test_settings = dict(
-    localize=("warp", "draws", "threshold", "saliency_dir", "saliency_stage")
+    localize=(
+        "draws",
+        "warp",
+        "scales",
+        "flip",
+        "test_amp",
+        "threshold",
+        "saliency_dir",
+        "saliency_stage",
+    )
 )
 profiles = dict(
     shapes=dict(
@@ -35,6 +45,7 @@ profiles = dict(
             draws=50,
         ),
     ),
+    check=dict(localize=dict(draws=4)),
     mobilenet=dict(
         localize=dict(
             warp=256,

@@ -3,6 +3,8 @@
 Later users change thresholds: RIB conf_fg=.35, conf_bg=.17, background=.27; ReCAM .35, .10, .28; CLIMS .30, .10, .20.
 """
 
+_base_ = "wsss_bench::methods/_affinity.py"
+
 refine = dict(
     backbone="resnet50",
     weights="imagenet",
@@ -53,16 +55,12 @@ test_settings = dict(
 profiles = dict(
     shapes=dict(
         refine=dict(
-            # "psa" borders would leave out a third of the pairs on this small grid.
-            border="full",
-            radius=5,
             displacement_mult=1.0,
             # The grid of 24×24 cells is a quarter of the papers' photographs in each direction, so a sixteenth of the steps
             # walks as far.
             steps=16,
         ),
     ),
-    check=dict(refine=dict(steps=8)),
     # A 56×56 grid; the displacement field would double the time and touches no label.
-    mobilenet=dict(refine=dict(border="full", displacement=False)),
+    mobilenet=dict(refine=dict(displacement=False)),
 )

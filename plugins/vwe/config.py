@@ -2,7 +2,7 @@
 vwe[pooling=gap] adds the encoder, vwe[encoder=False] adds the pooling.
 """
 
-inherit = ["methods/classifier.py"]
+_base_ = "wsss_bench::methods/_classifier.py"
 
 localize = dict(
     epochs=6,

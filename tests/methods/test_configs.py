@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from engine_fakes import paper_params
 
-from wsss_bench.contract.names import STAGES
+from wsss_bench.contract.names import STAGES, TEST_NAMES
 from wsss_bench.io.configs import read_config
 from wsss_bench.io.paths import configs_dir
+from wsss_bench.methods import profiles
 from wsss_bench.methods.catalog import GROUP, Catalog
 from wsss_bench.methods.params import resolve
 from wsss_bench.methods.profiles import load_profile
 from wsss_bench.methods.recipe import parse_recipe
 
 CATALOG = Catalog()
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 BUNDLED = sorted(
     p.name
     for p in metadata.entry_points(group=GROUP)
@@ -78,6 +80,12 @@ PUBLISHED: dict[tuple[str, str], dict[str, Any]] = {
         "background_max": 0.06,
         "background_fraction": 0.1,
         "grid": 41,
+        "relabel_scales": (0.75, 1.0, 1.25),
+        "relabel_warp": 321,
+        "relabel_flip": False,
+        "relabel_merge": "logits",
+        "relabel_crf": "dsrg",
+        "relabel_amp": "",
     },
     ("dsrg", "segment"): {
         "network": "deeplab_aspp",
@@ -101,8 +109,6 @@ PUBLISHED: dict[tuple[str, str], dict[str, Any]] = {
         "augment": "warp",
         "label_stride": 8,
         "rounds": 2,
-        "relabel_scales": (0.75, 1.0, 1.25),
-        "relabel_warp": 321,
         "test_scales": (0.75, 1.0, 1.25),
         "test_merge": "logits",
         "crf": "dsrg",
@@ -192,14 +198,16 @@ def test_every_card_is_complete(method: str) -> None:
     assert set(card.stages) <= set(STAGES)
 
 
-def test_there_is_a_config_for_every_method_that_reads_one_and_none_besides() -> None:
-    files = {path.stem for path in (configs_dir() / "methods").glob("[!_]*.py")}
-    used = {
-        card.defaults.stem
-        for card in (CATALOG.load(m).card for m in BUNDLED)
-        if isinstance(card.defaults, Path)
-    }
-    assert files == used
+def test_a_methods_config_lies_in_its_folder_and_nowhere_else() -> None:
+    for name in BUNDLED:
+        defaults = CATALOG.load(name).card.defaults
+        if name == "supervised":
+            assert defaults == {"refine": {}}
+        else:
+            assert defaults == PLUGINS / name / "config.py"
+    shared = {path.stem for path in (configs_dir() / "methods").glob("*.py")}
+    # Bases of several methods, and the one path that version 0.1's tutorial named.
+    assert shared == {"_affinity", "_classifier", "_deeplab", "_seeds_sec", "cam"}
     assert set(BUNDLED) >= {
         "cam",
         "threshold",
@@ -210,6 +218,74 @@ def test_there_is_a_config_for_every_method_that_reads_one_and_none_besides() ->
         "ficklenet",
         "supervised",
     }
+
+
+def test_the_path_of_cams_config_in_version_0_1_gives_cams_parameters() -> None:
+    """Without test settings: whoever names it may look at all of them in a training."""
+    found = read_config(configs_dir() / "methods" / "cam.py")
+    own = read_config(PLUGINS / "cam" / "config.py")
+    assert found["localize"] == own["localize"]
+    assert not found.get("test_settings")
+    assert own["test_settings"]
+
+
+UNDER_PROFILES: dict[tuple[str, str, str], dict[str, Any]] = {
+    ("shapes", "cam", "localize"): {"backbone": "tiny", "iterations": 300},
+    ("shapes", "vwe", "localize"): {"words": 64, "iterations": 300},
+    ("check", "vwe", "localize"): {"words": 16, "iterations": 8, "epochs": 1},
+    ("shapes", "dsrg", "localize"): {"warp": 0, "saliency_stage": 1, "epochs": 0},
+    ("check", "dsrg", "localize"): {"warp": 0, "iterations": 8, "epochs": 0},
+    ("mobilenet", "dsrg", "localize"): {"warp": 320, "saliency_stage": 2},
+    ("shapes", "dsrg", "refine"): {"grid": 24, "relabel_warp": 0},
+    ("check", "dsrg", "refine"): {"grid": 16, "relabel_scales": [1.0]},
+    ("mobilenet", "dsrg", "refine"): {"relabel_flip": True, "relabel_warp": 224},
+    ("shapes", "dsrg", "segment"): {"crf_factor": 4.0, "resize": [1.0, 1.0]},
+    ("check", "dsrg", "segment"): {"retrain_iterations": 6, "resize": [1.0, 1.0]},
+    ("mobilenet", "dsrg", "segment"): {"iterations": 300, "cutmix": 0.0},
+    ("shapes", "ficklenet", "localize"): {"kernel": 5, "draws": 50, "warp": 0},
+    ("check", "ficklenet", "localize"): {"kernel": 5, "draws": 4, "iterations": 8},
+    ("mobilenet", "ficklenet", "localize"): {"warp": 256, "draws": 100},
+    ("shapes", "cam/irn/_", "refine"): {"steps": 16, "iterations": 200, "radius": 5},
+    ("check", "cam/irn/_", "refine"): {"steps": 8, "iterations": 8, "epochs": 0},
+    ("mobilenet", "cam/irn/_", "refine"): {"displacement": False, "steps": 256},
+    ("shapes", "cam/affinitynet/_", "refine"): {"steps": 64, "group_norm": True},
+    ("mobilenet", "cam/affinitynet/_", "refine"): {"steps": 64, "border": "full"},
+}
+"""What methods' own configs say of profiles, and what has the last word where a profile inherits from another."""
+
+
+@pytest.mark.parametrize(("profile", "recipe", "stage"), UNDER_PROFILES)
+def test_a_method_brings_its_settings_for_a_profile(
+    profile: str, recipe: str, stage: str
+) -> None:
+    resolved = resolve(parse_recipe(recipe), CATALOG, load_profile(profile))
+    found = resolved.params[stage].resolved
+    expected = UNDER_PROFILES[profile, recipe, stage]
+    assert {
+        key: list(found[key]) if isinstance(found[key], tuple) else found[key]
+        for key in expected
+    } == expected
+
+
+TESTED: dict[tuple[str, str], set[str]] = {
+    ("cam", "localize"): {"scales", "flip", "maps", "test_amp"},
+    ("vwe", "localize"): {"scales", "flip", "flip_merge", "fuse", "test_amp"},
+    ("dsrg", "localize"): {"scales", "warp", "saliency_dir", "saliency_stage"},
+    ("ficklenet", "localize"): {"draws", "warp", "saliency_dir", "saliency_stage"},
+    ("irn", "refine"): {"scales", "flip", "walk_radius", "beta", "steps", "background"},
+    ("affinitynet", "refine"): {"alpha_walk", "beta", "steps", "crf_after"},
+    ("deeplab", "segment"): set(TEST_NAMES),
+    ("dsrg", "segment"): set(TEST_NAMES),
+}
+
+
+@pytest.mark.parametrize(("method", "stage"), TESTED)
+def test_what_no_training_depends_on_is_declared(method: str, stage: str) -> None:
+    loaded = CATALOG.load(method)
+    names = set(profiles.test_settings(loaded, stage))
+    assert names >= TESTED[method, stage]
+    # What decides how a training goes must not be among them.
+    assert not names & (TRAINED | {"iterations", "epochs", "radius", "dropout", "rate"})
 
 
 TRAINED = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from wsss_bench.errors import RecipeError, did_you_mean
@@ -11,68 +13,128 @@ from wsss_bench.io.paths import configs_dir
 
 Params = dict[str, Any]
 
-INHERIT = "inherit"
-"""A config's list of what it is laid over: paths below the bundled configs, such as ``methods/classifier.py``."""
+BUNDLED = "wsss_bench::"
+"""How ``_base_`` of a config anywhere names one of the harness's: ``"wsss_bench::methods/_classifier.py"``."""
+
+BASE = "_base_"
+"""The variable in which a config names what it is laid over."""
 
 
 def read_config(path: Path) -> Params:
-    """Return the variables of an mmengine Python config that are dicts, inheritance resolved; this runs the file's code.
+    """Return the variables of an mmengine config that are dicts, inheritance resolved; this runs the file's code.
 
-    ``_base_`` names files beside it, as everywhere in mmengine. ``inherit`` names configs of the harness, which lie
-    elsewhere in a checkout than in an installed wheel.
+    ``_base_`` names files beside the config, as everywhere in mmengine, or configs of the harness (see `BUNDLED`), which
+    lie elsewhere in a checkout than in an installed wheel. Dicts merge; ``_delete_=True`` in one replaces instead.
 
     Raises:
         RecipeError: the file, or one that it inherits from, is missing or cannot be read.
     """
     content = {}
     for key, value in _load(path).items():
-        if isinstance(value, Mapping) or key == INHERIT:
+        if isinstance(value, Mapping):
             content[key] = _plain(value)
-    return inherited(content, f"config {path}")
+    return content
 
 
-def config_variable(path: Path, name: str, default: Any) -> Any:
-    """Return one variable of a config, of any type; `default` where it has none."""
-    return _plain(_load(path).get(name, default))
-
-
-def inherited(content: Mapping[str, Any], who: str) -> Params:
-    """Return `content` laid over what its ``inherit`` names; dicts merge, and ``_delete_=True`` replaces instead.
+def bases(path: Path) -> list[Path]:
+    """Return the files that ``_base_`` of a config names, in that order; those of other packages are left out.
 
     Raises:
-        RecipeError: there is no such config; the message begins with `who`.
+        RecipeError: there is no bundled config of such a name.
     """
-    own = {key: value for key, value in content.items() if key != INHERIT}
-    names = content.get(INHERIT, ())
-    if not names:
-        return own
+    found = []
+    for name in _names(_statement(_source(path))):
+        if name.startswith(BUNDLED):
+            found.append(_bundled(name.removeprefix(BUNDLED), path))
+        elif "::" not in name:
+            found.append(path.parent / name)
+    return found
+
+
+def _load(path: Path) -> Mapping[str, Any]:
     from mmengine.config import Config
 
+    if not _reaches_bundled(path):
+        return _from_file(path, path)
+    # mmengine finds a name with "::" only in packages that carry a list of their configs, so what such a config
+    # inherits is merged here.
     merged = Config({})
-    for name in [names] if isinstance(names, str) else names:
-        merged.merge_from_dict(read_config(_bundled(name, who)))
-    merged.merge_from_dict(own)
-    return {key: _plain(value) for key, value in merged.items()}
+    for base in bases(path):
+        merged.merge_from_dict(dict(_load(base)))
+    with TemporaryDirectory(prefix="wsss-bench-config-") as folder:
+        alone = Path(folder) / path.name
+        alone.write_text(_without_base(_source(path)), encoding="utf-8")
+        merged.merge_from_dict(dict(_from_file(alone, path)))
+    return merged
 
 
-def _bundled(name: str, who: str) -> Path:
-    folder = configs_dir()
-    path = folder / name
-    if not path.is_file():
-        known = [file.relative_to(folder).as_posix() for file in folder.rglob("*.py")]
-        hint = did_you_mean(name, known)
-        raise RecipeError(f"{who}: there is no bundled config {name!r}.{hint}")
-    return path
-
-
-def _load(path: Path) -> Any:
+def _from_file(path: Path, who: Path) -> Mapping[str, Any]:
     from mmengine.config import Config
 
     try:
         return Config.fromfile(path)
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        raise RecipeError(f"config {path} cannot be read ({what}).") from error
+        raise RecipeError(f"config {who} cannot be read ({what}).") from error
+
+
+def _reaches_bundled(path: Path) -> bool:
+    """Return whether a config, or one that it inherits from, names a bundled one."""
+    if any(name.startswith(BUNDLED) for name in _names(_statement(_source(path)))):
+        return True
+    return any(_reaches_bundled(base) for base in bases(path))
+
+
+def _source(path: Path) -> str:
+    # mmengine reports what is missing, and other formats know no bundled configs.
+    if path.suffix != ".py" or not path.is_file():
+        return ""
+    return path.read_text(encoding="utf-8")
+
+
+def _statement(source: str) -> ast.Assign | None:
+    """Return the statement that sets ``_base_``."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:  # mmengine says where
+        return None
+    for statement in statements:
+        if isinstance(statement, ast.Assign):
+            target = statement.targets[0]
+            if isinstance(target, ast.Name) and target.id == BASE:
+                return statement
+    return None
+
+
+def _names(statement: ast.Assign | None) -> list[str]:
+    if statement is None:
+        return []
+    try:
+        value = ast.literal_eval(statement.value)
+    except ValueError:  # computed names are left to mmengine
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _without_base(source: str) -> str:
+    statement = _statement(source)
+    lines = source.splitlines()
+    if statement is not None:
+        end = statement.end_lineno or statement.lineno
+        # Blank, not gone: the numbers of lines in messages stay right.
+        for number in range(statement.lineno, end + 1):
+            lines[number - 1] = ""
+    return "\n".join(lines) + "\n"
+
+
+def _bundled(name: str, path: Path) -> Path:
+    folder = configs_dir()
+    found = folder / name
+    if not found.is_file():
+        known = [file.relative_to(folder).as_posix() for file in folder.rglob("*.py")]
+        hint = did_you_mean(name, known)
+        raise RecipeError(f"config {path}: there is no bundled config {name!r}.{hint}")
+    return found
 
 
 def _plain(value: Any) -> Any:

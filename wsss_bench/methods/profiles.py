@@ -1,21 +1,16 @@
-"""Profiles: named sets of parameter defaults, laid over the methods' own; and what a method's own config says of them.
-
-A method's defaults (a config, or a mapping in its card) hold its parameters by stage and may hold two things more:
-``profiles``, by profile and stage, and ``test_settings``, by stage.
-"""
+"""Profiles: named sets of parameter defaults, laid over the methods' own; and what methods declare for them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.contract.names import STAGES
 from wsss_bench.errors import RecipeError, did_you_mean
-from wsss_bench.io.configs import INHERIT, config_variable, inherited, read_config
+from wsss_bench.io.configs import bases, read_config
 from wsss_bench.io.paths import configs_dir
 from wsss_bench.methods.catalog import LoadedMethod
 from wsss_bench.methods.declared import PROFILES, TEST_SETTINGS, problem_of
@@ -38,26 +33,21 @@ class Profile:
     a length.
 
     Attributes:
-        name: what the methods' own entries are found by.
-        overrides: what this profile changes.
-        base: the profile that it is laid over, with the methods' entries for that one.
+        name: methods bring settings of their own under this name (``profiles`` in a card's defaults).
+        overrides: what the profile's file holds.
+        inherits: names of the profiles that the file inherits from, the most general first. What methods bring for
+            those applies too.
     """
 
     name: str
     overrides: Mapping[str, Mapping[str, Params]] = field(default_factory=dict)
-    base: Profile | None = None
-
-    def chain(self) -> Iterator[Profile]:
-        """Yield the profiles in the order in which they apply, this one last."""
-        if self.base is not None:
-            yield from self.base.chain()
-        yield self
+    inherits: tuple[str, ...] = ()
 
 
 def load_profile(name: str) -> Profile:
-    """Load a profile by name from ``configs/profiles``, or from the path of a Python config file (which runs its code).
+    """Return a profile by name from ``configs/profiles``, or from the path of a Python config (which runs its code).
 
-    ``paper`` is built in: no overrides. A file whose ``_base_`` is another profile is laid over that one.
+    ``paper`` is built in and overrides nothing.
 
     Raises:
         RecipeError: there is no such profile, or the file is malformed.
@@ -71,51 +61,32 @@ def load_profile(name: str) -> Profile:
         hint = did_you_mean(name, known)
         what = f"there is no profile {name!r}.{hint}"
         raise RecipeError(f"{what} Or give the path of a .py file.")
-    overrides = _overrides(path)
-    # A bundled profile names itself, and a file that inherits it inherits the name.
-    parent = str(config_variable(path, "name", path.stem))
-    if parent == path.stem:
-        return Profile(path.stem, overrides)
-    base = load_profile(parent)
-    return Profile(path.stem, _changed(overrides, base.overrides), base)
+    return Profile(path.stem, _overrides(path), _ancestors(path))
 
 
-def _overrides(path: Path) -> dict[str, dict[str, Params]]:
+def _overrides(path: Path) -> dict[str, Mapping[str, Params]]:
     found = {}
     for stage, entry in read_config(path).items():
+        # What a file needs for itself begins with an underscore.
         if stage.startswith("_"):
             continue
         if stage not in STAGES:
             hint = did_you_mean(stage, STAGES)
             raise RecipeError(f"profile {path.name}: {stage!r} is no stage.{hint}")
-        by_method = isinstance(entry, Mapping) and entry.values()
-        if not by_method or not all(isinstance(value, Mapping) for value in by_method):
+        if not all(isinstance(values, Mapping) for values in entry.values()):
             what = f"{stage} must map method names or '*' to dicts of parameters."
             raise RecipeError(f"profile {path.name}: {what}")
         found[stage] = entry
     return found
 
 
-def _changed(
-    overrides: Mapping[str, Mapping[str, Params]],
-    base: Mapping[str, Mapping[str, Params]],
-) -> dict[str, dict[str, Params]]:
-    """Return what differs from an inherited profile: mmengine hands on both together.
-
-    What only repeats the base must not come after the methods' own entries for the base.
-    """
-    found: dict[str, dict[str, Params]] = {}
-    for stage, entry in overrides.items():
-        found[stage] = {}
-        for method, params in entry.items():
-            old = base.get(stage, {}).get(method, {})
-            new = {
-                key: value
-                for key, value in params.items()
-                if key not in old or old[key] != value
-            }
-            found[stage][method] = new
-    return found
+def _ancestors(path: Path) -> tuple[str, ...]:
+    """Return the names of the profiles that a file inherits from, the most general first, each once."""
+    found: dict[str, None] = {}
+    for base in bases(path):
+        for name in (*_ancestors(base), base.stem):
+            found.setdefault(name)
+    return tuple(found)
 
 
 def defaults(method: LoadedMethod, stage: str) -> Params:
@@ -124,8 +95,12 @@ def defaults(method: LoadedMethod, stage: str) -> Params:
     Raises:
         RecipeError: the defaults cannot be read, or hold something that is neither a stage nor known beside the stages.
     """
-    own = _declared(method).get(stage, {})
-    return {**HARNESS.get(stage, {}), **copy.deepcopy(dict(own))}
+    return _defaults(_declared(method), stage)
+
+
+def _defaults(source: Mapping[str, Any], stage: str) -> Params:
+    own = copy.deepcopy(dict(source.get(stage, {})))
+    return {**HARNESS.get(stage, {}), **own}
 
 
 def test_settings(method: LoadedMethod, stage: str) -> tuple[str, ...]:
@@ -145,22 +120,10 @@ def _declared(method: LoadedMethod) -> Mapping[str, Any]:
     """Return all that a card's defaults hold, checked."""
     source = method.card.defaults
     if isinstance(source, Path):
-        source = (
-            _read(source, source.stat().st_mtime_ns)
-            if source.is_file()
-            else read_config(source)
-        )
-    elif INHERIT in source:
-        source = inherited(source, f"method {method.who}")
+        source = read_config(source)
     if problem := problem_of(source):
         raise RecipeError(f"method {method.who}: {problem}")
     return source
-
-
-@lru_cache
-def _read(path: Path, changed: int) -> Params:
-    """Read a config once for all stages; `changed` (its time stamp) makes an edited file a new one."""
-    return read_config(path)
 
 
 def with_profiles(
@@ -168,29 +131,31 @@ def with_profiles(
 ) -> Params:
     """Return the card's parameters for `stage` under profiles, the later ones over the earlier.
 
-    Each profile changes first what all methods share, then what the method's own config says for it, then what the
-    profile's file says of the method.
+    Each profile changes first what all methods share, then what the method's own config says for it and for those that
+    it inherits from, then what the profile's file says of the method.
 
     Raises:
         RecipeError: a value of the wrong type, or an entry for the method that names a parameter it does not have.
     """
-    params = defaults(method, stage)
-    own = _declared(method).get(PROFILES, {})
-    for last in profiles:
-        for profile in last.chain():
-            entry = profile.overrides.get(stage, {})
-            where = f"profile {profile.name}"
-            for key, value in entry.get(ANY, {}).items():
-                if has(params, key) and not _ends_all_training(params, key, value):
-                    put(params, key, copy.deepcopy(value), f"{where}: {stage}.{key}")
-            for source in (
-                own.get(profile.name, {}).get(stage, {}),
-                entry.get(method.name, {}),
-            ):
-                for key, value in source.items():
-                    place = f"{where}: {method.name}: {stage}.{key}"
-                    put(params, key, copy.deepcopy(value), place)
+    source = _declared(method)
+    params = _defaults(source, stage)
+    for profile in profiles:
+        entry = profile.overrides.get(stage, {})
+        where = f"profile {profile.name}"
+        for key, value in entry.get(ANY, {}).items():
+            if has(params, key) and not _ends_all_training(params, key, value):
+                put(params, key, copy.deepcopy(value), f"{where}: {stage}.{key}")
+        for name in (*profile.inherits, profile.name):
+            own = source.get(PROFILES, {}).get(name, {}).get(stage, {})
+            _put_all(params, own, f"profile {name}: {method.name}: {stage}")
+        own = entry.get(method.name, {})
+        _put_all(params, own, f"{where}: {method.name}: {stage}")
     return params
+
+
+def _put_all(params: Params, values: Mapping[str, Any], where: str) -> None:
+    for key, value in values.items():
+        put(params, key, copy.deepcopy(value), f"{where}.{key}")
 
 
 def _ends_all_training(params: Params, key: str, value: Any) -> bool:

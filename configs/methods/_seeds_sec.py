@@ -63,6 +63,7 @@ profiles = dict(
             warp=0,
             saliency_stage=1,
             scales=(1.0,),
+            epochs=0,
             step_epochs=0,
         ),
         refine=dict(grid=24),
