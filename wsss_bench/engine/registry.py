@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
+
+N = TypeVar("N")
 
 
 @cache
@@ -29,3 +31,13 @@ def build(config: Mapping[str, Any]) -> Any:
     from mmseg.registry import MODELS
 
     return MODELS.build(dict(config))
+
+
+def registered(network: type[N]) -> type[N]:
+    """Make a network known by its class's name, so that a segmentor's config can name it. A class decorator."""
+    register()
+    from mmseg.registry import MODELS
+
+    # A module that is imported again (by a worker, or a test) brings the same class.
+    MODELS.register_module(module=network, force=True)
+    return network

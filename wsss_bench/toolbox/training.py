@@ -35,7 +35,7 @@ from wsss_bench.engine.models import (
     Normalizer,
     Objective,
 )
-from wsss_bench.engine.registry import build
+from wsss_bench.engine.registry import build, registered
 from wsss_bench.engine.training import (
     iterations,
     load_weights,
@@ -74,6 +74,7 @@ __all__ = [
     "load_weights",
     "nearest",
     "normalize_of",
+    "registered",
     "save_state",
     "seeded",
     "train",
