@@ -250,7 +250,8 @@ class TrainingSet(Dataset[dict[str, Any]]):
             "tags": torch.from_numpy(sample.tags),
         }
         for name, array in sample.extras.items():
-            item[name] = torch.from_numpy(np.ascontiguousarray(array))
+            # Not `ascontiguousarray`: it makes a vector of a single number, and batches would broadcast wrongly.
+            item[name] = torch.from_numpy(np.array(array, order="C"))
         label = sample.label
         if label is not None:
             if self.label_size is not None:
