@@ -18,21 +18,29 @@ if TYPE_CHECKING:
 
 
 def baseline(
-    stage: str, folder: Path, sandbox: Sandbox, *, full: bool, trained: bool
+    stage: str,
+    folder: Path,
+    sandbox: Sandbox,
+    *,
+    full: bool,
+    trained: bool,
 ) -> Check:
     """Compare what `stage` left under `folder` with the trivial answer.
 
     Args:
+        stage: a hook, or ``refine.2`` for that of the second round.
+        folder: the folder of a worker's pass, with one folder per stage.
+        sandbox: the data, with the truth.
         full: the data have their usual size, so a method that is no better has failed.
         trained: the result hangs on a training; on the small data a training is too short for that to count.
     """
     kind = stage.partition(".")[0]
+    predicted = folder / "predict" / "out"
+    if kind == "segment" and ("." in stage or not predicted.is_dir()):
+        why = "only the last round is predicted with."
+        return Check("baseline", stage, SKIP, why)
     if kind == "segment":
-        if not (folder / "predict" / "out").is_dir() or "." in stage:
-            return Check(
-                "baseline", stage, SKIP, "only the last round is predicted with."
-            )
-        own, trivial = _labels_score(folder / "predict" / "out", sandbox, "val")
+        own, trivial = _labels_score(predicted, sandbox, "val")
     elif kind == "localize":
         own, trivial = _seeds_score(folder / stage / "out", sandbox)
     else:
@@ -41,18 +49,10 @@ def baseline(
     if own > trivial:
         return Check("baseline", stage, PASS, values)
     if trained and not full:
-        return Check(
-            "baseline",
-            stage,
-            SKIP,
-            f"{values}; eight iterations are too few to tell. Run it with --full (minutes).",
-        )
-    return Check(
-        "baseline",
-        stage,
-        FAIL,
-        f"{values}: {stage} is no better than {_TRIVIAL[kind]}.",
-    )
+        why = "eight iterations are too few to tell. Run it with --full (minutes)."
+        return Check("baseline", stage, SKIP, f"{values}; {why}")
+    what = f"{values}: {stage} is no better than {_TRIVIAL[kind]}."
+    return Check("baseline", stage, FAIL, what)
 
 
 _TRIVIAL = {
@@ -63,30 +63,35 @@ _TRIVIAL = {
 
 
 def _seeds_score(out: Path, sandbox: Sandbox) -> tuple[float, float]:
-    """mIoU at the best threshold of the seeds, and of scores of one half everywhere."""
+    """Return the mIoU of the seeds at their best threshold, and that of scores of one half everywhere."""
     from wsss_bench.contract.artifacts import SeedSet
     from wsss_bench.evaluate import CurveBuilder
 
-    masks, classes = sandbox.dataset.masks("train"), sandbox.dataset.classes
+    masks = sandbox.dataset.masks("train")
+    classes = sandbox.dataset.classes
     own, flat = CurveBuilder(classes), CurveBuilder(classes)
     for image_id, seed in SeedSet(out):
         scores, truth = seed.upsampled(), masks[image_id]
+        # The image's labels are given, so even a guess gets the classes right: only where they are counts.
+        guess = np.full_like(scores, 0.5)
         own.add(image_id, seed.class_ids, scores, truth)
-        flat.add(image_id, seed.class_ids, np.full_like(scores, 0.5), truth)
-    return own.result().best()[1], flat.result().best()[1]
+        flat.add(image_id, seed.class_ids, guess, truth)
+    _, reached = own.result().best()
+    _, trivial = flat.result().best()
+    return reached, trivial
 
 
 def _labels_score(out: Path, sandbox: Sandbox, split: str) -> tuple[float, float]:
-    """mIoU of label maps, and of background everywhere."""
+    """Return the mIoU of label maps, and that of background everywhere."""
     from wsss_bench.contract.artifacts import LabelSet
     from wsss_bench.evaluate import CountsBuilder
 
     masks: Any = sandbox.dataset.masks(split)
-    own, nothing = (
-        CountsBuilder(sandbox.dataset.classes),
-        CountsBuilder(sandbox.dataset.classes),
-    )
+    classes = sandbox.dataset.classes
+    own, nothing = CountsBuilder(classes), CountsBuilder(classes)
     for image_id, label in LabelSet(out):
-        own.add(image_id, label, masks[image_id])
-        nothing.add(image_id, np.zeros_like(label), masks[image_id])
-    return own.result().miou(), nothing.result().miou()
+        truth = masks[image_id]
+        own.add(image_id, label, truth)
+        nothing.add(image_id, np.zeros_like(label), truth)
+    reached, trivial = own.result(), nothing.result()
+    return reached.miou(), trivial.miou()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from wsss_bench.testing.sandbox import Sandbox
 
 PROFILES = ("shapes", "check")
+"""Two profiles, the later over the earlier: sizes for the drawn data, then lengths for a check."""
+
 _THREADS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -89,7 +91,8 @@ def check_method(
         finally:
             if keep is not None:
                 _copy(root, keep)
-    return Report(loaded.name, loaded.who, tuple(checks), time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return Report(loaded.name, loaded.who, tuple(checks), seconds)
 
 
 def _target(
@@ -148,7 +151,9 @@ class _Bench:
 
     def gather(self, full: bool) -> Evidence:
         """Run the method with the sealed masks beside the images and, in another process, where there are none."""
-        sandbox = self._sandbox("small")
+        from wsss_bench.testing.sandbox import FULL, SMALL
+
+        sandbox = self._sandbox("small", SMALL)
         stages = stages_of(self.method, self.params)
         self._start(sandbox, "guarded", stages, ["plain"], masks=True)
         self._start(sandbox, "bare", stages, ["plain", "killed"], masks=False)
@@ -156,13 +161,12 @@ class _Bench:
         evidence = Evidence(stages, sandbox, guarded, bare, sees_masks=self._sees_masks)
         # Only a failure needs more runs: they tell what it comes from.
         if evidence.suspicious and not self._sees_masks:
-            self._start(sandbox, "bare-again", stages, ["plain"], masks=False)
-            self._start(
-                sandbox, "unguarded", stages, ["plain"], masks=True, guard=False
-            )
+            once = ["plain"]
+            self._start(sandbox, "bare-again", stages, once, masks=False)
+            self._start(sandbox, "unguarded", stages, once, masks=True, guard=False)
             evidence.again, evidence.unguarded = self._finish()
         if full:
-            large = self._sandbox("full", {})
+            large = self._sandbox("full", FULL)
             self._start(
                 large,
                 "full",
@@ -172,18 +176,14 @@ class _Bench:
                 profiles=PROFILES[:1],
                 timeout=8 * self.timeout,
             )
-            evidence.full_sandbox, (evidence.full,) = large, self._finish()
+            evidence.full_sandbox = large
+            (evidence.full,) = self._finish()
         return evidence
 
-    def _sandbox(self, name: str, options: Mapping[str, int] | None = None) -> Sandbox:
-        from wsss_bench.testing.sandbox import (
-            SMALL,
-            draw_saliency,
-            give_inputs,
-            make_sandbox,
-        )
+    def _sandbox(self, name: str, options: Mapping[str, int]) -> Sandbox:
+        from wsss_bench.testing.sandbox import draw_saliency, give_inputs, make_sandbox
 
-        sandbox = make_sandbox(self.root / name, SMALL if options is None else options)
+        sandbox = make_sandbox(self.root / name, options)
         give_inputs(sandbox)
         if self._sees_saliency:
             draw_saliency(sandbox)
@@ -214,7 +214,8 @@ class _Bench:
         folder = sandbox.root / name
         folder.mkdir()
         sealed = str(sandbox.sealed)
-        saliency = str(sandbox.root / "saliency") if self._sees_saliency else None
+        saliency = sandbox.root / "saliency"
+        guarded = guard and masks and not self._sees_masks
         job = {
             "method": self.method.name,
             "files": [str(Path(path).resolve()) for path in self.files],
@@ -226,21 +227,23 @@ class _Bench:
             "params": self.params,
             "timeout": timeout or self.timeout,
             "opened": str(folder / "opened.txt"),
-            "sealed": sealed if guard and masks and not self._sees_masks else None,
+            "sealed": sealed if guarded else None,
             "masks": sealed if self._sees_masks else None,
-            "saliency": saliency,
+            "saliency": str(saliency) if self._sees_saliency else None,
             "train": view_to_json(sandbox.train(masks=masks)),
             "val": view_to_json(sandbox.val),
         }
+        self._launch(sandbox, folder, job)
+
+    def _launch(self, sandbox: Sandbox, folder: Path, job: Mapping[str, Any]) -> None:
         path = folder / "job.json"
         path.write_text(json.dumps(job))
         log = (folder / "log.txt").open("wb")
         # -P: what lies in the current folder (an old egg-info, say) must not come before what this process sees.
         command = [sys.executable, "-P", "-m", "wsss_bench.testing.worker", str(path)]
         # Another hash seed each: an order that comes from a set of names must not hide.
-        environment = _environment(
-            sandbox.root / "tmp", str(sum(name.encode()) % 1000 + 1)
-        )
+        hash_seed = sum(folder.name.encode()) % 1000 + 1
+        environment = _environment(sandbox.root / "tmp", str(hash_seed))
         process = subprocess.Popen(
             command,
             env=environment,
@@ -253,10 +256,9 @@ class _Bench:
 
     def _finish(self) -> list[dict[str, Any]]:
         try:
-            return [
-                _result(folder, process.wait()) for folder, process in self._running
-            ]
+            return [_result(folder, run.wait()) for folder, run in self._running]
         finally:
+            # Ctrl-C ends the waiting, not the workers.
             for _, process in self._running:
                 if process.poll() is None:
                     process.kill()
@@ -265,23 +267,19 @@ class _Bench:
 
 
 def _result(folder: Path, code: int) -> dict[str, Any]:
-    """What a worker found; a worker that died before it could say so has an ``error``."""
+    """Return what a worker found; a worker that died before it could say so has an ``error``."""
     opened = folder / "opened.txt"
-    facts = {
-        "opened": sorted(set(opened.read_text().split("\n")) - {""})
-        if opened.exists()
-        else [],
-        "folder": folder,
-    }
+    names: set[str] = set()
+    if opened.exists():
+        names.update(opened.read_text().splitlines())
+    facts = {"opened": sorted(names - {""}), "folder": folder}
     answer = folder / "result.json"
     if answer.exists() and code == 0:
         return {**json.loads(answer.read_text()), **facts}
-    tail = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
-    return {
-        "passes": {},
-        "error": tail[-1] if tail else f"the process ended with status {code}.",
-        **facts,
-    }
+    log = (folder / "log.txt").read_text(errors="replace")
+    tail = log.strip().splitlines()
+    why = tail[-1] if tail else f"the process ended with status {code}."
+    return {"passes": {}, "error": why, **facts}
 
 
 def _environment(temporary: Path, hash_seed: str) -> dict[str, str]:
@@ -291,12 +289,15 @@ def _environment(temporary: Path, hash_seed: str) -> dict[str, str]:
         "TMPDIR": str(temporary),
         "PYTHONHASHSEED": hash_seed,
     }
-    env["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    # An empty entry means the current folder, which the worker need not share.
+    places = [path or os.getcwd() for path in sys.path]
+    env["PYTHONPATH"] = os.pathsep.join(places)
     return env | dict.fromkeys(_THREADS, "1")
 
 
 def stages_of(
-    method: LoadedMethod, params: Mapping[str, Mapping[str, Any]] | None = None
+    method: LoadedMethod,
+    params: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[str]:
     """Return the method's own stages in the order in which they run: a second round is tried where it has one.
 
@@ -309,7 +310,7 @@ def stages_of(
     from wsss_bench.methods.profiles import defaults
 
     passed = (params or {}).get("segment", {})
-    rounds = int(passed.get("rounds", defaults(method, "segment")["rounds"]))
-    if rounds < 2:
+    rounds = passed.get("rounds", defaults(method, "segment")["rounds"])
+    if int(rounds) < 2:
         return first
     return first + [f"{stage}.2" for stage in first if stage != "localize"]

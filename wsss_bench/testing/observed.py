@@ -40,9 +40,13 @@ from wsss_bench.testing.outputs import (
 SEED = 3
 
 
+Facts = dict[str, Any]
+"""What happened in a stage, as JSON can hold it."""
+
+
 @dataclass(frozen=True)
 class Kill:
-    """When a stage kills its own process (SIGKILL): at event number `event`, or `after` seconds where it has no events."""
+    """When a stage kills its own process (SIGKILL): at event number `event`, or `after` seconds if it has no events."""
 
     event: int = 0
     after: float = 0.0
@@ -58,12 +62,18 @@ class Events:
         self.count, self._kill = 0, kill
         self.trainings: list[list[int]] = []
         if kill is not None and not kill.event:
-            wait = threading.Thread(target=self._later, args=(kill.after,), daemon=True)
-            wait.start()
+            # A stage that reports nothing can only be killed by the clock.
+            clock = threading.Thread(
+                target=self._later,
+                args=(kill.after,),
+                daemon=True,
+            )
+            clock.start()
 
     def note(self, *_: object) -> None:
         """Count one more; the last thing this process does if it is the one to die at."""
         self.count += 1
+        # Not an exception: a plugin could catch one, and tidy up as no kill would let it.
         if self._kill is not None and self.count == self._kill.event:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -140,10 +150,14 @@ class Stage:
             "previous": self.previous,
             "previous_labels": self.previous_labels,
         }
-        return {role: path for role, path in folders.items() if path is not None}
+        found = {}
+        for role, path in folders.items():
+            if path is not None:
+                found[role] = path
+        return found
 
 
-def run_stage(stage: Stage, kill: Kill | None = None) -> dict[str, Any]:
+def run_stage(stage: Stage, kill: Kill | None = None) -> Facts:
     """Run the stage and return what happened, as JSON-ready facts.
 
     Returns:
@@ -161,7 +175,10 @@ def run_stage(stage: Stage, kill: Kill | None = None) -> dict[str, Any]:
     except Exception as error:
         check, message = _blame(error), _explain(error)
     now = _inputs(stage)
-    touched = sorted(name for name in before if now.get(name) != before[name])
+    touched = [name for name in sorted(before) if now.get(name) != before[name]]
+    files = digests(stage.folder / "out")
+    # A training that is not repeatable shows in its own files even where the maps come out alike.
+    files.update(_learnt(stage))
     return {
         "ok": not check,
         "check": check,
@@ -170,7 +187,7 @@ def run_stage(stage: Stage, kill: Kill | None = None) -> dict[str, Any]:
         "seconds": time.monotonic() - start,
         "touched": touched,
         "trainings": events.trainings,
-        "files": {**digests(stage.folder / "out"), **_learnt(stage)},
+        "files": files,
     }
 
 
@@ -183,7 +200,9 @@ _READERS: Mapping[str, Callable[[Path], Any]] = {
 
 
 def _run(stage: Stage, events: Events) -> None:
-    inputs = {role: _READERS[role](path) for role, path in stage.given().items()}
+    inputs = {}
+    for role, path in stage.given().items():
+        inputs[role] = _READERS[role](path)
     masks = None
     if stage.masks is not None:
         masks = _mask_reader(stage.masks, stage.view.num_classes)
@@ -243,8 +262,11 @@ def _check_items(stage: Stage, result: Any) -> None:
 
 
 def predict_val(
-    segment_out: Path, view: WeakView, folder: Path, test: Mapping[str, Any]
-) -> dict[str, Any]:
+    segment_out: Path,
+    view: WeakView,
+    folder: Path,
+    test: Mapping[str, Any],
+) -> Facts:
     """Predict `view` with the segmentor in `segment_out`; the same facts as `run_stage`, failures under ``outputs``.
 
     `test` overrules the segmentor's own prediction settings, as in a run.
@@ -279,7 +301,8 @@ def _predict(segmentor: Segmentor, view: WeakView, folder: Path) -> None:
     for image in view:
         q = predict_probabilities(model, image.read(), settings, "cpu")
         check_probabilities(q, image.id, view.num_classes)
-        out.write(image.id, q.argmax(0).astype(np.uint8))
+        label = q.argmax(0).astype(np.uint8)
+        out.write(image.id, label)
     out.close()
 
 
@@ -295,7 +318,12 @@ def _inputs(stage: Stage) -> dict[str, object]:
     for image in view:
         found[f"image {image.id}"] = (image.labels, digest(image.path))
     ids = tuple(image.id for image in view)
-    found["view"] = (view.dataset, view.split, view.classes, ids)
+    found["view"] = (
+        view.dataset,
+        view.split,
+        view.classes,
+        ids,
+    )
     for role, folder in stage.given().items():
         found[role] = digests(folder)
     return found
@@ -310,6 +338,7 @@ def _mask_reader(folder: Path, num_classes: int) -> Callable[[str], Any]:
 def _blame(error: Exception) -> str:
     """Return the check that a failure belongs to."""
     seen: BaseException | None = error
+    # A plugin may wrap the refusal into an error of its own.
     while seen is not None:
         if isinstance(seen, LeakError):
             return "sealed masks"
@@ -328,10 +357,13 @@ def _explain(error: Exception) -> str:
         text = str(error)
     source = error.__cause__ or error
     frames = traceback.extract_tb(source.__traceback__)
+    # The author can only change their own lines; where the harness noticed says nothing to them.
     own = [frame for frame in frames if _is_authors(frame.filename)]
     if not own:
         return text
-    return f"{text} ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})"
+    last = own[-1]
+    file = os.path.basename(last.filename)
+    return f"{text} ({file}, line {last.lineno})"
 
 
 def _is_authors(filename: str) -> bool:

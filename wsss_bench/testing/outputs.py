@@ -31,7 +31,12 @@ def seed_problems(seeds: SeedSet, view: WeakView) -> list[str]:
     return found
 
 
-def label_problems(labels: LabelSet, view: WeakView, *, tags: bool = True) -> list[str]:
+def label_problems(
+    labels: LabelSet,
+    view: WeakView,
+    *,
+    tags: bool = True,
+) -> list[str]:
     """Return what is wrong with label maps on the disk: size, or classes that are not allowed.
 
     Allowed are the classes of the image or, without `tags`, all that the data have.
@@ -41,7 +46,8 @@ def label_problems(labels: LabelSet, view: WeakView, *, tags: bool = True) -> li
         allowed = set(range(view.num_classes))
         if tags and image.labels is not None:
             allowed = set(image.labels)
-        wrong = _label_problem(labels[image.id], image, {0, IGNORE, *allowed})
+        allowed |= {0, IGNORE}
+        wrong = _label_problem(labels[image.id], image, allowed)
         if wrong:
             found.append(f"image {image.id!r}: {wrong}")
     return found
@@ -55,7 +61,8 @@ def _label_problem(
     size = image_size(image.path)
     if label.shape != size:
         return f"a label must have size {size}, not {label.shape}."
-    foreign = sorted(set(np.unique(label).tolist()) - allowed)
+    found = set(np.unique(label).tolist())
+    foreign = sorted(found - allowed)
     if foreign:
         return f"values {foreign} are not allowed; use {sorted(allowed)}."
     return ""

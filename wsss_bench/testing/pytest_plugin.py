@@ -1,4 +1,4 @@
-"""For authors' tests: ``pytest --wsss-plugin mine`` adds one test per check, and the fixture ``wsss_check`` runs the kit.
+"""For authors' tests: ``pytest --wsss-plugin mine`` adds a test per check; the fixture `wsss_check` runs the kit.
 
 Loaded by pytest through its entry point; imports nothing heavy until a check is run.
 """
@@ -39,19 +39,24 @@ def wsss_check(pytestconfig: pytest.Config) -> Callable[..., Report]:
 
 
 def pytest_collection_modifyitems(
-    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+    session: pytest.Session,
+    config: pytest.Config,
+    items: list[pytest.Item],
 ) -> None:
-    """One item per method and check."""
+    """Add one item per method and check."""
     from wsss_bench.testing.report import CHECKS
 
     for name in config.getoption("--wsss-plugin"):
         for check in CHECKS:
+            # No blanks: the name is what `pytest -k` and reports call the item.
             title = f"wsss-bench[{name}-{check.replace(' ', '-')}]"
-            items.append(
-                ConformanceItem.from_parent(
-                    session, name=title, method=name, check=check
-                )
+            item = ConformanceItem.from_parent(
+                session,
+                name=title,
+                method=name,
+                check=check,
             )
+            items.append(item)
 
 
 class ConformanceFailure(Exception):
@@ -67,28 +72,28 @@ class ConformanceItem(pytest.Item):
 
     def runtest(self) -> None:
         """Fail with every failure of the check, skip where no stage was judged."""
-        report = _checker(self.config)(
-            self.method, full=self.config.getoption("--wsss-full")
-        )
+        full = self.config.getoption("--wsss-full")
+        report = _checker(self.config)(self.method, full=full)
         found = report.named(self.check)
         failed = [check.message for check in found if check.status == "fail"]
         if failed:
             raise ConformanceFailure("\n".join(failed))
         if all(check.status == "skip" for check in found):
-            pytest.skip(
-                "; ".join(check.message for check in found) or "nothing to check"
-            )
+            why = "; ".join(check.message for check in found)
+            pytest.skip(why or "nothing to check")
 
     def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        style: Any = None,
     ) -> Any:
-        """The messages alone; a traceback of the kit tells an author nothing."""
+        """Return the messages alone; a traceback of the kit tells an author nothing."""
         if isinstance(excinfo.value, ConformanceFailure):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Where it is said to come from."""
+        """Return where it is said to come from."""
         return Path("wsss-bench"), None, self.name
 
 
@@ -101,6 +106,7 @@ def _checker(config: pytest.Config) -> Callable[..., Any]:
     def check(method: str, *, full: bool = False, **options: Any) -> Any:
         from wsss_bench.testing import check_method
 
+        # What was checked with options of its own says nothing of a check without.
         if options:
             return check_method(method, full=full, **options)
         if (method, full) not in reports:

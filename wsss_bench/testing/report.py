@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 PASS, FAIL, SKIP = "pass", "fail", "skip"
+_WORDS = {PASS: "passed", FAIL: "failed", SKIP: "skipped"}
 
 CHECKS: dict[str, str] = {
     "loads": "can be imported; its hooks are decorated and take arguments that the hooks have",
@@ -62,48 +63,49 @@ class Report:
         return self.of(FAIL)
 
     def of(self, status: str) -> tuple[Check, ...]:
-        """The checks of one status."""
+        """Return the checks of one status."""
         return tuple(check for check in self.checks if check.status == status)
 
     def named(self, name: str) -> tuple[Check, ...]:
-        """The checks of one name, over all stages."""
+        """Return the checks of one name, over all stages."""
         return tuple(check for check in self.checks if check.name == name)
 
     def table(self, width: int = 118) -> str:
-        """The report as aligned text, one line per check and stage, failures spelled out below their line."""
+        """Return the report as text: a line per check and stage, failures spelled out below their line."""
         names = max(map(len, CHECKS))
-        stages = max([len("stage"), *(len(check.stage) for check in self.checks)])
-        lines = [f"{self.who}", f"{'check':<{names}}  {'stage':<{stages}}  status"]
+        headings = ["stage", *(check.stage for check in self.checks)]
+        stages = max(map(len, headings))
+        row = f"{{:<{names}}}  {{:<{stages}}}  {{}}"
+        lines = [self.who, row.format("check", "stage", "status")]
         for check in self.checks:
-            lines.append(
-                f"{check.name:<{names}}  {check.stage:<{stages}}  {check.status.upper()}"
-            )
+            status = check.status.upper()
+            lines.append(row.format(check.name, check.stage, status))
             lines += _wrapped(check.message, width)
+        return "\n".join([*lines, self._summary()])
+
+    def _summary(self) -> str:
         counted = Counter(check.status for check in self.checks)
-        summary = ", ".join(
-            f"{counted[status]} {word}"
-            for status, word in ((PASS, "passed"), (FAIL, "failed"), (SKIP, "skipped"))
-        )
-        return "\n".join([*lines, f"{summary} in {self.seconds:.0f} s"])
+        parts = [f"{counted[status]} {word}" for status, word in _WORDS.items()]
+        return f"{', '.join(parts)} in {self.seconds:.0f} s"
 
     def to_json(self) -> str:
-        """The report as JSON: ``method, who, ok, seconds, checks`` (a list of ``name, stage, status, message``)."""
+        """Return the report as JSON: ``method, who, ok, seconds, checks``; a check has the fields of `Check`."""
         content = {
             "method": self.method,
             "who": self.who,
             "ok": self.ok,
             "seconds": round(self.seconds, 1),
+            "checks": [asdict(check) for check in self.checks],
         }
-        return json.dumps(
-            {**content, "checks": [asdict(check) for check in self.checks]}, indent=1
-        )
+        return json.dumps(content, indent=1)
 
     def require(self) -> Report:
         """Return the report; raises `AssertionError` with the table if a check failed."""
         if not self.ok:
-            raise AssertionError(
-                f"{self.method} fails {len(self.failures)} checks.\n{self.table()}"
-            )
+            # pytest shows an assertion's message as it is, lines and all.
+            count = len(self.failures)
+            what = f"{self.method} fails {count} checks."
+            raise AssertionError(f"{what}\n{self.table()}")
         return self
 
 
@@ -115,6 +117,7 @@ def _wrapped(message: str, width: int) -> Sequence[str]:
             width,
             initial_indent="    ",
             subsequent_indent="    ",
+            # A path that is cut in two can be neither read nor copied.
             break_long_words=False,
         )
     return lines

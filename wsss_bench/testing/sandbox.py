@@ -1,4 +1,4 @@
-"""What a check runs on: a small `shapes` twice, with its masks (sealed) and without, and inputs for stages that need some."""
+"""What a check runs on: a small `shapes` twice, with its masks (sealed) and without, and inputs for later stages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from wsss_bench.data.base import Dataset
 
-SMALL: Mapping[str, int] = {"train": 16, "val": 4, "size": 64, "seed": 1}
+    Mask = NDArray[np.uint8]
+
+SMALL: Mapping[str, int] = {
+    "train": 16,
+    "val": 4,
+    "size": 64,
+    "seed": 1,
+}
 """Options of the data that every check runs on."""
 
 FULL: Mapping[str, int] = {}
@@ -44,10 +51,10 @@ class Sandbox:
         view = self.dataset.weak_view("train")
         if masks:
             return view
-        images = [
-            WeakImage(image.id, self.bare / image.path.name, image.labels)
-            for image in view
-        ]
+        images = []
+        for image in view:
+            path = self.bare / image.path.name
+            images.append(WeakImage(image.id, path, image.labels))
         return WeakView(view.dataset, view.split, view.classes, images)
 
     @property
@@ -60,8 +67,10 @@ def make_sandbox(root: Path, options: Mapping[str, int] = SMALL) -> Sandbox:
     """Draw the data below `root` and lay out both copies; made in seconds, without torch."""
     from wsss_bench.data.opening import open_dataset
 
-    dataset = open_dataset("shapes", root / "sealed", **dict[str, Any](options))
+    given: dict[str, Any] = dict(options)
+    dataset = open_dataset("shapes", root / "sealed", **given)
     dataset.prepare()
+    # Not beside the masks: a method that looks there for them must find nothing.
     bare = root / "photographs"
     bare.mkdir(parents=True, exist_ok=True)
     for image in dataset.weak_view("train"):
@@ -71,14 +80,15 @@ def make_sandbox(root: Path, options: Mapping[str, int] = SMALL) -> Sandbox:
 
 
 def give_inputs(sandbox: Sandbox) -> None:
-    """Write ``given/seeds`` and ``given/labels``: what a method without a localizer (or refiner) gets from the stage before.
+    """Write ``given/seeds`` and ``given/labels``, for a method that has no localizer (or refiner) of its own.
 
     Seeds are the true masks blurred by a twentieth of the image, on a grid of a quarter of its size: neither perfect
     nor useless. Labels are the masks with the borders between objects unlabelled.
     """
     from wsss_bench.contract.artifacts import LabelWriter, SeedWriter
 
-    view, masks = sandbox.train(masks=True), sandbox.dataset.masks("train")
+    view = sandbox.train(masks=True)
+    masks = sandbox.dataset.masks("train")
     given, who = sandbox.root / "given", "conformance kit"
     seeds = SeedWriter(given / "seeds", view, who, {"by": who})
     labels = LabelWriter(given / "labels", view, who, {"by": who})
@@ -121,32 +131,41 @@ def _blurred(region: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.clip(soft, 0, 1).astype(np.float32)
 
 
-def _seed(mask: NDArray[np.uint8], present: tuple[int, ...]) -> Any:
+def _seed(mask: Mask, present: tuple[int, ...]) -> Any:
     import numpy as np
 
     from wsss_bench.contract.artifacts import Seed
 
-    maps = [_blurred(mask == c)[::4, ::4] for c in present]
-    # The guard keeps a class whose object fell between the cells of the grid at zero.
-    scores = np.stack([plane / (plane.max() + 1e-5) for plane in maps])
+    maps = []
+    for klass in present:
+        plane = _blurred(mask == klass)[::4, ::4]
+        # The guard keeps a class whose object fell between the cells of the grid at zero.
+        maps.append(plane / (plane.max() + 1e-5))
+    scores = np.stack(maps).astype(np.float32)
+    ids = np.asarray(present, np.int64)
     size = (mask.shape[0], mask.shape[1])
-    return Seed(np.asarray(present, np.int64), scores.astype(np.float32), size)
+    return Seed(ids, scores, size)
 
 
-def _label(mask: NDArray[np.uint8], present: tuple[int, ...]) -> NDArray[np.uint8]:
+def _label(mask: Mask, present: tuple[int, ...]) -> Mask:
     """Return the mask where a 5×5 neighbourhood agrees, 255 along borders."""
     import cv2
     import numpy as np
 
     kernel = np.ones((5, 5), np.uint8)
-    agrees = cv2.erode(mask, kernel) == cv2.dilate(mask, kernel)
+    lowest = cv2.erode(mask, kernel)
+    highest = cv2.dilate(mask, kernel)
+    # A mask may hold what the tags leave out; a label may not.
     allowed = np.isin(mask, [0, *present])
-    return np.where(agrees & allowed, mask, IGNORE).astype(np.uint8)
+    kept = (lowest == highest) & allowed
+    return np.where(kept, mask, IGNORE).astype(np.uint8)
 
 
 def view_to_json(view: WeakView) -> dict[str, Any]:
     """Return a view as JSON, for a process of its own."""
-    images = [[image.id, str(image.path), image.labels] for image in view]
+    images = []
+    for image in view:
+        images.append([image.id, str(image.path), image.labels])
     return {
         "dataset": view.dataset,
         "split": view.split,
@@ -157,10 +176,14 @@ def view_to_json(view: WeakView) -> dict[str, Any]:
 
 def view_from_json(content: Mapping[str, Any]) -> WeakView:
     """Return the view that `view_to_json` wrote."""
-    images = [
-        WeakImage(i, Path(path), None if labels is None else tuple(labels))
-        for i, path, labels in content["images"]
-    ]
+    images = []
+    for image_id, path, labels in content["images"]:
+        # JSON knows no tuples, and a view's labels are one.
+        tags = None if labels is None else tuple(labels)
+        images.append(WeakImage(image_id, Path(path), tags))
     return WeakView(
-        content["dataset"], content["split"], tuple(content["classes"]), images
+        content["dataset"],
+        content["split"],
+        tuple(content["classes"]),
+        images,
     )

@@ -25,7 +25,13 @@ SALIENCY = "saliency_dir"
 _TRAINING = {"lr", "epochs", "iterations"}
 """Parameters by which a stage that trains something is known."""
 
-_NOTHING: Mapping[str, Any] = {
+Work = Callable[[], dict[str, Any]]
+"""Runs a stage and returns its facts."""
+
+Facts = Mapping[str, Any]
+"""What happened in a stage; see `wsss_bench.testing.observed.run_stage`."""
+
+_NOTHING: Facts = {
     "ok": False,
     "check": "runs",
     "events": 0,
@@ -58,12 +64,15 @@ class _Job:
         from wsss_bench.testing.sandbox import view_from_json
 
         self.job, self.root = job, Path(job["folder"])
-        self.view, self.val = view_from_json(job["train"]), view_from_json(job["val"])
+        self.view = view_from_json(job["train"])
+        self.val = view_from_json(job["val"])
         files = [Path(path) for path in job["files"]]
         self.method = Catalog(local=files).load(job["method"])
-        self.params = {hook: self._params(hook) for hook in self.method.card.stages}
+        self.params = {}
+        for hook in self.method.card.stages:
+            self.params[hook] = self._params(hook)
         # Forks share what is imported by now; a method that trains nothing is spared the seconds.
-        if any(_needs_engine(hook, params) for hook, params in self.params.items()):
+        if any(map(_needs_engine, self.params, self.params.values())):
             import wsss_bench.engine
             from wsss_bench.engine.registry import register
 
@@ -90,7 +99,7 @@ class _Job:
             done[name] = self._pass(name, done.get("plain", {}))
         return done
 
-    def _pass(self, name: str, plain: Mapping[str, Any]) -> dict[str, Any]:
+    def _pass(self, name: str, plain: Facts) -> dict[str, Any]:
         results: dict[str, Any] = {}
         for stage in self.job["stages"]:
             before = plain.get(stage) if name == "killed" else None
@@ -114,9 +123,7 @@ class _Job:
 
         return forked(work, folder, self.job["timeout"])
 
-    def _stage(
-        self, which: str, name: str, plain: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
+    def _stage(self, which: str, name: str, plain: Facts | None) -> dict[str, Any]:
         from wsss_bench.runs.plan import without
         from wsss_bench.testing.observed import Stage, run_stage
 
@@ -126,7 +133,7 @@ class _Job:
         # As in a run: a segmentor is trained without its test settings and predicts in a step of its own.
         if hook == "segment":
             params, names = without(params, names), ()
-        sealed = (Path(self.job["sealed"]),) if self.job["sealed"] else ()
+        sealed = self.job["sealed"]
         stage = Stage(
             self.method,
             name,
@@ -134,7 +141,7 @@ class _Job:
             self.view,
             folder,
             test_settings=names,
-            sealed=sealed,
+            sealed=(Path(sealed),) if sealed else (),
             **self._inputs(name),
         )
         killed = 0
@@ -147,8 +154,9 @@ class _Job:
             if result.get("signal") != signal.SIGKILL or kill is None:
                 break
             killed += 1
-        trains = bool(_TRAINING & set(params))
-        return {**result, "killed": killed, "trains": trains}
+        result["killed"] = killed
+        result["trains"] = bool(_TRAINING & set(params))
+        return result
 
     def _inputs(self, name: str) -> dict[str, Path | None]:
         """Return the inputs of a stage.
@@ -182,7 +190,7 @@ def _needs_engine(hook: str, params: Mapping[str, Any]) -> bool:
     return hook == "segment" or bool(trained & set(params))
 
 
-def _kills(plain: Mapping[str, Any] | None) -> list[Kill]:
+def _kills(plain: Facts | None) -> list[Kill]:
     """Return when to kill a stage that ran undisturbed like `plain`: in each kept training, then twice further on."""
     from wsss_bench.testing.observed import Kill
 
@@ -193,14 +201,20 @@ def _kills(plain: Mapping[str, Any] | None) -> list[Kill]:
         # A training that reports nothing has no moment that could be hit for certain.
         if last - first >= 2:
             kills.append(Kill(event=(first + last) // 2 + 1))
-    event = round(0.4 * plain["events"]) if plain["events"] >= 4 else 0
-    return kills + [Kill(event, 0.4 * plain["seconds"])] * (TRIES - 1)
+    event = 0
+    if plain["events"] >= 4:
+        event = round(0.4 * plain["events"])
+    further = Kill(event, 0.4 * plain["seconds"])
+    return kills + [further] * (TRIES - 1)
 
 
 def params_of(
-    method: Any, hook: str, profiles: list[str], passed: Mapping[str, Any]
+    method: Any,
+    hook: str,
+    profiles: list[str],
+    passed: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return a stage's parameters under profiles, the later ones over the earlier, then those passed (``{"localize": {…}}``)."""
+    """Return a stage's parameters under profiles, the later ones over the earlier, then those passed (by stage)."""
     from wsss_bench.methods.profiles import (
         HARNESS,
         defaults,
@@ -215,14 +229,14 @@ def params_of(
     if set(params) - set(HARNESS.get(hook, {})):
         loaded = [load_profile(name) for name in profiles]
         params = with_profiles(method, hook, loaded)
-    for key, value in passed.get(hook, {}).items():
-        put(params, key, value, f"method {method.name!r}: parameter {hook}.{key}")
+    own = passed.get(hook, {})
+    for key, value in own.items():
+        who = f"method {method.name!r}: parameter {hook}.{key}"
+        put(params, key, value, who)
     return without(params, HARNESS["segment"])
 
 
-def forked(
-    work: Callable[[], dict[str, Any]], folder: Path, timeout: float
-) -> dict[str, Any]:
+def forked(work: Work, folder: Path, timeout: float) -> dict[str, Any]:
     """Do `work` in a fork and return its result.
 
     A fork that does not answer has failed the check ``runs``; then ``signal`` is what ended it, or "timeout".
@@ -250,7 +264,7 @@ def forked(
 
 
 def _wait(child: int, timeout: float) -> int | None:
-    """Return the exit status of a child, negative for a signal; None where it had to be killed after `timeout` seconds."""
+    """Return the exit status of a child, negative for a signal; None where it was killed after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
@@ -263,7 +277,7 @@ def _wait(child: int, timeout: float) -> int | None:
         time.sleep(0.01)
 
 
-def _child(work: Callable[[], dict[str, Any]], answer: Path) -> NoReturn:
+def _child(work: Work, answer: Path) -> NoReturn:
     code = 1
     try:
         text = json.dumps(work())
