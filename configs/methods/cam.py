@@ -1,6 +1,6 @@
-"""`cam`'s parameters where version 0.1 had them, for plugins that name this file as their defaults; gone in version 0.3."""
+"""`cam`'s parameters where version 0.1 had them, for plugins whose defaults are this file; gone in version 0.3."""
 
-_base_ = "_classifier.py"
+_base_ = "classifier.py"
 localize = dict(maps="cam")
 # Such a plugin was written before there were test settings: its trainings may look at any of them.
 test_settings = dict(_delete_=True)

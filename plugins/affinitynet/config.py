@@ -3,7 +3,7 @@
 The paper's own run has alpha_high=24; SEAM uses alpha_walk=6, alpha_high=24, steps=64, crf_after=1; MCTformer alphas 1 and 12.
 """
 
-_base_ = "wsss_bench::methods/_affinity.py"
+inherit = ["methods/affinity.py"]
 
 refine = dict(
     # The release's ResNet38 has no weights in torchvision's layout; strides, stages and frozen part are those of its place.

@@ -1,6 +1,6 @@
 """Class activation maps, the baseline. ``maps`` is "cam" or "gradcam" (equal for this head, and a test says so)."""
 
-_base_ = "wsss_bench::methods/_classifier.py"
+inherit = ["methods/classifier.py"]
 localize = dict(maps="cam")
 
 test_settings = dict(localize=("maps", "scales", "flip", "test_amp", "threshold"))

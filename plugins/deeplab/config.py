@@ -1,3 +1,3 @@
-"""The default segmentor; see `configs/methods/_deeplab.py`."""
+"""The default segmentor; see `configs/methods/segmentor.py`."""
 
-_base_ = "wsss_bench::methods/_deeplab.py"
+inherit = ["methods/segmentor.py"]

@@ -3,10 +3,7 @@
 baseline: dsrg[balanced=False,grow=none,rounds=1]   +BSL: dsrg[grow=none,rounds=1]   +DSRG: dsrg[rounds=1]   +retrain: dsrg
 """
 
-_base_ = [
-    "wsss_bench::methods/_seeds_sec.py",
-    "wsss_bench::methods/_deeplab.py",
-]
+inherit = ["methods/seeds_sec.py", "methods/segmentor.py"]
 
 segment = dict(
     network="deeplab_aspp",

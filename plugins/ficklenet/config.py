@@ -3,7 +3,7 @@
 Its Table 5: ficklenet[dropout="deterministic"], ficklenet[dropout="general",rate=0.5], ficklenet[rate=0.3], …
 """
 
-_base_ = "wsss_bench::methods/_seeds_sec.py"
+inherit = ["methods/seeds_sec.py"]
 
 localize = dict(
     backbone_options=dict(_delete_=True, layout="deeplab", frozen_stages=0),

@@ -3,7 +3,7 @@
 Later users change thresholds: RIB conf_fg=.35, conf_bg=.17, background=.27; ReCAM .35, .10, .28; CLIMS .30, .10, .20.
 """
 
-_base_ = "wsss_bench::methods/_affinity.py"
+inherit = ["methods/affinity.py"]
 
 refine = dict(
     backbone="resnet50",

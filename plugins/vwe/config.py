@@ -2,7 +2,7 @@
 vwe[pooling=gap] adds the encoder, vwe[encoder=False] adds the pooling.
 """
 
-_base_ = "wsss_bench::methods/_classifier.py"
+inherit = ["methods/classifier.py"]
 
 localize = dict(
     epochs=6,

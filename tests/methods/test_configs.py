@@ -207,7 +207,7 @@ def test_a_methods_config_lies_in_its_folder_and_nowhere_else() -> None:
             assert defaults == PLUGINS / name / "config.py"
     shared = {path.stem for path in (configs_dir() / "methods").glob("*.py")}
     # Bases of several methods, and the one path that version 0.1's tutorial named.
-    assert shared == {"_affinity", "_classifier", "_deeplab", "_seeds_sec", "cam"}
+    assert shared == {"affinity", "classifier", "segmentor", "seeds_sec", "cam"}
     assert set(BUNDLED) >= {
         "cam",
         "threshold",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from wsss_bench.errors import RecipeError, did_you_mean
@@ -13,128 +12,92 @@ from wsss_bench.io.paths import configs_dir
 
 Params = dict[str, Any]
 
-BUNDLED = "wsss_bench::"
-"""How ``_base_`` of a config anywhere names one of the harness's: ``"wsss_bench::methods/_classifier.py"``."""
-
-BASE = "_base_"
-"""The variable in which a config names what it is laid over."""
+INHERIT = "inherit"
+"""A config's list of what it is laid over: paths below the bundled configs, such as ``methods/classifier.py``."""
 
 
 def read_config(path: Path) -> Params:
-    """Return the variables of an mmengine config that are dicts, inheritance resolved; this runs the file's code.
+    """Return the variables of an mmengine Python config that are dicts, inheritance resolved; this runs the file's code.
 
-    ``_base_`` names files beside the config, as everywhere in mmengine, or configs of the harness (see `BUNDLED`), which
-    lie elsewhere in a checkout than in an installed wheel. Dicts merge; ``_delete_=True`` in one replaces instead.
+    ``_base_`` names files beside it, as everywhere in mmengine. ``inherit`` names configs of the harness, which lie
+    elsewhere in a checkout than in an installed wheel.
 
     Raises:
         RecipeError: the file, or one that it inherits from, is missing or cannot be read.
     """
     content = {}
     for key, value in _load(path).items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) or key == INHERIT:
             content[key] = _plain(value)
-    return content
+    return inherited(content, f"config {path}")
+
+
+def inherited(content: Mapping[str, Any], who: str) -> Params:
+    """Return `content` laid over what its ``inherit`` names; dicts merge, and ``_delete_=True`` replaces instead.
+
+    Raises:
+        RecipeError: there is no such config; the message begins with `who`.
+    """
+    own = {key: value for key, value in content.items() if key != INHERIT}
+    names = content.get(INHERIT, ())
+    if not names:
+        return own
+    from mmengine.config import Config
+
+    merged = Config({})
+    for name in [names] if isinstance(names, str) else names:
+        merged.merge_from_dict(read_config(_bundled(name, who)))
+    merged.merge_from_dict(own)
+    return {key: _plain(value) for key, value in merged.items()}
 
 
 def bases(path: Path) -> list[Path]:
-    """Return the files that ``_base_`` of a config names, in that order; those of other packages are left out.
+    """Return the files that a config names in ``inherit`` and ``_base_``; computed names are left out.
 
     Raises:
-        RecipeError: there is no bundled config of such a name.
+        RecipeError: there is no bundled config of a name in ``inherit``.
     """
+    if path.suffix != ".py" or not path.is_file():
+        return []
     found = []
-    for name in _names(_statement(_source(path))):
-        if name.startswith(BUNDLED):
-            found.append(_bundled(name.removeprefix(BUNDLED), path))
-        elif "::" not in name:
-            found.append(path.parent / name)
+    # mmengine merges the files but does not say which they were.
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign):
+            target = ast.unparse(statement.targets[0])
+            if target == INHERIT:
+                names = _names(statement.value)
+                found += [_bundled(name, f"config {path}") for name in names]
+            elif target == "_base_":
+                found += [path.parent / name for name in _names(statement.value)]
     return found
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    from mmengine.config import Config
-
-    if not _reaches_bundled(path):
-        return _from_file(path, path)
-    # mmengine finds a name with "::" only in packages that carry a list of their configs, so what such a config
-    # inherits is merged here.
-    merged = Config({})
-    for base in bases(path):
-        merged.merge_from_dict(dict(_load(base)))
-    with TemporaryDirectory(prefix="wsss-bench-config-") as folder:
-        alone = Path(folder) / path.name
-        alone.write_text(_without_base(_source(path)), encoding="utf-8")
-        merged.merge_from_dict(dict(_from_file(alone, path)))
-    return merged
+def _names(value: ast.expr) -> list[str]:
+    try:
+        found = ast.literal_eval(value)
+    except ValueError:
+        return []
+    return [found] if isinstance(found, str) else list(found)
 
 
-def _from_file(path: Path, who: Path) -> Mapping[str, Any]:
+def _bundled(name: str, who: str) -> Path:
+    folder = configs_dir()
+    path = folder / name
+    if not path.is_file():
+        known = [file.relative_to(folder).as_posix() for file in folder.rglob("*.py")]
+        hint = did_you_mean(name, known)
+        raise RecipeError(f"{who}: there is no bundled config {name!r}.{hint}")
+    return path
+
+
+def _load(path: Path) -> Any:
     from mmengine.config import Config
 
     try:
         return Config.fromfile(path)
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        raise RecipeError(f"config {who} cannot be read ({what}).") from error
-
-
-def _reaches_bundled(path: Path) -> bool:
-    """Return whether a config, or one that it inherits from, names a bundled one."""
-    if any(name.startswith(BUNDLED) for name in _names(_statement(_source(path)))):
-        return True
-    return any(_reaches_bundled(base) for base in bases(path))
-
-
-def _source(path: Path) -> str:
-    # mmengine reports what is missing, and other formats know no bundled configs.
-    if path.suffix != ".py" or not path.is_file():
-        return ""
-    return path.read_text(encoding="utf-8")
-
-
-def _statement(source: str) -> ast.Assign | None:
-    """Return the statement that sets ``_base_``."""
-    try:
-        statements = ast.parse(source).body
-    except SyntaxError:  # mmengine says where
-        return None
-    for statement in statements:
-        if isinstance(statement, ast.Assign):
-            target = statement.targets[0]
-            if isinstance(target, ast.Name) and target.id == BASE:
-                return statement
-    return None
-
-
-def _names(statement: ast.Assign | None) -> list[str]:
-    if statement is None:
-        return []
-    try:
-        value = ast.literal_eval(statement.value)
-    except ValueError:  # computed names are left to mmengine
-        return []
-    return [value] if isinstance(value, str) else list(value)
-
-
-def _without_base(source: str) -> str:
-    statement = _statement(source)
-    lines = source.splitlines()
-    if statement is not None:
-        end = statement.end_lineno or statement.lineno
-        # Blank, not gone: the numbers of lines in messages stay right.
-        for number in range(statement.lineno, end + 1):
-            lines[number - 1] = ""
-    return "\n".join(lines) + "\n"
-
-
-def _bundled(name: str, path: Path) -> Path:
-    folder = configs_dir()
-    found = folder / name
-    if not found.is_file():
-        known = [file.relative_to(folder).as_posix() for file in folder.rglob("*.py")]
-        hint = did_you_mean(name, known)
-        raise RecipeError(f"config {path}: there is no bundled config {name!r}.{hint}")
-    return found
+        raise RecipeError(f"config {path} cannot be read ({what}).") from error
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from wsss_bench.contract.names import STAGES
 from wsss_bench.errors import RecipeError, did_you_mean
-from wsss_bench.io.configs import bases, read_config
+from wsss_bench.io.configs import INHERIT, bases, inherited, read_config
 from wsss_bench.io.paths import configs_dir
 from wsss_bench.methods.catalog import LoadedMethod
 from wsss_bench.methods.declared import PROFILES, TEST_SETTINGS, problem_of
@@ -121,6 +121,8 @@ def _declared(method: LoadedMethod) -> Mapping[str, Any]:
     source = method.card.defaults
     if isinstance(source, Path):
         source = read_config(source)
+    elif INHERIT in source:
+        source = inherited(source, f"method {method.who}")
     if problem := problem_of(source):
         raise RecipeError(f"method {method.who}: {problem}")
     return source
