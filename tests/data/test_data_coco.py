@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss_bench.data import open_dataset
+from wsss_bench.data import open_dataset, verify_dataset
 from wsss_bench.data.coco.index import CATEGORY_IDS, COCO_CLASSES, MASK_IDS
 from wsss_bench.data.coco.masks import decode_counts, decode_rle, fill_polygon, paint
 from wsss_bench.errors import DataError, LeakError
@@ -301,7 +301,7 @@ def test_malformed_annotations_name_file_and_id(coco: Path, found: dict[str, Any
     dataset = open_dataset("coco2014", coco)
     with pytest.raises(DataError, match=rf"instances_val2014\.json.*{message}"):
         dataset.masks("val")
-    assert any(f.level == "error" and "instances_val2014.json" in f.where for f in dataset.verify())
+    assert any(f.level == "error" and "instances_val2014.json" in f.where for f in verify_dataset(dataset))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_file_names_may_not_leave_the_folder_or_repeat(coco: Path) -> None:
 
 def test_verify(coco: Path) -> None:
     dataset = open_dataset("coco2014", coco)
-    findings = dataset.verify()
+    findings = verify_dataset(dataset)
     assert {f.level for f in findings} == {"info"}
     assert any("lists=tagged: 2 of the official 82,081" in f.what for f in findings)
     assert any("1 of 3 images carry a label without a pixel" in f.what for f in findings)
@@ -338,7 +338,7 @@ def test_verify(coco: Path) -> None:
     (coco / "train2014" / "COCO_train2014_000000000005.jpg").unlink()
     Image.new("RGB", (4, 4)).save(coco / "train2014" / "COCO_train2014_000000000007.jpg")
     (coco / "annotations" / "instances_val2014.json").unlink()
-    found = [f"{f.where}: {f.what}" for f in open_dataset("coco2014", coco).verify() if f.level == "error"]
+    found = [f"{f.where}: {f.what}" for f in verify_dataset(open_dataset("coco2014", coco)) if f.level == "error"]
     assert len(found) == 3
     assert any("05.jpg: the image is listed" in line for line in found)
     assert any("07.jpg: the photograph is 4x4" in line for line in found)

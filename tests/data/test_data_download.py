@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss_bench.data.download import Archive, download, fetch, unpack
+from wsss_bench.data.download import download, fetch, unpack
+from wsss_bench.data.kind import Archive
 from wsss_bench.data.masks import read_mask
 from wsss_bench.data.voc.lists import read_ids
 from wsss_bench.data.voc.sbd import convert_sbd

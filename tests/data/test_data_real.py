@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wsss_bench.data import Dataset, open_dataset
+from wsss_bench.data import Dataset, open_dataset, verify_dataset
 from wsss_bench.data.coco.masks import region
 from wsss_bench.data.voc.lists import VOC_CLASSES, read_ids
 
@@ -55,7 +55,7 @@ def test_voc_masks_read_and_keep_their_border(voc: Dataset) -> None:
 
 
 def test_voc_pack_verifies(voc: Dataset) -> None:
-    findings = voc.verify()
+    findings = verify_dataset(voc)
     assert [f for f in findings if f.level != "info"] == []
     assert any("810 of the official 1,464" in f.what for f in findings)
 
@@ -88,4 +88,4 @@ def test_coco_regions_have_the_areas_that_the_annotations_state() -> None:
 
 
 def test_coco_pack_verifies(coco: Dataset) -> None:
-    assert {f.level for f in coco.verify()} == {"info"}
+    assert {f.level for f in verify_dataset(coco)} == {"info"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss_bench.data import open_dataset
+from wsss_bench.data import open_dataset, verify_dataset
 from wsss_bench.data.shapes import draw
 from wsss_bench.data.shapes.classes import BACKGROUNDS, CLASSES, NAMES
 from wsss_bench.errors import DataError, LeakError
@@ -66,7 +66,7 @@ def test_layout_palette_and_labels(small: Any) -> None:
         with Image.open(masks.path(image.id)) as handle:
             assert handle.mode == "P"
             assert handle.getpalette() == voc_palette()
-    assert [f.level for f in small.verify()] == ["info", "info"]
+    assert [f.level for f in verify_dataset(small)] == ["info", "info"]
 
 
 def test_each_class_leads_equally_often(small: Any) -> None:

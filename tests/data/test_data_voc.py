@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss_bench.data import Dataset, open_dataset
+from wsss_bench.data import Dataset, open_dataset, verify_dataset
 from wsss_bench.data.voc.lists import VOC_CLASSES, read_ids
 from wsss_bench.errors import DataError, LeakError
 from wsss_bench.io.images import write_mask
@@ -54,7 +54,7 @@ def lists(root: Path) -> Path:
 
 
 def errors(dataset: Dataset) -> list[str]:
-    return [f"{f.where}: {f.what}" for f in dataset.verify() if f.level == "error"]
+    return [f"{f.where}: {f.what}" for f in verify_dataset(dataset) if f.level == "error"]
 
 
 @pytest.mark.parametrize("up", [0, 1, 2])
@@ -301,7 +301,7 @@ def test_verify_names_every_defect(voc: Path) -> None:
 
 def test_verify_compares_labels_with_masks(voc: Path) -> None:
     (voc / "cls_labels.csv").write_text("\n".join([HEADER, row("a", 3), row("b", 8, 9), row("c", 15)]) + "\n")
-    findings = open_dataset("voc2012", voc).verify()
+    findings = verify_dataset(open_dataset("voc2012", voc))
     wrong = [f for f in findings if f.level == "error"]
     assert len(wrong) == 1
     assert "1 of 3 masks show a class that the image-level labels lack (first: 'a')" in wrong[0].what
@@ -318,7 +318,7 @@ def test_verify_reports_a_missing_role_and_missing_labels(voc: Path) -> None:
 
 
 def test_subsets_are_infos_and_long_reports_are_cut(voc: Path) -> None:
-    infos = [f.what for f in open_dataset("voc2012", voc).verify() if f.level == "info"]
+    infos = [f.what for f in verify_dataset(open_dataset("voc2012", voc)) if f.level == "info"]
     assert "2 of the official 1,464 images: a subset." in infos
     ids = [f"m{k}" for k in range(14)]
     (lists(voc) / "val.txt").write_text("\n".join(ids))

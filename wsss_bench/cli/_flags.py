@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsss_bench.data.opening import KINDS
+from wsss_bench.data.options import explain_options
+from wsss_bench.data.registry import KINDS
 from wsss_bench.runs import request as requests
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ _DATA_ROOT = (
     "where the data lie (default: $WSSS_BENCH_DATA_ROOT; shapes: work_dirs/data)"
 )
 _LABELS = "voc2012: image-level labels from a CSV table, 'xml', or 'masks'"
-_OPTIONS = "shapes: train, val, size, seed; coco2014: lists=all|tagged, cache=FOLDER (repeatable)"
 _SKIP = "leave out the ids that FILE lists (data verify --write-skip)"
 _SPLITS = {
     "train": "split that methods are trained on",
@@ -40,7 +40,9 @@ def say(line: str) -> None:
 def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--dataset``, ``--data-root`` and the rest of the dataset's flags to `parser`."""
     add = parser.add_argument_group("dataset").add_argument
-    kinds = f"{', '.join(KINDS)} (default: %(default)s)"
+    # Anybody may name a kind as he likes, and `argparse` takes a percent sign for a format.
+    names = ", ".join(KINDS).replace("%", "%%")
+    kinds = f"{names} (default: %(default)s)"
     add("--dataset", default="shapes", metavar="KIND", help=kinds)
     add("--data-root", type=Path, metavar="FOLDER", help=_DATA_ROOT)
     name = "what tables call this copy of the data (default: KIND)"
@@ -51,11 +53,18 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help=_OPTIONS,
+        help=_options(),
     )
     add("--skip", type=Path, metavar="FILE", help=_SKIP)
     for role, text in _SPLITS.items():
         add(f"--{role}-split", metavar="SPLIT", help=text)
+
+
+def _options() -> str:
+    # Only of the bundled kinds: those of others are known when they are imported, which no help text should do.
+    bundled = [f"{one.name}: {explain_options(one.options)}" for one in KINDS.bundled()]
+    others = "an installed kind answers an unknown KEY with its own"
+    return f"{'; '.join(bundled)}; {others} (repeatable)"
 
 
 def dataset_request(args: argparse.Namespace) -> requests.DatasetRequest:

@@ -130,7 +130,9 @@ def _print_classes(split: str, images: Mapping[str, Any]) -> None:
 
 
 def _verify(dataset: Dataset, as_json: bool) -> int:
-    findings = dataset.verify(_ProgressLine())
+    from wsss_bench.data.opening import verify_dataset
+
+    findings = verify_dataset(dataset, _ProgressLine())
     tally = Counter(finding.level for finding in findings)
     errors, warnings = tally["error"], tally["warning"]
     if as_json:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +20,8 @@ Progress = Callable[[str, int, int], None]
 
 ROOT_VARIABLE = "WSSS_BENCH_DATA_ROOT"
 LEVELS = ("error", "warning", "info")
+ROLES = ("train", "seeds", "val")
+"""What splits are for; see `Splits`."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,14 @@ class Splits:
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of `Dataset.verify`: how bad (a level of `LEVELS`), what, where (file or split), and the remedy."""
+    """One thing that a look at a dataset's files has found.
+
+    Attributes:
+        level: how bad it is, one of `LEVELS`.
+        what: a sentence that says it.
+        where: the file or split.
+        fix: what to do about it; may be empty.
+    """
 
     level: str
     what: str
@@ -50,8 +59,13 @@ class Finding:
 class Dataset(ABC):
     """Photographs, image-level labels and sealed masks of one folder.
 
+    A derived class sets the attributes, and fills in `masks`, `sealed` and the four methods with an underscore that tell
+    of splits, ids, images and labels. Those are for this class and for verifiers: nobody else gets at labels past the
+    checks of `weak_view`.
+
     Attributes:
-        kind: the loader ("shapes", "voc2012", "coco2014"); `name` is what tables call this copy of the data.
+        kind: the name under which the kind is registered ("shapes", "voc2012", …).
+        name: what tables call this copy of the data.
         classes: class names by mask id; ``classes[0]`` is ``"background"``.
         root: the folder that the data are read from.
         splits: which split plays which role.
@@ -59,25 +73,24 @@ class Dataset(ABC):
     """
 
     kind: ClassVar[str]
-    known_options: ClassVar[tuple[str, ...]] = ()
-    """Names of the options the loader takes besides the three ``*_split``."""
-
     name: str
     classes: tuple[str, ...]
     root: Path
     splits: Splits
     labels_source: str = "-"
     options: Mapping[str, Any] = MappingProxyType({})
-    """The loader's options as given, for the record."""
+    """The kind's options as given, for the record; set by `wsss_bench.data.open_dataset`."""
+    origin: str = ""
+    """Distribution and version of a third party's kind, for the record; set by `wsss_bench.data.open_dataset`."""
     skipped: frozenset[str] = frozenset()
     """Ids that the user's skip list leaves out of every split; see `wsss_bench.data.skipping`."""
 
     def available_splits(self) -> tuple[str, ...]:
-        """Names of the splits that exist here, sorted."""
+        """Return the names of the splits that exist here, sorted."""
         return tuple(sorted(self._split_names()))
 
     def weak_view(self, split: str) -> WeakView:
-        """Images and image-level labels of a training split.
+        """Return the images and image-level labels of a training split.
 
         Raises:
             LeakError: the split is not a training split, or shares images with the validation or test list.
@@ -85,135 +98,108 @@ class Dataset(ABC):
         """
         split = self._resolve(split)
         if not self._is_train(split):
-            raise LeakError(
-                f"{self.name}/{split}: image-level labels are given for training splits only "
-                f"({', '.join(s for s in self.available_splits() if self._is_train(s)) or 'none here'}). "
-                "To predict on this split use image_view(split), which carries no labels."
-            )
+            raise self._not_for_training(split)
         ids = self._kept(split)
         self._refuse_overlap(split, ids)
         labels = self._labels(split, ids)
+        # Such labels are better than people give: tables must not mix the two up.
         source = " (labels: masks)" if self.labels_source == "masks" else ""
         images = [WeakImage(i, self._image_path(split, i), labels[i]) for i in ids]
         return WeakView(self.name + source, split, self.classes, images)
 
     def image_view(self, split: str) -> WeakView:
-        """Images of any split, labels hidden (None): what is predicted on."""
+        """Return the images of any split, labels hidden (None): what is predicted on."""
         split = self._resolve(split)
-        images = [
-            WeakImage(i, self._image_path(split, i), None) for i in self._kept(split)
-        ]
+        ids = self._kept(split)
+        images = [WeakImage(i, self._image_path(split, i), None) for i in ids]
         return WeakView(self.name, split, self.classes, images)
 
     @abstractmethod
     def masks(self, split: str) -> SealedMasks:
-        """Pixel masks of a split, for the evaluator only; raises `DataError` where the split has none."""
+        """Return the pixel masks of a split, for the evaluator only; raises `DataError` where the split has none."""
 
-    def sealed(self) -> Mapping[str, tuple[Path, ...]]:
-        """Files and folders that hold ground truth, by the kind of supervision that a method's card must declare to open them."""
-        return {}
-
+    # Abstract although {} would do for a start: who forgets it leaves the ground truth open to every method.
     @abstractmethod
-    def verify(self, progress: Progress | None = None) -> list[Finding]:
-        """Read everything: counts, files, palettes, sizes, labels against masks; no finding above "info" means all is well."""
+    def sealed(self) -> Mapping[str, tuple[Path, ...]]:
+        """Return the files and folders that hold ground truth, by the kind of supervision ("masks", "boxes").
+
+        During a run a method can open those only whose kind of supervision its card declares.
+        """
 
     def prepare(self, progress: Progress | None = None) -> None:  # noqa: B027 - nothing to do for data used as downloaded
         """Make what is derived (generated images, rasterised masks) once; idempotent, and safe to interrupt."""
 
     def facts(self) -> Mapping[str, Any]:
-        """What a run record keeps about the dataset."""
-        return {
+        """Return what a run record keeps about the dataset."""
+        facts: dict[str, Any] = {
             "kind": self.kind,
             "name": self.name,
             "classes": len(self.classes),
             "labels_source": self.labels_source,
-            **({"skipped": len(self.skipped)} if self.skipped else {}),
-            "splits": {
-                "train": self.splits.train,
-                "seeds": self.splits.seeds,
-                "val": self.splits.val,
-            },
         }
+        if self.origin:
+            facts["origin"] = self.origin
+        if self.skipped:
+            facts["skipped"] = len(self.skipped)
+        return {**facts, "splits": asdict(self.splits)}
 
     @abstractmethod
-    def _split_names(self) -> Iterable[str]: ...
+    def _split_names(self) -> Collection[str]:
+        """Return the names of the splits; lists of training images are called ``train…``."""
 
     @abstractmethod
-    def _ids(self, split: str) -> tuple[str, ...]: ...
+    def _ids(self, split: str) -> tuple[str, ...]:
+        """Return all image ids of a split, in order; `split` is one of `_split_names`."""
 
     @abstractmethod
-    def _image_path(self, split: str, image_id: str) -> Path: ...
+    def _image_path(self, split: str, image_id: str) -> Path:
+        """Return the file of one photograph, whether it exists or not."""
 
     @abstractmethod
     def _labels(
         self, split: str, ids: tuple[str, ...]
-    ) -> Mapping[str, tuple[int, ...]]: ...
+    ) -> Mapping[str, tuple[int, ...]]:
+        """Return at least the labels of `ids`: the class ids in each image, sorted, background left out.
+
+        Only ever asked for training splits.
+        """
 
     def _kept(self, split: str) -> tuple[str, ...]:
-        """The ids of a split without those the user leaves out; raises `DataError` where none is left."""
+        """Return the ids of a split without those the user leaves out; raises `DataError` where none is left."""
         ids = tuple(i for i in self._ids(split) if i not in self.skipped)
         if self.skipped and not ids:
-            raise DataError(
-                f"{self.name}/{split}: the skip list leaves no image. Shorten it, or restore the files it names."
-            )
+            what = f"{self.name}/{split}: the skip list leaves no image."
+            raise DataError(f"{what} Shorten it, or restore the files it names.")
         return ids
 
     def _is_train(self, split: str) -> bool:
-        """Whether the split's labels may be shown: its list is named ``train…`` and is not ``trainval``."""
+        """Return whether the split's labels may be shown: its list is named ``train…`` and is not ``trainval``."""
         return split.startswith("train") and "val" not in split and "test" not in split
 
-    def _resolve(self, split: str) -> str:
-        """The name under which a split is stored; raises `DataError` for a split that does not exist."""
-        if split in self._split_names():
-            return split
-        raise DataError(
-            f"{self.name} has no split {split!r}.{did_you_mean(split, self._split_names())}"
+    def _not_for_training(self, split: str) -> LeakError:
+        training = [one for one in self.available_splits() if self._is_train(one)]
+        listed = ", ".join(training) or "none here"
+        return LeakError(
+            f"{self.name}/{split}: image-level labels are given for training splits only ({listed}). "
+            "To predict on this split use image_view(split), which carries no labels."
         )
 
+    def _resolve(self, split: str) -> str:
+        """Return the name under which a split is stored; raises `DataError` for a split that does not exist."""
+        names = self._split_names()
+        if split in names:
+            return split
+        hint = did_you_mean(split, names)
+        raise DataError(f"{self.name} has no split {split!r}.{hint}")
+
     def _refuse_overlap(self, split: str, ids: tuple[str, ...]) -> None:
-        """SBD's own training list holds half of VOC val: such a list would leak the labels that results are scored on."""
-        names = set(self._split_names())
-        for held_out in sorted({"val", "test", self.splits.val} & names - {split}):
+        """Raise `LeakError` for a training list that shares images with those that results are scored on."""
+        # Not far-fetched: SBD's own training list holds half of VOC val.
+        scored = {"val", "test", self.splits.val} & set(self._split_names())
+        for held_out in sorted(scored - {split}):
             both = sorted(set(ids) & set(self._ids(held_out)))
             if both:
                 raise LeakError(
                     f"{self.name}/{split}: {len(both)} images are also in {held_out!r} (first: {both[0]!r}). "
                     f"Remove them from the {split!r} list; the usual train_aug list of 10,582 ids leaves val out."
                 )
-
-
-def check_options(kind: str, options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse an option that the loader does not take; raises `DataError` with the near misses."""
-    names = (*known, "train_split", "seeds_split", "val_split")
-    for option in options:
-        if option not in names:
-            raise DataError(
-                f"dataset {kind!r} has no option {option!r}.{did_you_mean(option, names)}"
-            )
-
-
-def choose_splits(default: Splits, options: Mapping[str, Any]) -> Splits:
-    """The default roles with the user's ``train_split``, ``seeds_split`` and ``val_split`` put in."""
-    return Splits(
-        str(options.get("train_split") or default.train),
-        str(options.get("seeds_split") or default.seeds),
-        str(options.get("val_split") or default.val),
-    )
-
-
-def integer_option(
-    kind: str, options: Mapping[str, Any], name: str, default: int, low: int, high: int
-) -> int:
-    """An integer option in [low, high]; command lines hand strings over. Raises `DataError` otherwise."""
-    value = options.get(name, default)
-    try:
-        number = int(str(value))
-    except ValueError:
-        raise DataError(
-            f"dataset {kind!r}: option {name}={value!r} is not an integer."
-        ) from None
-    if not low <= number <= high:
-        raise DataError(
-            f"dataset {kind!r}: option {name}={number} must lie in {low}..{high}."
-        )
-    return number

@@ -11,52 +11,17 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from wsss_bench.data.base import ROOT_VARIABLE, Progress
+from wsss_bench.data.kind import Archive
+from wsss_bench.data.registry import KINDS
 from wsss_bench.errors import DataError
 
 CHUNK = 1 << 20
 TIMEOUT = 60.0
 """Seconds without a byte before a download counts as stalled; the same command resumes it."""
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A file to fetch: its address, its MD5 where one is known for certain, and the folder under the root it unpacks into."""
-
-    url: str
-    md5: str | None = None
-    into: str = "."
-
-    @property
-    def name(self) -> str:
-        """The file name."""
-        return PurePosixPath(self.url).name
-
-
-ARCHIVES: dict[str, tuple[Archive, ...]] = {
-    "voc2012": (
-        Archive(
-            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
-            "6cd6e144f989b92b3379bac3b3de84fd",
-        ),
-        Archive(
-            "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
-            "82b4d87ceb2ed10f6038a1cba92111cb",
-            "sbd",
-        ),
-    ),
-    "coco2014": (
-        Archive(
-            "http://images.cocodataset.org/annotations/annotations_trainval2014.zip"
-        ),
-        Archive("http://images.cocodataset.org/zips/train2014.zip"),
-        Archive("http://images.cocodataset.org/zips/val2014.zip"),
-    ),
-}
 
 
 def download(
@@ -67,37 +32,45 @@ def download(
 ) -> None:
     """Fetch and unpack what a dataset needs into `root`; what is there already is not fetched again.
 
-    For VOC this ends with SBD's masks converted into ``SegmentationClassAug`` and ``train_aug.txt`` written.
+    A kind may convert what was unpacked: VOC's makes SBD's masks into ``SegmentationClassAug`` and writes ``train_aug.txt``.
 
     Args:
-        kind: "voc2012" or "coco2014" ("shapes" needs no download and is left alone).
+        kind: a key of `wsss_bench.data.KINDS`; one that needs nothing ("shapes") is left alone.
         root: the data root (else the environment variable ``WSSS_BENCH_DATA_ROOT``); created where it does not exist.
-        archives: what to fetch instead of `ARCHIVES`.
+        archives: what to fetch instead of the kind's own.
         progress: told the bytes of each file.
 
     Raises:
-        DataError: no root, no connection, a wrong checksum, a damaged archive, or one that would write outside `root`.
+        DataError: no such kind, or one that does not say what to fetch; no root, no connection, a wrong checksum, a
+            damaged archive, or one that would write outside `root`.
     """
-    if kind not in ARCHIVES:
+    found = KINDS.find(kind).load()
+    if not found.archives:
+        # `get` is empty where there is nothing to get.
+        if found.get:
+            what = f"dataset {kind!r} cannot be fetched by --download."
+            raise DataError(f"{what} How to get it: {found.how_to_get(root or 'ROOT')}")
         return
     place = root or os.environ.get(ROOT_VARIABLE)
     if not place:
-        raise DataError(
-            f"--download needs to know where to put {kind}: pass --data-root or set {ROOT_VARIABLE}."
-        )
+        needs = f"--download needs to know where to put {kind}"
+        raise DataError(f"{needs}: pass --data-root or set {ROOT_VARIABLE}.")
     root = Path(place).expanduser()
-    for archive in ARCHIVES[kind] if archives is None else archives:
-        done = root / "archives" / f"{archive.name}.unpacked"
-        if done.exists():
-            continue
-        file = fetch(archive, root / "archives", progress)
-        unpack(file, root / archive.into, progress)
-        done.touch()
-        file.unlink()
-    if kind == "voc2012":
-        from wsss_bench.data.voc.sbd import convert_sbd
+    for archive in found.archives if archives is None else archives:
+        _fetch_once(archive, root, progress)
+    if found.unpacked is not None:
+        found.unpacked(root, progress)
 
-        convert_sbd(root, progress)
+
+def _fetch_once(archive: Archive, root: Path, progress: Progress | None) -> None:
+    # The mark outlives the archive, which is as large as the data and no longer needed.
+    done = root / "archives" / f"{archive.name}.unpacked"
+    if done.exists():
+        return
+    file = fetch(archive, root / "archives", progress)
+    unpack(file, root / archive.into, progress)
+    done.touch()
+    file.unlink()
 
 
 def fetch(archive: Archive, folder: Path, progress: Progress | None = None) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsss_bench.doctor.compiled import check_crf, check_imports
 from wsss_bench.doctor.findings import DISTRIBUTION, FAIL, OK, PIP, WARN, Check
@@ -18,7 +19,8 @@ from wsss_bench.doctor.packages import check_install, check_packages, check_pyth
 from wsss_bench.doctor.requirements import source
 from wsss_bench.errors import WsssError
 
-DOWNLOAD = "wsss-bench data prepare --dataset {kind} --data-root {root} --download"
+if TYPE_CHECKING:
+    from wsss_bench.data.registry import Listing
 
 
 def examine(
@@ -60,38 +62,43 @@ def examine(
 def check_data(root: Path | None) -> Iterator[Check]:
     """Say which datasets can be opened; nothing but their folders and lists is read."""
     from wsss_bench.data.base import ROOT_VARIABLE
-    from wsss_bench.data.opening import KINDS
+    from wsss_bench.data.registry import KINDS
+    from wsss_bench.data.voc.kind import KIND as VOC
 
     yield Check("data", OK, "shapes: drawn on the spot")
     named = root or os.environ.get(ROOT_VARIABLE)
     if not named:
         what = f"no data root: neither --data-root nor {ROOT_VARIABLE} is given, so only shapes can be used."
-        get = DOWNLOAD.format(kind="voc2012", root="FOLDER")
+        get = VOC.how_to_get("FOLDER")
         yield Check("data", WARN, what, f"{get} && export {ROOT_VARIABLE}=FOLDER")
         return
     folder = Path(named)
     if not folder.expanduser().is_dir():
-        fix = DOWNLOAD.format(kind="voc2012", root=folder)
+        fix = VOC.how_to_get(folder)
         yield Check("data", FAIL, f"data root {folder} is no folder.", fix)
         return
-    for kind in KINDS:
-        if kind != "shapes":
-            yield _dataset(kind, folder)
+    for listing in KINDS.listings():
+        if listing.name != "shapes":
+            yield _dataset(listing, folder)
 
 
-def _dataset(kind: str, folder: Path) -> Check:
+def _dataset(listing: Listing, folder: Path) -> Check:
     from wsss_bench.data.opening import open_dataset
 
     try:
-        dataset = open_dataset(kind, folder)
+        kind = listing.load()
+    except WsssError as error:
+        fix = f"python -m pip uninstall -y {listing.distribution}"
+        return Check("data", FAIL, str(error), fix)
+    try:
+        dataset = open_dataset(kind.name, folder)
         splits = ", ".join(dataset.available_splits())
     except WsssError as error:
         # The list of places that were looked at is for someone who has the data; here it would drown the others.
         what = str(error).partition(" (looked for")[0].rstrip(".")
-        fix = DOWNLOAD.format(kind=kind, root=folder)
-        return Check("data", WARN, f"{kind}: {what}.", fix)
-    line = f"wsss-bench data verify --dataset {kind} --data-root {folder}"
-    what = f"{kind} at {dataset.root}: {splits} (every file: {line})"
+        return Check("data", WARN, f"{kind.name}: {what}.", kind.how_to_get(folder))
+    line = f"wsss-bench data verify --dataset {kind.name} --data-root {folder}"
+    what = f"{kind.name} at {dataset.root}: {splits} (every file: {line})"
     return Check("data", OK, what)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from wsss_bench.data.base import Dataset, Finding, Progress, Splits, choose_splits
+from wsss_bench.data.base import Dataset, Progress, Splits
 from wsss_bench.data.coco.index import (
     COCO_CLASSES,
     INDEX_VERSION,
@@ -21,7 +21,8 @@ from wsss_bench.data.coco.index import (
     read_annotations,
 )
 from wsss_bench.data.masks import SealedMasks
-from wsss_bench.data.opening import find_folder
+from wsss_bench.data.options import choose_splits
+from wsss_bench.data.places import find_folder
 from wsss_bench.errors import ArtifactError, DataError, did_you_mean
 
 HOW = (
@@ -47,7 +48,6 @@ class CocoDataset(Dataset):
     """
 
     kind: ClassVar[str] = "coco2014"
-    known_options: ClassVar[tuple[str, ...]] = ("lists", "cache")
 
     def __init__(
         self, root: Path | None, name: str, options: Mapping[str, Any]
@@ -144,12 +144,6 @@ class CocoDataset(Dataset):
             ),
         }
 
-    def verify(self, progress: Progress | None = None) -> list[Finding]:
-        """Check counts, files, sizes and every annotation, labels against masks."""
-        from wsss_bench.data.coco.verify import verify_coco
-
-        return verify_coco(self, progress)
-
     def _rasterise(self, split: str, progress: Progress | None) -> None:
         from wsss_bench.data.coco.masks import paint
         from wsss_bench.io.files import write_atomic, write_json
@@ -203,7 +197,7 @@ class CocoDataset(Dataset):
                 f"{path} is damaged ({error}). Delete the folder {path.parent}: it is made again."
             ) from error
 
-    def _split_names(self) -> Iterable[str]:
+    def _split_names(self) -> Collection[str]:
         found = [
             split for split in ("train", "val") if self.annotation_file(split).is_file()
         ]

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from wsss_bench.data.base import Progress, Splits, choose_splits, integer_option
+from wsss_bench.data.base import Progress, Splits
 from wsss_bench.data.labels import read_label_table
+from wsss_bench.data.options import choose_splits, integer_option
 from wsss_bench.data.shapes.classes import NAMES
 from wsss_bench.data.voc.dataset import VocLayout
 from wsss_bench.errors import ArtifactError, DataError
@@ -36,7 +37,6 @@ class ShapesDataset(VocLayout):
     """
 
     kind: ClassVar[str] = "shapes"
-    known_options: ClassVar[tuple[str, ...]] = tuple(DEFAULTS)
 
     def __init__(
         self, root: Path | None, name: str, options: Mapping[str, Any]

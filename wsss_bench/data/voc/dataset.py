@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from wsss_bench.data.base import Dataset, Finding, Progress, Splits, choose_splits
+from wsss_bench.data.base import Dataset, Splits
 from wsss_bench.data.labels import (
     XmlLabels,
     find_table,
@@ -16,7 +16,8 @@ from wsss_bench.data.labels import (
     refuse_pickle,
 )
 from wsss_bench.data.masks import SealedMasks
-from wsss_bench.data.opening import find_folder
+from wsss_bench.data.options import choose_splits
+from wsss_bench.data.places import find_folder
 from wsss_bench.data.voc.lists import _ALIASES, HOW, VOC_CLASSES, read_ids
 from wsss_bench.errors import DataError
 
@@ -30,7 +31,7 @@ class VocLayout(Dataset):
         self.root, self.name, self.classes = root, name, classes
         self._lists: dict[str, tuple[str, ...]] = {}
 
-    def _split_names(self) -> Iterable[str]:
+    def _split_names(self) -> Collection[str]:
         return self._list_files
 
     def _make_ready(self) -> None:
@@ -123,12 +124,6 @@ class VocLayout(Dataset):
             "boxes": (self.root / "Annotations",),
         }
 
-    def verify(self, progress: Progress | None = None) -> list[Finding]:
-        """Check lists, files, palettes, sizes, and image-level labels against masks."""
-        from wsss_bench.data.voc.verify import verify_layout
-
-        return verify_layout(self, progress)
-
 
 class VocDataset(VocLayout):
     """VOC 2012: 20 classes; `labels` says where image-level labels come from.
@@ -139,7 +134,6 @@ class VocDataset(VocLayout):
     """
 
     kind: ClassVar[str] = "voc2012"
-    known_options: ClassVar[tuple[str, ...]] = ("labels",)
 
     def __init__(
         self, root: Path | None, name: str, options: Mapping[str, Any]

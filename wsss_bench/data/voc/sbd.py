@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from wsss_bench.data.base import Progress
-from wsss_bench.data.opening import find_folder
+from wsss_bench.data.places import find_folder
 from wsss_bench.data.voc.lists import HOW, VOC_CLASSES, read_ids
 from wsss_bench.errors import DataError
 
