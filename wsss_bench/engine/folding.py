@@ -34,7 +34,7 @@ def folded(model: M) -> M:
                 fuse_conv_bn_eval(getattr(*place), getattr(parent, norm_name)),
             )
             setattr(parent, norm_name, nn.Identity())
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return model.to(memory_format=torch.channels_last)
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:

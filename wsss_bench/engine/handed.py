@@ -1,8 +1,8 @@
 """What a training was handed, as plain values: a guard against trainings that depend on test settings after all.
 
-A training is kept in the store under a key that leaves test settings out. If one of them reaches the training by another way
-(a head that was given all parameters, say), two runs would share a training that they must not share. So what is handed over
-is written beside the weights, and compared before the weights are handed on.
+A training is kept in the store under a key that leaves test settings out. If one of them reaches the training by
+another way (a head that was given all parameters, say), two runs would share a training that they must not share. So
+what is handed over is written beside the weights, and compared before the weights are handed on.
 """
 
 from __future__ import annotations

@@ -25,7 +25,10 @@ cv2.setNumThreads(0)
 
 
 class ScheduleSampler(Sampler[int]):
-    """Endless stream of positions ``epoch * n + index``, reshuffled each epoch from the seed; `skip` jumps anywhere for free."""
+    """Endless stream of positions ``epoch * n + index``, reshuffled each epoch from the seed.
+
+    `skip` jumps anywhere for free.
+    """
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed, self.start = size, seed, 0
@@ -70,15 +73,18 @@ class Augment:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Augment:
-        """What a stage's ``augment, crop, resize, jitter`` and ``normalize`` describe; mirrored with probability ½."""
-        mean = normalization(normalize_of(params))[0]
+        """Return what a stage's ``augment, crop, resize, jitter`` and ``normalize`` describe.
+
+        Images are mirrored with probability ½.
+        """
+        low, high = params["resize"]
         return cls(
             str(params["augment"]),
             int(params["crop"]),
-            tuple(params["resize"]),
-            True,
-            float(params["jitter"]),
-            mean,
+            (low, high),
+            flip=True,
+            jitter=float(params["jitter"]),
+            mean=normalization(normalize_of(params))[0],
         )
 
     def __call__(

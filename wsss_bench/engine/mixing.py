@@ -112,7 +112,10 @@ def square(side: int, rng: np.random.Generator) -> tuple[slice, slice]:
 
 @dataclass(frozen=True)
 class Mixup:
-    """With `probability` images and tags are blended: ``λ·a + (1 - λ)·b``, λ from Beta(α, α) (Zhang et al., ICLR 2018)."""
+    """With `probability` images and tags are blended (Zhang et al., ICLR 2018).
+
+    The blend is ``λ·a + (1 - λ)·b``, with λ drawn from Beta(α, α).
+    """
 
     stream: ClassVar[str] = "mixup"
     labels: ClassVar[str] = "refused"
@@ -251,7 +254,7 @@ class ManifoldMixupLoss:
         self.layers = tuple(layers)
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the losses of `model`, a `MultiLabelClassifier` on a staged backbone, for a batch of `ManifoldMixup`."""
+        """Return the losses of a `MultiLabelClassifier` for a batch of `ManifoldMixup`."""
         # torch is seeded before every iteration, so a resumed training draws what an undisturbed one would.
         layer = self.layers[int(torch.randint(len(self.layers), ()))]
         weight = batch["weight"].view(-1, 1, 1, 1)

@@ -42,9 +42,10 @@ class Normalizer(nn.Module):
 
 
 class LinearCamHead(nn.Module):
-    """Global average pooling and a bias-free linear classifier, whose weights also give the class activation maps (CAM).
+    """Global average pooling and a linear classifier without bias.
 
-    The classifier is a 1×1 convolution, so ``logits = mean(cam)``.
+    The classifier is a 1×1 convolution, so its weights also give the class activation maps (CAM), and
+    ``logits = mean(cam)``.
     """
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
@@ -127,13 +128,15 @@ class MultiLabelClassifier(Network):
 
 @MODELS.register_module()
 class ClassifierSegmentor(nn.Module):
-    """A classifier that labels pixels by itself: its own maps, of the classes that it predicts, against a background score.
+    """A classifier that labels pixels by itself.
 
-    It is the ``net`` of a `WeakSegmentor`, so that prediction (scales, mirror, CRF) is that of every segmentor.
+    Its own maps, of the classes that it predicts, stand against a constant background score. It is the ``net`` of a
+    `WeakSegmentor`, so that prediction (scales, mirror, CRF) is that of every segmentor.
 
     Args:
         backbone: as in `MultiLabelClassifier`.
-        head: ``module:attribute`` of a callable that makes the head, as ``head(in_channels, num_classes - 1, **head_options)``.
+        head: ``module:attribute`` of a callable that makes the head, as
+            ``head(in_channels, num_classes - 1, **head_options)``.
         in_channels: of the head.
         num_classes: mask ids, background included.
         presence: a class takes part where its image-level probability exceeds this.

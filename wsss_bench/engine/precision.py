@@ -10,7 +10,11 @@ PRECISIONS = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 def dtype_of(name: str, key: str) -> str:
-    """The dtype of a precision, as mmengine names it; raises `RecipeError`, naming the parameter `key`, where there is none."""
+    """Return the dtype of a precision, as mmengine names it.
+
+    Raises:
+        RecipeError: there is no such precision; the message names the parameter `key`.
+    """
     if name not in PRECISIONS:
         raise RecipeError(
             f"{key}={name!r} is not known; use {', '.join(PRECISIONS)} or '' for full precision."
@@ -25,7 +29,11 @@ def check_device(dtype: str, key: str, device: str) -> None:
 
 
 def autocast(name: str, key: str, device: str) -> torch.autocast:
-    """Computes matrix products and convolutions in precision `name` ("" is full); raises as `dtype_of` and `check_device` do."""
+    """Return a context in which matrix products and convolutions run in precision `name` ("" is full).
+
+    Raises:
+        RecipeError: as `dtype_of` and `check_device` do.
+    """
     dtype = dtype_of(name, key) if name else "bfloat16"
     check_device(dtype, key, device)
     return torch.autocast(

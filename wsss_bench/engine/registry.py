@@ -11,7 +11,10 @@ N = TypeVar("N")
 
 @cache
 def register() -> None:
-    """Import mmseg's modules and ours and make ``mmseg`` the default scope. Idempotent; about three seconds the first time."""
+    """Import mmseg's modules and ours and make ``mmseg`` the default scope.
+
+    May be called any number of times; the first one takes about three seconds.
+    """
     import logging
 
     from mmengine.logging import MMLogger

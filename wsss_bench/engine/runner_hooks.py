@@ -18,7 +18,10 @@ from wsss_bench.rng import derive
 
 @HOOKS.register_module()
 class SeedEveryIteration(Hook):
-    """Seeds torch before each iteration from (seed, name, iteration): a resumed training draws what an undisturbed one would."""
+    """Seeds torch before each iteration from (seed, name, iteration).
+
+    So a resumed training draws what an undisturbed one would.
+    """
 
     priority = "VERY_HIGH"
 

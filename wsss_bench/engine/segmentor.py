@@ -36,8 +36,8 @@ def segmentor_config(
             ``backbone``, ``weights`` and ``backbone_options`` replace the backbone of our own configs, ``rates`` and
             ``dropout`` the dilations and the dropout of their head; ``normalize``.
         num_classes: mask ids, background included.
-        network: a config of the caller's own in place of ``params["network"]``: ``model``, and ``custom_imports``, the names
-            of the modules that register what it is made of.
+        network: a config of the caller's own in place of ``params["network"]``: ``model``, and ``custom_imports``, the
+            names of the modules that register what it is made of.
 
     Raises:
         RecipeError: there is no such network, or a module of ``custom_imports`` is missing.
@@ -141,7 +141,10 @@ def keep_segmentor(
 
 
 def _without_downloads(model: Any) -> Any:
-    """The model config with initial weights taken out: the checkpoint replaces them, and nothing is fetched to predict."""
+    """Return the model config without initial weights.
+
+    The checkpoint replaces them, and nothing is fetched to predict.
+    """
     import copy
 
     model = copy.deepcopy(model)

@@ -30,7 +30,10 @@ WEIGHTS = "weights.pth"
 
 
 def iterations(params: Any, images: int) -> int:
-    """Training length: ``iterations`` if given, else ``epochs`` over `images` (last partial batch dropped, as IRN counts)."""
+    """Return the training's length: ``iterations`` if given, else ``epochs`` over `images`.
+
+    An epoch's last partial batch is dropped, as IRN counts.
+    """
     if params.get("iterations"):
         return int(params["iterations"])
     return max(1, int(params["epochs"]) * max(1, images // int(params["batch"])))
@@ -129,12 +132,15 @@ def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
 
 
 def loader(data: TrainingSet, batch: int, seed: int, workers: int) -> DataLoader[Any]:
-    """A loader whose order and augmentation depend on the seed alone."""
+    """Return a loader whose order and augmentation depend on the seed alone."""
     return DataLoader(
         data,
         batch_size=batch,
         sampler=ScheduleSampler(len(data), seed),
         num_workers=workers,
+        # Where Python would start workers afresh, they import the caller's script, which may have no main guard:
+        # it would begin the whole run again in every worker. A forked worker imports nothing.
+        multiprocessing_context="fork" if workers else None,
         drop_last=True,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
@@ -154,8 +160,8 @@ def train(config: Any, ctx: StageContext, name: str = "train") -> Path:
     A finished training is not run again, an interrupted one resumes from its last checkpoint.
 
     Args:
-        config: what `training_config` gives, and ``model`` (a module), ``data`` (a `TrainingSet`), ``batch``, and optionally
-            ``drop``: prefixes of tensors that are not kept, such as those of an objective.
+        config: what `training_config` gives, and ``model`` (a module), ``data`` (a `TrainingSet`), ``batch``, and
+            optionally ``drop``: prefixes of tensors that are not kept, such as those of an objective.
         ctx: gives seed, device, folders and progress.
         name: tells the trainings of a stage apart.
 
@@ -285,7 +291,10 @@ def _step(checkpoint: Path) -> int:
 
 
 def _release(runner: Runner) -> None:
-    """Close log handlers and forget mmengine's process-wide instances of this run, so the next training starts clean."""
+    """Close log handlers and forget mmengine's process-wide instances of this run.
+
+    So the next training in this process starts clean.
+    """
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.visualization import Visualizer
 
@@ -309,7 +318,11 @@ def _save_weights(model: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> N
 
 
 def save_state(state: dict[str, torch.Tensor], path: Path) -> None:
-    """Write tensors by name as `torch.save` does, atomically and durably; raises `ArtifactError` where the disk is full."""
+    """Write tensors by name as `torch.save` does, atomically and durably.
+
+    Raises:
+        ArtifactError: the disk is full.
+    """
     # In memory first: on a file that cannot be written torch dies with errors of its own, which say nothing of the
     # disk.
     content = io.BytesIO()

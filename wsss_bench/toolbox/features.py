@@ -18,8 +18,9 @@ Extract = Callable[[WeakImage], Mapping[str, NDArray[Any]]]
 def collect(view: WeakView, ctx: StageContext, extract: Extract, name: str) -> ArraySet:
     """Return the arrays that `extract` gives for every image of `view`, computing those that are not there yet.
 
-    They lie in ``ctx.scratch / name``, so an interrupted stage goes on where it stopped and a finished one leaves nothing
-    behind. `extract` is called in this process, one image after the other: it may use a network on the stage's device.
+    They lie in ``ctx.scratch / name``, so an interrupted stage goes on where it stopped and a finished one leaves
+    nothing behind. `extract` is called in this process, one image after the other, so it may use a network on the
+    stage's device.
 
     Args:
         view: the images.

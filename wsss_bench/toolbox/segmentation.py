@@ -113,7 +113,7 @@ def train_segmentor(
         return WeakSegmentor(config.model, criterion, config.normalize)
 
     model: WeakSegmentor = seeded(build, ctx.seed, name)
-    new = ("net.decode_head.",)
+    new: tuple[str, ...] = ("net.decode_head.",)
     if start is not None:
         _start_from(start, model)
         new = ()

@@ -1,7 +1,7 @@
 """Public names for trainings: what a method of one's own builds on, gathered from the engine.
 
-A network is a `Network`; `fit` trains it on a `TrainingSet` and leaves it ready for inference. Two networks that teach each
-other are two modules of one `Network` with one loss, and rounds inside a stage are trainings of different names.
+A network is a `Network`; `fit` trains it on a `TrainingSet` and leaves it ready for inference. Two networks that teach
+each other are two modules of one `Network` with one loss, and rounds inside a stage are trainings of different names.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ __all__ = [
 def build_backbone(params: Mapping[str, Any]) -> Any:
     """Return the backbone that ``backbone``, ``weights`` and ``backbone_options`` of `params` name.
 
-    Called with normalised images ``float [B, 3, H, W]`` it returns the outputs of its stages, finest first; `channels` says
-    how many maps each has.
+    Called with normalised images ``float [B, 3, H, W]`` it returns the outputs of its stages, finest first; `channels`
+    says how many maps each has.
 
     Raises:
         RecipeError: there is no such backbone.
@@ -116,8 +116,8 @@ def fit(
     Resumes an interrupted one. The model is left in eval mode on the stage's device.
 
     Args:
-        model: its ``forward(inputs, tags, labels, mode="loss", …)`` returns losses by name; names that begin with ``loss``
-            are summed, the others only logged.
+        model: its ``forward(inputs, tags, labels, mode="loss", …)`` returns losses by name; names that begin with
+            ``loss`` are summed, the others only logged.
         data: the samples.
         ctx: its parameters without test settings hold ``lr, batch, iterations | epochs, …``.
         new: prefixes of freshly initialised modules; they learn ``new_mult`` times faster.

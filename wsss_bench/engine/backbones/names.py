@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wsss_bench.engine.backbones.staged import NORMALIZATION
+from wsss_bench.engine.backbones.staged import NORMALIZATION, Colour
 from wsss_bench.errors import RecipeError, did_you_mean
 
 TIMM = "timm/"
+"""How names of timm's networks begin."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,21 @@ class Backbone:
 
 # DeepLab's output stride, with dilated convolutions in place of the strides that are taken away.
 _DILATED = {"output_stride": 8, "dilated": True}
-_RESNET = {
-    "type": "TorchvisionResNet",
-    "channels": (64, 256, 512, 1024, 2048),
-    "strides": (4, 4, 8, 16, 16),
-    "segment": _DILATED,
-}
+
+
+def _resnet(depth: int) -> Backbone:
+    return Backbone(
+        type="TorchvisionResNet",
+        channels=(64, 256, 512, 1024, 2048),
+        strides=(4, 4, 8, 16, 16),
+        fixed={"depth": depth},
+        segment=_DILATED,
+    )
+
 
 BACKBONES: dict[str, Backbone] = {
-    "resnet50": Backbone(**_RESNET, fixed={"depth": 50}),
-    "resnet101": Backbone(**_RESNET, fixed={"depth": 101}),
+    "resnet50": _resnet(50),
+    "resnet101": _resnet(101),
     "mobilenet_v2": Backbone(
         type="TorchvisionMobileNetV2",
         channels=(16, 24, 32, 96, 1280),
@@ -85,8 +91,11 @@ def normalize_of(params: Mapping[str, Any]) -> str:
     return name if name.startswith(TIMM) else str(params.get("normalize", "imagenet"))
 
 
-def normalization(kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel, on the 0..255 scale, of a key of `NORMALIZATION` or a timm backbone.
+def normalization(kind: str) -> tuple[Colour, Colour]:
+    """Return mean and standard deviation per channel, on the 0..255 scale.
+
+    Args:
+        kind: a key of `NORMALIZATION`, or the name of a backbone of timm.
 
     Raises:
         RecipeError: there is no such way.

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from wsss_bench.errors import ArtifactError, RecipeError
 
+Colour = tuple[float, float, float]
+"""One number per channel, red first."""
+
 #: How pixel values are normalised (mean, std on the 0..255 scale); a property of the pre-trained weights.
-NORMALIZATION = {
+NORMALIZATION: dict[str, tuple[Colour, Colour]] = {
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
 }
@@ -82,8 +85,8 @@ def load_weights(model: nn.Module, weights: str | None, enum: Any, who: str) -> 
 
     Args:
         model: takes the tensors; a classifier's own may be missing.
-        weights: None (random), ``"imagenet"`` (fetched through torchvision on first use), or the path of a state dict in
-            torchvision's key layout, loaded with ``weights_only=True``.
+        weights: None (random), ``"imagenet"`` (fetched through torchvision on first use), or the path of a state dict
+            in torchvision's key layout, loaded with ``weights_only=True``.
         enum: torchvision's entry for the weights.
         who: how messages begin.
 
@@ -152,7 +155,10 @@ def dilate(stage: nn.Module, factor: int, *, first: int = 1) -> None:
 def _set_stride(
     fourth: nn.Module, fifth: nn.Module, output_stride: int, dilated: bool, who: str
 ) -> None:
-    """Bring the last two stages to `output_stride` 32, 16 or 8; each stage is touched once, while it still has its stride."""
+    """Bring the last two stages to `output_stride` 32, 16 or 8.
+
+    Each stage is touched once, while it still has its stride.
+    """
     if output_stride not in (8, 16, 32):
         raise RecipeError(
             f"{who}: output_stride={output_stride} is not offered; use 8, 16 or 32."

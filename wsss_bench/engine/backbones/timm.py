@@ -1,7 +1,7 @@
 """Any network of timm as a backbone: ``timm/NAME``, a convolutional one or a vision transformer.
 
-timm is an optional extra. Its own configuration says how images are normalised; a transformer gets images at a multiple of its
-patch size, so that its grid of tokens covers the photograph exactly.
+timm is an optional extra. Its own configuration says how images are normalised; a transformer gets images at a multiple
+of its patch size, so that its grid of tokens covers the photograph exactly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones.staged import read_weights
+from wsss_bench.engine.backbones.staged import Colour, read_weights
 from wsss_bench.errors import ArtifactError, RecipeError, did_you_mean
 
 PREFIX = "timm/"
@@ -54,11 +54,16 @@ def pretrained_config(name: str) -> Any:
     return timm.get_pretrained_cfg(name)
 
 
-def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalization(name: str) -> tuple[Colour, Colour]:
     """Return mean and standard deviation per channel on the 0..255 scale, as timm's configuration gives them."""
     config = pretrained_config(name)
-    mean = tuple(255 * value for value in config.mean)
-    return mean, tuple(255 * value for value in config.std)
+    return _in_bytes(config.mean), _in_bytes(config.std)
+
+
+def _in_bytes(colour: Colour) -> Colour:
+    """Return a colour on the 0..255 scale; timm counts from 0 to 1."""
+    red, green, blue = colour
+    return 255 * red, 255 * green, 255 * blue
 
 
 @MODELS.register_module()
@@ -67,8 +72,8 @@ class TimmBackbone(nn.Module):
 
     Args:
         model: the name after ``timm/``.
-        weights: None (random), ``"imagenet"`` or ``"timm"`` (timm's own loader, which fetches them on first use), or the
-            path of a state dict with timm's keys (``.pth``, read with ``weights_only=True``, or ``.safetensors``).
+        weights: None (random), ``"imagenet"`` or ``"timm"`` (timm's own loader, which fetches them on first use), or
+            the path of a state dict with timm's keys (``.pth``, read with ``weights_only=True``, or ``.safetensors``).
         output_stride: of a convolutional network that offers a choice: 8, 16 or 32; None leaves it as it is.
         frozen_stages: how many leading stages do not learn.
         bn_eval: keep batch norms on their running statistics.
@@ -95,17 +100,21 @@ class TimmBackbone(nn.Module):
         net, self.patch = _create(model, weights in OWN_WEIGHTS, output_stride)
         if weights is not None and weights not in OWN_WEIGHTS:
             _load(net, Path(weights), f"{PREFIX}{model}")
-        self.net = _with_stages(net, model, bool(self.patch))
-        self.channels = tuple(self.net.feature_info.channels())
-        self.strides = tuple(self.net.feature_info.reduction())
+        self.net: Any = _with_stages(net, model, bool(self.patch))
+        self._stages = self.net.feature_info
+        self.channels = tuple(self._stages.channels())
+        self.strides = tuple(self._stages.reduction())
         self.frozen_stages, self.bn_eval = frozen_stages, bn_eval
         self._freeze()
 
     def _freeze(self) -> None:
-        """Stop the parameters of the leading stages from learning; they are registered in the order in which they run."""
+        """Stop the parameters of the leading stages from learning.
+
+        Parameters are registered in the order in which they run, so the leading ones go up to the last of that stage.
+        """
         if not self.frozen_stages:
             return
-        modules = list(self.net.feature_info.module_name())
+        modules = list(self._stages.module_name())
         last = modules[min(self.frozen_stages, len(modules)) - 1]
         names = [name for name, _ in self.net.named_parameters()]
         place = f".{last}."

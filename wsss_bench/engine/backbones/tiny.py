@@ -11,7 +11,10 @@ from wsss_bench.errors import RecipeError
 
 @MODELS.register_module()
 class TinyBackbone(StagedBackbone):
-    """A small residual-free CNN at stride 4 that learns from scratch within a minute on a CPU; for `shapes` and tests."""
+    """A small CNN without shortcuts, at stride 4, that learns from scratch within a minute on a CPU.
+
+    For the ``shapes`` data set and for tests.
+    """
 
     def __init__(
         self,

@@ -11,7 +11,10 @@ from wsss_bench.errors import RecipeError
 
 @MODELS.register_module()
 class TorchvisionResNet(StagedBackbone):
-    """ResNet-50/101 as IRN (``output_stride=16, dilated=False``) and DeepLab (``output_stride=8, dilated=True``) use it."""
+    """ResNet-50 or -101.
+
+    IRN uses it with ``output_stride=16, dilated=False``, DeepLab with ``output_stride=8, dilated=True``.
+    """
 
     def __init__(
         self,
