@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+TESTS = Path(__file__).resolve().parents[1]
+# What the tables tell lies beside this file and with the tests of the readers.
+sys.path[:0] = [str(TESTS / "fakes"), str(TESTS / "exchange")]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "robustness.md"
+PAGE = TESTS.parent / "docs" / "robustness.md"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

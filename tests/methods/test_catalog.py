@@ -12,6 +12,11 @@ from wsss_bench.errors import PluginError, RecipeError, WsssError
 from wsss_bench.methods.catalog import Catalog, load_file
 from wsss_bench.methods.hooks import StageManager, call_hook, signature
 
+ARGUMENTS = dict.fromkeys(
+    ("view", "seeds", "previous", "previous_labels", "out", "ctx")
+)
+"""All that the hook `refine` is called with."""
+
 GOOD = """
 from wsss_bench import MethodCard, hookimpl
 
@@ -139,7 +144,7 @@ BROKEN = {
     ),
     "wrong_argument": (
         GOOD.format(name="wrong_argument").replace("seeds, out", "seed, out"),
-        r"refine: takes an argument 'seed' .*refine\(view, seeds, previous, out, ctx\)",
+        r"refine: takes an argument 'seed' .*refine\(view, seeds, previous, previous_labels, out, ctx\)",
     ),
     "star_arguments": (
         GOOD.format(name="star_arguments").replace("view, seeds, out", "view, **rest"),
@@ -236,7 +241,7 @@ def test_local_file_with_module_level_hooks(tmp_path: Path) -> None:
             method.plugin,
             "refine",
             method.who,
-            dict.fromkeys(("view", "seeds", "previous", "out", "ctx")),
+            ARGUMENTS,
         )
         == "x"
     )
@@ -319,7 +324,7 @@ def test_specname_stands_for_the_hook(tmp_path: Path) -> None:
             method.plugin,
             "refine",
             method.who,
-            dict.fromkeys(("view", "seeds", "previous", "out", "ctx")),
+            ARGUMENTS,
         )
         == 7
     )
@@ -333,9 +338,6 @@ def _plugin(body: str) -> object:
         space,
     )
     return space["P"]()  # type: ignore[operator]
-
-
-ARGUMENTS = dict.fromkeys(("view", "seeds", "previous", "out", "ctx"))
 
 
 def test_none_is_an_error_that_names_the_plugin() -> None:
@@ -367,7 +369,8 @@ def test_interrupts_are_not_wrapped() -> None:
 
 
 def test_signature_is_what_an_author_writes() -> None:
-    assert signature("segment") == "segment(view, labels, seeds, previous, ctx)"
+    written = "segment(view, labels, seeds, previous, previous_labels, ctx)"
+    assert signature("segment") == written
 
 
 def test_every_bundled_method_loads() -> None:
