@@ -558,7 +558,7 @@ def test_a_training_killed_while_it_writes_a_checkpoint_or_its_weights_ends_the_
     checkpoint = next(
         n
         for n, path in enumerate(paths)
-        if path.startswith("store/localize") and path.endswith("iter_6.pth")
+        if path.startswith("store/training") and path.endswith("iter_6.pth")
     )
     weights = next(
         n
@@ -567,7 +567,15 @@ def test_a_training_killed_while_it_writes_a_checkpoint_or_its_weights_ends_the_
         and event["path"].startswith("store/segment")
         and "/scratch/" in event["path"]
     )
-    trained.try_kill(Moment(checkpoint + 1, "torn", "localize: checkpoints"))
+    kept = next(
+        n
+        for n, event in enumerate(trained.events)
+        if event["event"] == "os.rename"
+        and event["path"].startswith("store/training")
+        and "/out/" in event["path"]
+    )
+    trained.try_kill(Moment(checkpoint + 1, "torn", "training: checkpoints"))
+    trained.try_kill(Moment(kept, "kill", "training: artifact"))
     trained.try_kill(Moment(weights, "kill", "segment: checkpoints"))
 
 
@@ -577,7 +585,7 @@ def test_trainings_killed_at_any_moment_end_as_undisturbed_ones(
 ) -> None:
     tried = trained.moments()
     assert {moment.where for moment in tried} >= {
-        "localize: checkpoints",
+        "training: checkpoints",
         "segment: checkpoints",
     }
     assert f"| {len(tried)} | `-m slow`: the training resumes" in kills_section()
