@@ -10,13 +10,18 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from wsss_bench.contract import hookspecs
+from wsss_bench.contract.card import MethodCard
 from wsss_bench.contract.context import StageContext
-from wsss_bench.methods.catalog import Catalog
+from wsss_bench.methods import profiles
+from wsss_bench.methods.catalog import Catalog, LoadedMethod
 from wsss_bench.methods.hooks import HOOKS
+from wsss_bench.methods.profiles import load_profile, with_profiles
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -44,7 +49,8 @@ def test_every_hook_and_argument_is_described(hook: str) -> None:
 
 def test_every_attribute_of_the_context_is_described() -> None:
     text = section((DOCS / "hooks.md").read_text(), "ctx")
-    public = [f.name for f in fields(StageContext)] + ["train", "segmentor"]
+    public = [f.name for f in fields(StageContext)]
+    public += [name for name in vars(StageContext) if not name.startswith("_")]
     missing = [
         name for name in public if not re.search(rf"^\| `{name}[(`]", text, re.M)
     ]
@@ -57,6 +63,47 @@ def test_every_page_is_in_the_navigation_and_every_link_leads_somewhere() -> Non
     for page in [path for path in DOCS.glob("*.md") if path.name in listed]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (DOCS / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_config_of_the_page_on_hooks_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    path.write_text(blocks("hooks.md", "python")[-1])
+    stages = ("localize",)
+    card = MethodCard(name="mine", version="1", stages=stages, defaults=path)
+    method = LoadedMethod("mine", object(), card, "local", "1", "")
+    found = {
+        profile: with_profiles(method, "localize", [load_profile(profile)])
+        for profile in ("paper", "shapes", "mobilenet")
+    }
+    assert found["paper"]["lr"] == 0.05
+    assert {key: value["sharpness"] for key, value in found.items()} == {
+        "paper": 4.0,
+        "shapes": 2.0,
+        "mobilenet": 3.0,
+    }
+    assert found["mobilenet"]["backbone"] == "mobilenet_v2"
+    assert "sharpness" in profiles.test_settings(method, "localize")
+
+
+def test_the_training_of_the_page_on_hooks_is_done_once(tmp_path: Path) -> None:
+    code = next(block for block in blocks("hooks.md", "python") if "fitted" in block)
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/hooks.md", "exec"), names)
+    seen = []
+
+    def fit(model: torch.nn.Linear, params: dict[str, Any], scratch: Path) -> None:
+        seen.append(params)
+        torch.nn.init.constant_(model.weight, 5)
+
+    names["fit"] = fit
+    params = {"lr": 1.0, "scales": (1.0,)}
+    ctx = StageContext(
+        0, "cpu", params, tmp_path, tmp_path / "out", test_settings=("scales",)
+    )
+    for _ in range(2):
+        model = names["fitted"](torch.nn.Linear(1, 1), ctx)
+        assert model.weight.item() == 5
+    assert seen == [{"lr": 1.0}]
 
 
 def test_the_toolbox_examples_run(tmp_path: Path) -> None:
@@ -114,6 +161,6 @@ def test_the_page_of_methods_holds_every_card_and_is_what_the_command_prints() -
     )  # DSRG's reported number, from published.csv
     committed = (DOCS / "methods.md").read_text()
     titles = set(re.findall(r"^## (.*)$", committed, re.M))
-    assert titles == set(bundled), (
-        "run: wsss-bench plugin info --markdown > docs/methods.md"
-    )
+    again = "run: wsss-bench plugin info --markdown > docs/methods.md"
+    assert titles == set(bundled), again
+    assert committed == page, again

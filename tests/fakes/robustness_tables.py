@@ -1,4 +1,7 @@
-"""The tables of ``docs/robustness.md``, made from the tests that run them: ``python tests/fakes/robustness_tables.py --write``."""
+"""The tables of ``docs/robustness.md``, made from the tests that run them.
+
+``python tests/fakes/robustness_tables.py --write`` writes them.
+"""
 
 from __future__ import annotations
 

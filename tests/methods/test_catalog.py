@@ -314,7 +314,8 @@ def test_specname_stands_for_the_hook(tmp_path: Path) -> None:
     path.write_text(
         "from wsss_bench import MethodCard, hookimpl\n"
         "class M:\n"
-        "    @hookimpl\n    def method_card(self):\n        return MethodCard(name='spec', version='1', stages=('refine',))\n"
+        "    @hookimpl\n    def method_card(self):\n"
+        "        return MethodCard(name='spec', version='1', stages=('refine',))\n"
         "    @hookimpl(specname='refine')\n    def by_another_name(self, out):\n        return 7\n"
         "plugin = M()\n"
     )
