@@ -1,13 +1,18 @@
-"""Import paths of version 0.1, kept for one release: the old module's names are found where they live now, with a warning."""
+"""Import paths of version 0.1, kept for one release: names are found where they live now, with a warning.
+
+Modules that are gone (`MOVED`) are made up on import; modules that are still there (`LEFT`) get a look-up for the names
+that left them.
+"""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -21,48 +26,37 @@ MOVED: dict[str, tuple[str, ...]] = {
     "boards.jsons": ("boards.render.as_json",),
     "boards.latex": ("boards.render.latex",),
     "boards.markdown": ("boards.render.markdown",),
-    "boards.page": ("boards.page.page",),
     "boards.records": ("results.records",),
     "boards.table": ("boards.render.columns",),
     "card": ("contract.card",),
     "catalog": ("methods.catalog",),
     "cells": ("runs.ledger",),
+    "cli._boards": ("cli._flags",),
+    "cli._cells": ("runs.request",),
+    "cli._dataset": ("cli._flags",),
     "cli._predict_run": ("runs.predicting",),
     "context": ("contract.context",),
-    "data.coco": ("data.coco.dataset",),
     "data.coco_index": ("data.coco.index",),
     "data.coco_masks": ("data.coco.masks",),
     "data.sbd": ("data.voc.sbd",),
-    "data.shapes": ("data.shapes.dataset",),
     "data.shapes_classes": ("data.shapes.classes",),
     "data.shapes_draw": ("data.shapes.draw",),
     "data.verify": (
         "data.voc.verify",
         "data.findings",
+        "data.verifying",
     ),
     "data.verify_coco": ("data.coco.verify",),
-    "data.voc": (
-        "data.voc.dataset",
-        "data.voc.lists",
-    ),
-    "docs_cards": ("boards.methods_page",),
-    "doctor": (
-        "doctor.examine",
-        "doctor.findings",
-        "doctor.packages",
-        "doctor.machine",
-    ),
-    "engine.backbones": (
-        "engine.backbones.names",
-        "engine.backbones.staged",
-        "engine.backbones.torchvision",
-        "engine.backbones.tiny",
+    "docs_cards": (
+        "boards.methods_page",
+        "boards.render.markdown",
     ),
     "engine.data": ("engine.loading",),
     "engine.hooks": ("engine.runner_hooks",),
     "evaluate.export": ("exchange.archives",),
     "evaluate.folders": ("exchange.folders",),
     "evaluate.legacy": ("exchange.legacy",),
+    "executors": ("runs.executors",),
     "executors.local": ("runs.executors.local",),
     "explain": ("runs.store.explain",),
     "hooks": (
@@ -82,7 +76,10 @@ MOVED: dict[str, tuple[str, ...]] = {
         "methods.values",
     ),
     "paths": ("io.paths",),
-    "pipeline": ("runs.pipeline",),
+    "pipeline": (
+        "runs.pipeline",
+        "runs.stage",
+    ),
     "plan": (
         "runs.plan",
         "runs.source",
@@ -97,18 +94,21 @@ MOVED: dict[str, tuple[str, ...]] = {
         "runs.recording",
         "runs.gallery",
     ),
-    "reproduce": ("runs.reproduce",),
-    "scoring": ("runs.scoring",),
+    "reproduce": (
+        "runs.reproduce",
+        "runs.comparing",
+    ),
+    "scoring": (
+        "runs.scoring",
+        "contract.context",
+    ),
     "sealing": ("io.sealing",),
     "store": (
         "runs.store.folders",
         "io.files",
     ),
-    "testing._template_files": ("testing.template.files",),
-    "testing._template_methods": ("testing.template.methods",),
     "testing.guard": ("io.landlock", "io.sealing"),
     "testing.stages": ("testing.observed",),
-    "testing.template": ("testing.template.project",),
     "toolbox._affinity_numba": ("toolbox.kernels.affinity",),
     "toolbox._growing_numba": ("toolbox.kernels.growing",),
     "toolbox._jit": ("toolbox.kernels.jit",),
@@ -123,6 +123,72 @@ MOVED: dict[str, tuple[str, ...]] = {
 """Old module (below ``wsss_bench``) to the modules that hold its names now, searched in this order."""
 
 
+LEFT: dict[str, dict[str, tuple[str, ...]]] = {
+    "boards.page": {"boards.page.payload": ("GALLERY",)},
+    "boards.published": {"results.published": ("FILE", "published_csv")},
+    "boards.rows": {
+        "boards.grouping": ("groups",),
+        "boards.ranking": ("make_board",),
+        "contract.names": ("STAGES",),
+    },
+    "cli.run": {
+        "cli._flags": ("leaderboard_dir",),
+        "runs.request": ("LOG", "check_log"),
+    },
+    "cli.status": {"runs.ledger": ("FAILED",)},
+    "data.base": {"data.options": ("check_options", "choose_splits", "integer_option")},
+    "data.opening": {"data.places": ("find_folder",)},
+    "doctor": {
+        "doctor.compiled": (
+            "APT",
+            "COMPILER",
+            "HEAVY",
+            "check_crf",
+            "check_imports",
+        ),
+        "doctor.examine": ("check_data", "check_plugins"),
+        "doctor.findings": (
+            "DISTRIBUTION",
+            "FAIL",
+            "OK",
+            "PIP",
+            "WARN",
+            "Check",
+            "nearest",
+        ),
+        "doctor.machine": (
+            "LITTLE_SPACE",
+            "LOW_SPACE",
+            "check_gpu",
+            "check_work_dir",
+            "driver",
+            "torch_cuda",
+        ),
+        "doctor.packages": (
+            "CLASHES",
+            "check_install",
+            "check_packages",
+            "check_python",
+        ),
+        "doctor.requirements": ("project", "version"),
+    },
+    "engine.inference": {"toolbox.prediction": ("predict",)},
+    "testing.template": {
+        "testing.template.project": ("KINDS", "filled", "write_project")
+    },
+    "toolbox.affinity": {
+        "toolbox.pairs": ("BORDERS", "Slices", "Window", "count_pairs", "pair_kinds"),
+        "toolbox.sweeps": ("BALANCE", "FLOOR", "pair_terms"),
+    },
+    "toolbox.pyramid": {"toolbox.training": ("fit",)},
+}
+"""Module that is still there, to the modules that hold names of its now, and those names.
+
+By name, and not by a search as in `MOVED`: a module that exists is asked for all kinds of names, of its submodules for
+one, and must not import half the package to say no.
+"""
+
+
 class _Finder(MetaPathFinder, Loader):
     """Makes a module of an old name that holds nothing but a look-up."""
 
@@ -132,7 +198,7 @@ class _Finder(MetaPathFinder, Loader):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """A spec for the names in `MOVED`; the real finders come first, so nothing that exists is hidden."""
+        """Return a spec for a module in `MOVED`, None for others."""
         parent, _, rest = fullname.partition(".")
         if parent != "wsss_bench" or rest not in MOVED:
             return None
@@ -146,8 +212,53 @@ class _Finder(MetaPathFinder, Loader):
         module.__dict__["__getattr__"] = forward(module.__name__, MOVED[old])
 
 
-def forward(old: str, homes: Sequence[str]) -> Any:
-    """A module's ``__getattr__`` that finds its old names in `homes`, with a `DeprecationWarning` that names the new place."""
+class _Watcher(MetaPathFinder):
+    """Lets the usual finder load the modules in `LEFT`, and adds a look-up to each."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the usual spec of a module in `LEFT`, whose loader adds the look-up; None for others."""
+        parent, _, rest = fullname.partition(".")
+        if parent != "wsss_bench" or rest not in LEFT:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+            # The loader stays what it is: others ask it for the source, or for files of the package.
+            spec.loader.exec_module = partial(_load_and_watch, load)  # type: ignore[method-assign]
+        return spec
+
+
+def _load_and_watch(load: Callable[[ModuleType], None], module: ModuleType) -> None:
+    load(module)
+    old = module.__name__
+    own = module.__dict__.get("__getattr__")
+    homes: dict[str, Callable[[str], Any]] = {}
+    for home, names in LEFT[old.partition(".")[2]].items():
+        homes |= dict.fromkeys(names, forward(old, (home,), depth=3))
+
+    def look_up(name: str) -> Any:
+        if name in homes:
+            return homes[name](name)
+        if own is not None:
+            return own(name)
+        raise AttributeError(f"module {old!r} has no attribute {name!r}")
+
+    module.__dict__["__getattr__"] = look_up
+
+
+def forward(old: str, homes: Sequence[str], depth: int = 2) -> Any:
+    """Return a module's ``__getattr__`` that finds old names in `homes`, with a `DeprecationWarning`.
+
+    Args:
+        old: the module's name.
+        homes: modules below ``wsss_bench``, searched in this order.
+        depth: how many frames above the look-up the caller is who should read the warning.
+    """
 
     def look_up(name: str) -> Any:
         if name.startswith("__"):
@@ -155,8 +266,9 @@ def forward(old: str, homes: Sequence[str]) -> Any:
         for home in homes:
             module = import_module(f"wsss_bench.{home}")
             if hasattr(module, name):
-                what = f"{old}.{name} has moved: import it from {module.__name__}. The old path works until version 0.3."
-                warnings.warn(what, DeprecationWarning, stacklevel=2)
+                what = f"{old}.{name} has moved: import it from {module.__name__}."
+                until = "The old path works until version 0.3."
+                warnings.warn(f"{what} {until}", DeprecationWarning, stacklevel=depth)
                 return getattr(module, name)
         raise AttributeError(f"module {old!r} has no attribute {name!r}")
 
@@ -166,4 +278,6 @@ def forward(old: str, homes: Sequence[str]) -> Any:
 def install() -> None:
     """Let old import paths work in this process. Idempotent."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        # The first looks at modules that exist, the last hides none of them.
+        sys.meta_path.insert(0, _Watcher())
         sys.meta_path.append(_Finder())

@@ -24,5 +24,5 @@ def __getattr__(name: str) -> Any:
 
     if name not in _HOME:
         # Names of records could be imported from here before they had a room of their own.
-        return forward(__name__, ("results.records",))(name)
+        return forward(__name__, ("results.records",), depth=3)(name)
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -25,7 +25,7 @@ __all__ = list(_WHERE)
 
 def __getattr__(name: str) -> Any:
     if name == "predict":
-        return forward(__name__, ("toolbox.prediction",))(name)
+        return forward(__name__, ("toolbox.prediction",), depth=3)(name)
     if name not in _WHERE:
         raise AttributeError(f"module 'wsss_bench.engine' has no attribute {name!r}")
     return getattr(import_module(f"wsss_bench.engine.{_WHERE[name]}"), name)
