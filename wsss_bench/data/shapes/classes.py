@@ -1,27 +1,18 @@
 """The eight classes of `shapes`: outlines, discriminative parts, and the company they keep.
 
-Outlines live in a box of about [-1, 1] x [-1, 1], x to the right, y down. Every class has a plain body, whose colours and
-textures all classes share, and one small part that gives it away: a pattern in one of four pairs of accent colours. Two
-classes share each pair of colours, and stripes, dots and rings belong to two classes each, so only both together name a class.
+Every class has a plain body, whose colours and textures all classes share, and one small part that gives it away: a
+pattern in one of four pairs of accent colours. Two classes share each pair of colours, and stripes, dots and rings
+belong to two classes each, so only both together name a class.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 Polygon = tuple[tuple[float, float], ...]
-
-
-def ellipse(cx: float, cy: float, rx: float, ry: float, points: int = 28) -> Polygon:
-    """An ellipse as a polygon."""
-    angles = [2 * math.pi * k / points for k in range(points)]
-    return tuple((cx + rx * math.cos(a), cy + ry * math.sin(a)) for a in angles)
-
-
-def box(left: float, top: float, right: float, bottom: float) -> Polygon:
-    """An axis-parallel rectangle as a polygon."""
-    return ((left, top), (right, top), (right, bottom), (left, bottom))
+"""Points (x, y) of a closed outline, in a box of about [-1, 1] x [-1, 1]; x to the right, y down."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +20,10 @@ class ShapeClass:
     """One foreground class.
 
     Attributes:
-        body, part: outlines; parts are painted over the body, and both belong to the object.
-        pattern: texture of the part (a key of `wsss_bench.data.shapes.draw.PATTERNS`).
+        name: its name.
+        body: outlines of the plain body.
+        part: outlines of the telling part; they are painted over the body, and both belong to the object.
+        pattern: texture of the part (a key of `wsss_bench.data.shapes.textures.PATTERNS`).
         accent: index into `ACCENTS`, the part's two colours.
         home: the background it comes with more often than with any other.
         friends: classes it is often seen with.
@@ -44,6 +37,8 @@ class ShapeClass:
     home: str
     friends: tuple[str, str]
 
+
+# From here on numbers are drawn with: any change is a new `GENERATOR_VERSION`, in wsss_bench.data.shapes.dataset.
 
 ACCENTS = (
     ((205, 45, 40), (245, 240, 230)),
@@ -66,116 +61,121 @@ BACKGROUNDS = ("water", "meadow", "street", "sky", "room")
 HOME_PROBABILITY = 0.6
 """P(background = home | main class); the other four share the rest evenly."""
 
-CLASSES = (
-    ShapeClass(
-        "boat",
-        body=(
-            ((-1.0, 0.25), (1.0, 0.25), (0.62, 0.9), (-0.68, 0.9)),
-            box(-0.02, -0.95, 0.1, 0.3),
-            box(0.2, -0.1, 0.75, 0.3),
-        ),
-        part=(((-0.08, -0.95), (-0.08, 0.15), (-0.75, 0.15)),),
-        pattern="stripes",
-        accent=0,
-        home="water",
-        friends=("bird", "fish"),
-    ),
-    ShapeClass(
-        "car",
-        body=(
-            box(-1.0, -0.05, 1.0, 0.55),
-            ((-0.6, 0.0), (-0.35, -0.55), (0.42, -0.55), (0.7, 0.0)),
-        ),
-        part=(ellipse(-0.55, 0.55, 0.38, 0.38), ellipse(0.55, 0.55, 0.38, 0.38)),
-        pattern="wheels",
-        accent=2,
-        home="street",
-        friends=("house", "lamp"),
-    ),
-    ShapeClass(
-        "bird",
-        body=(
-            ellipse(-0.1, 0.1, 0.72, 0.46),
-            ((-0.6, -0.05), (-1.1, -0.35), (-1.05, 0.2)),
-            box(-0.15, 0.5, -0.05, 0.95),
-        ),
-        part=(
-            ellipse(0.6, -0.4, 0.4, 0.4),
-            ((0.86, -0.65), (1.25, -0.35), (0.82, -0.2)),
-        ),
-        pattern="dots",
-        accent=1,
-        home="sky",
-        friends=("tree", "boat"),
-    ),
-    ShapeClass(
-        "cat",
-        body=(
-            ellipse(-0.15, 0.4, 0.75, 0.5),
-            ((-0.8, 0.35), (-1.05, -0.55), (-0.9, -0.6), (-0.6, 0.2)),
-            box(0.3, 0.5, 0.5, 0.98),
-        ),
-        part=(
-            ellipse(0.55, -0.25, 0.38, 0.36),
-            ((0.2, -0.4), (0.25, -0.95), (0.5, -0.55)),
-            ((0.6, -0.55), (0.88, -0.95), (0.92, -0.4)),
-        ),
-        pattern="zigzag",
-        accent=3,
-        home="room",
-        friends=("lamp", "house"),
-    ),
-    ShapeClass(
-        "tree",
-        body=(
-            ellipse(0.0, -0.35, 0.72, 0.62),
-            ellipse(-0.4, -0.05, 0.4, 0.35),
-            ellipse(0.42, -0.1, 0.4, 0.35),
-            box(-0.15, 0.1, 0.15, 1.0),
-        ),
-        part=(ellipse(-0.22, -0.4, 0.34, 0.34), ellipse(0.35, -0.12, 0.3, 0.3)),
-        pattern="dots",
-        accent=3,
-        home="meadow",
-        friends=("bird", "house"),
-    ),
-    ShapeClass(
-        "house",
-        body=(box(-0.8, -0.15, 0.8, 0.95), ((-1.0, -0.15), (0.0, -0.9), (1.0, -0.15))),
-        part=(box(-0.55, 0.05, 0.2, 0.75),),
-        pattern="checks",
-        accent=0,
-        home="meadow",
-        friends=("tree", "car"),
-    ),
-    ShapeClass(
-        "fish",
-        body=(
-            ellipse(0.15, 0.0, 0.82, 0.46),
-            ((0.0, -0.35), (0.3, -0.75), (0.5, -0.3)),
-        ),
-        part=(
-            ((-0.5, 0.0), (-1.1, -0.55), (-0.92, 0.0), (-1.1, 0.55)),
-            ellipse(-0.48, 0.0, 0.2, 0.28),
-        ),
-        pattern="stripes",
-        accent=2,
-        home="water",
-        friends=("boat", "bird"),
-    ),
-    ShapeClass(
-        "lamp",
-        body=(
-            box(-0.12, -0.3, 0.12, 0.75),
-            ((-0.55, 0.95), (-0.3, 0.65), (0.3, 0.65), (0.55, 0.95)),
-            ((-0.7, -0.2), (-0.4, -0.95), (0.4, -0.95), (0.7, -0.2)),
-        ),
-        part=(ellipse(0.0, -0.25, 0.44, 0.4),),
-        pattern="bulb",
-        accent=1,
-        home="street",
-        friends=("car", "cat"),
-    ),
-)
+# Mask id k is the k-th line.
+_COMPANY = """
+# name   pattern  accent  home    friends
+boat     stripes  0       water   bird   fish
+car      wheels   2       street  house  lamp
+bird     dots     1       sky     tree   boat
+cat      zigzag   3       room    lamp   house
+tree     dots     3       meadow  bird   house
+house    checks   0       meadow  tree   car
+fish     stripes  2       water   boat   bird
+lamp     bulb     1       street  car    cat
+"""
 
-NAMES = ("background", *(c.name for c in CLASSES))
+# Of a box: left, top, right, bottom. Of an ellipse: its centre and its two radii. Of a polygon: its points.
+# Later lines are painted over earlier ones.
+_OUTLINES = """
+boat   body  polygon  -1.0 0.25     1.0 0.25    0.62 0.9   -0.68 0.9
+boat   body  box      -0.02 -0.95   0.1 0.3
+boat   body  box      0.2 -0.1      0.75 0.3
+boat   part  polygon  -0.08 -0.95   -0.08 0.15  -0.75 0.15
+
+car    body  box      -1.0 -0.05    1.0 0.55
+car    body  polygon  -0.6 0.0      -0.35 -0.55  0.42 -0.55  0.7 0.0
+car    part  ellipse  -0.55 0.55    0.38 0.38
+car    part  ellipse  0.55 0.55     0.38 0.38
+
+bird   body  ellipse  -0.1 0.1      0.72 0.46
+bird   body  polygon  -0.6 -0.05    -1.1 -0.35  -1.05 0.2
+bird   body  box      -0.15 0.5     -0.05 0.95
+bird   part  ellipse  0.6 -0.4      0.4 0.4
+bird   part  polygon  0.86 -0.65    1.25 -0.35  0.82 -0.2
+
+cat    body  ellipse  -0.15 0.4     0.75 0.5
+cat    body  polygon  -0.8 0.35     -1.05 -0.55  -0.9 -0.6  -0.6 0.2
+cat    body  box      0.3 0.5       0.5 0.98
+cat    part  ellipse  0.55 -0.25    0.38 0.36
+cat    part  polygon  0.2 -0.4      0.25 -0.95  0.5 -0.55
+cat    part  polygon  0.6 -0.55     0.88 -0.95  0.92 -0.4
+
+tree   body  ellipse  0.0 -0.35     0.72 0.62
+tree   body  ellipse  -0.4 -0.05    0.4 0.35
+tree   body  ellipse  0.42 -0.1     0.4 0.35
+tree   body  box      -0.15 0.1     0.15 1.0
+tree   part  ellipse  -0.22 -0.4    0.34 0.34
+tree   part  ellipse  0.35 -0.12    0.3 0.3
+
+house  body  box      -0.8 -0.15    0.8 0.95
+house  body  polygon  -1.0 -0.15    0.0 -0.9  1.0 -0.15
+house  part  box      -0.55 0.05    0.2 0.75
+
+fish   body  ellipse  0.15 0.0      0.82 0.46
+fish   body  polygon  0.0 -0.35     0.3 -0.75  0.5 -0.3
+fish   part  polygon  -0.5 0.0      -1.1 -0.55  -0.92 0.0  -1.1 0.55
+fish   part  ellipse  -0.48 0.0     0.2 0.28
+
+lamp   body  box      -0.12 -0.3    0.12 0.75
+lamp   body  polygon  -0.55 0.95    -0.3 0.65  0.3 0.65  0.55 0.95
+lamp   body  polygon  -0.7 -0.2     -0.4 -0.95  0.4 -0.95  0.7 -0.2
+lamp   part  ellipse  0.0 -0.25     0.44 0.4
+"""
+
+
+def ellipse(cx: float, cy: float, rx: float, ry: float) -> Polygon:
+    """Return an ellipse as a polygon of 28 points."""
+    angles = [2 * math.pi * k / 28 for k in range(28)]
+    return tuple((cx + rx * math.cos(a), cy + ry * math.sin(a)) for a in angles)
+
+
+def box(left: float, top: float, right: float, bottom: float) -> Polygon:
+    """Return an axis-parallel rectangle as a polygon."""
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def polygon(*numbers: float) -> Polygon:
+    """Return the points of ``x0, y0, x1, y1, …``."""
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+_FORMS: dict[str, Callable[..., Polygon]] = {
+    "ellipse": ellipse,
+    "box": box,
+    "polygon": polygon,
+}
+
+
+def _rows(table: str) -> Iterator[list[str]]:
+    for line in table.splitlines():
+        if line and not line.startswith("#"):
+            yield line.split()
+
+
+def _outlines(name: str, where: str) -> tuple[Polygon, ...]:
+    found = []
+    for of, kind, form, *numbers in _rows(_OUTLINES):
+        if (of, kind) == (name, where):
+            found.append(_FORMS[form](*map(float, numbers)))
+    return tuple(found)
+
+
+def _classes() -> Iterator[ShapeClass]:
+    for name, pattern, accent, home, *friends in _rows(_COMPANY):
+        first, second = friends
+        yield ShapeClass(
+            name,
+            body=_outlines(name, "body"),
+            part=_outlines(name, "part"),
+            pattern=pattern,
+            accent=int(accent),
+            home=home,
+            friends=(first, second),
+        )
+
+
+CLASSES = tuple(_classes())
+"""The foreground classes; mask id k is the k-th of them."""
+
+NAMES = ("background", *(one.name for one in CLASSES))
+"""Names by mask id."""

@@ -1,7 +1,8 @@
 """`shapes`: a procedural dataset in VOC's layout, for a fresh machine and for tests.
 
-It shows in small what makes weak supervision hard: one discriminative part per class and a plainer body, several objects and
-classes per image, sizes from tiny to large, occlusion, and textured backgrounds that come with a class (boats float on water).
+It shows in small what makes weak supervision hard: one discriminative part per class and a plainer body, several
+objects and classes per image, sizes from tiny to large, occlusion, and textured backgrounds that come with a class
+(boats float on water).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,11 +29,21 @@ GENERATOR_VERSION = 1
 
 DEFAULT_ROOT = Path("work_dirs") / "data"
 DEFAULTS = {"train": 200, "val": 80, "size": 96, "seed": 0}
+RANGES = {
+    "train": (1, 100_000),
+    "val": (1, 100_000),
+    "size": (48, 1024),
+    "seed": (0, 2**31 - 1),
+}
+"""Smallest and largest value of each option."""
+
+_TABLE = "cls_labels.csv"
 
 
 class ShapesDataset(VocLayout):
-    """Eight classes, drawn from a seed; options ``train``, ``val`` (counts), ``size`` (pixels, images are square), ``seed``.
+    """Eight classes, drawn from a seed.
 
+    Options: ``train`` and ``val`` (how many images), ``size`` (pixels a side; images are square), ``seed``.
     Image k of a split depends on (seed, split, k, size) alone: a larger set begins with the images of a smaller one.
     """
 
@@ -41,28 +52,29 @@ class ShapesDataset(VocLayout):
     def __init__(
         self, root: Path | None, name: str, options: Mapping[str, Any]
     ) -> None:
-        def number(option: str, low: int, high: int) -> int:
-            return integer_option(
-                self.kind, options, option, DEFAULTS[option], low, high
+        numbers = {}
+        for option, (low, high) in RANGES.items():
+            default = DEFAULTS[option]
+            numbers[option] = integer_option(
+                self.kind, options, option, default, low, high
             )
-
-        self.counts = {
-            "train": number("train", 1, 100_000),
-            "val": number("val", 1, 100_000),
-        }
-        self.size, self.seed = number("size", 48, 1024), number("seed", 0, 2**31 - 1)
-        counts = "-".join(f"{split}{count}" for split, count in self.counts.items())
-        folder = f"shapes-v{GENERATOR_VERSION}-{counts}-size{self.size}-seed{self.seed}"
-        super().__init__(
-            (root or DEFAULT_ROOT).expanduser().absolute() / folder, name, NAMES
-        )
+        self.counts = {split: numbers[split] for split in ("train", "val")}
+        self.size, self.seed = numbers["size"], numbers["seed"]
+        parent = (root or DEFAULT_ROOT).expanduser().absolute()
+        super().__init__(parent / self._folder_name(), name, NAMES)
         self.splits = choose_splits(Splits("train", "train", "val"), options)
-        self.labels_source = "table cls_labels.csv"
+        self.labels_source = f"table {_TABLE}"
+
+    def _folder_name(self) -> str:
+        counts = "-".join(f"{split}{count}" for split, count in self.counts.items())
+        of = f"size{self.size}-seed{self.seed}"
+        return f"shapes-v{GENERATOR_VERSION}-{counts}-{of}"
 
     def prepare(self, progress: Progress | None = None) -> None:
-        """Draw the dataset unless it is there; drawn beside its place and renamed, so a part is never taken for the whole.
+        """Draw the dataset unless it is there.
 
-        Of several processes one draws and the others wait for it.
+        It is drawn beside its place and renamed, so a part is never taken for the whole. Of several processes one draws
+        and the others wait for it.
 
         Raises:
             DataError: the folder cannot be written.
@@ -71,35 +83,68 @@ class ShapesDataset(VocLayout):
             return
         try:
             with locked(self.root.parent):
-                for left in self.root.parent.glob(
-                    f".{self.root.name}-*"
-                ):  # by a process that was killed
-                    shutil.rmtree(left, ignore_errors=True)
+                self._sweep()
+                # Another process may have drawn it while this one waited for the lock.
                 if not self.root.is_dir():
                     self._make(progress)
         except ArtifactError as error:
-            raise DataError(
-                f"shapes cannot be written to {self.root} ({error}). Choose another --data-root."
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _sweep(self) -> None:
+        """Remove what processes that were killed have left behind; only the holder of the lock may."""
+        for left in self.root.parent.glob(f".{self.root.name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _unwritable(self, reason: object) -> DataError:
+        what = f"shapes cannot be written to {self.root} ({reason})."
+        return DataError(f"{what} Choose another --data-root.")
 
     def _make(self, progress: Progress | None) -> None:
         workshop = None
         try:
-            workshop = Path(
-                tempfile.mkdtemp(dir=self.root.parent, prefix=f".{self.root.name}-")
-            )
+            prefix = f".{self.root.name}-"
+            workshop = Path(tempfile.mkdtemp(dir=self.root.parent, prefix=prefix))
             self._draw(workshop, progress)
+            # `mkdtemp` lets nobody else in, and the data may be shared by several users.
             workshop.chmod(0o755)
             os.rename(workshop, self.root)
         except OSError as error:
-            raise DataError(
-                f"shapes cannot be written to {self.root} ({error.strerror or error}). Choose another --data-root."
-            ) from error
+            raise self._unwritable(error.strerror or error) from error
         finally:
             if workshop is not None:
                 shutil.rmtree(workshop, ignore_errors=True)
 
     def _draw(self, folder: Path, progress: Progress | None) -> None:
+        lists = folder / "ImageSets" / "Segmentation"
+        for place in (folder / "JPEGImages", folder / "SegmentationClass", lists):
+            place.mkdir(parents=True)
+        rows: list[list[object]] = [["id", *NAMES[1:]]]
+        total = sum(self.counts.values())
+        for done, (split, number, image_id) in enumerate(self._wanted(), 1):
+            present = self._draw_one(folder, split, number, image_id)
+            # The labels of validation images are nowhere but in their masks.
+            if split == "train":
+                cells = [int(k in present) for k in range(1, len(NAMES))]
+                rows.append([image_id, *cells])
+            if progress is not None:
+                progress("drawing shapes", done, total)
+        for split in self.counts:
+            ids = [image_id for of, _, image_id in self._wanted() if of == split]
+            (lists / f"{split}.txt").write_text("\n".join(ids) + "\n")
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        (folder / _TABLE).write_text(text.getvalue())
+
+    def _wanted(self) -> Iterator[tuple[str, int, str]]:
+        """Yield (split, number in the split, id) of every image."""
+        for split, count in self.counts.items():
+            for number in range(count):
+                yield split, number, f"{split}_{number:05d}"
+
+    def _draw_one(
+        self, folder: Path, split: str, number: int, image_id: str
+    ) -> set[int]:
+        """Draw and write one image and its mask; return the values in the mask."""
         import numpy as np
         from PIL import Image
 
@@ -107,38 +152,18 @@ class ShapesDataset(VocLayout):
         from wsss_bench.io.images import write_mask
         from wsss_bench.rng import generator
 
-        for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-            (folder / name).mkdir(parents=True)
-        rows: list[list[object]] = [["id", *NAMES[1:]]]
-        done, total = 0, sum(self.counts.values())
-        for split, count in self.counts.items():
-            ids = [f"{split}_{k:05d}" for k in range(count)]
-            for k, image_id in enumerate(ids):
-                rng = generator(
-                    "shapes", GENERATOR_VERSION, self.seed, split, k, self.size
-                )
-                image, mask = draw_scene(rng, self.size, k % (len(NAMES) - 1) + 1)
-                Image.fromarray(image).save(
-                    folder / "JPEGImages" / f"{image_id}.jpg", quality=95, subsampling=0
-                )
-                write_mask(folder / "SegmentationClass" / f"{image_id}.png", mask)
-                if split == "train":
-                    present = set(np.unique(mask).tolist())
-                    rows.append(
-                        [image_id, *(int(c in present) for c in range(1, len(NAMES)))]
-                    )
-                done += 1
-                if progress is not None:
-                    progress("drawing shapes", done, total)
-            (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(
-                "\n".join(ids) + "\n"
-            )
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        (folder / "cls_labels.csv").write_text(text.getvalue())
+        of = (GENERATOR_VERSION, self.seed, split, number, self.size)
+        # In turn, so that every class leads equally often.
+        main = number % (len(NAMES) - 1) + 1
+        image, mask = draw_scene(generator("shapes", *of), self.size, main)
+        photograph = folder / "JPEGImages" / f"{image_id}.jpg"
+        # Colours at full resolution: at 96 pixels a side, JPEG's usual halving would smear the small parts.
+        Image.fromarray(image).save(photograph, quality=95, subsampling=0)
+        write_mask(folder / "SegmentationClass" / f"{image_id}.png", mask)
+        return set(np.unique(mask).tolist())
 
     def facts(self) -> Mapping[str, Any]:
-        """The options and the generator's version, besides what every dataset says."""
+        """Return the options and the generator's version, besides what every dataset says."""
         return {
             **super().facts(),
             **self.counts,
@@ -153,4 +178,4 @@ class ShapesDataset(VocLayout):
     def _labels(
         self, split: str, ids: tuple[str, ...]
     ) -> Mapping[str, tuple[int, ...]]:
-        return read_label_table(self.root / "cls_labels.csv", self.classes, ids)
+        return read_label_table(self.root / _TABLE, self.classes, ids)

@@ -18,8 +18,20 @@ from wsss_bench.data.labels import (
 from wsss_bench.data.masks import SealedMasks
 from wsss_bench.data.options import choose_splits
 from wsss_bench.data.places import find_folder
-from wsss_bench.data.voc.lists import _ALIASES, HOW, VOC_CLASSES, read_ids
+from wsss_bench.data.voc.lists import ALIASES, HOW, VOC_CLASSES, read_ids
 from wsss_bench.errors import DataError
+
+PLACES = (
+    ".",
+    "VOC2012",
+    "VOCdevkit/VOC2012",
+    "voc2012",
+    "voc2012/VOCdevkit/VOC2012",
+)
+"""Where under a data root VOC may lie, best first."""
+
+DEVKIT, AUGMENTED = "SegmentationClass", "SegmentationClassAug"
+"""Folders of masks: the devkit's own, and those of the augmented training list."""
 
 
 class VocLayout(Dataset):
@@ -41,24 +53,18 @@ class VocLayout(Dataset):
     def _list_files(self) -> dict[str, Path]:
         self._make_ready()
         folder = self.root / "ImageSets" / "Segmentation"
-        found = (
-            {path.stem: path for path in sorted(folder.glob("*.txt"))}
-            if folder.is_dir()
-            else {}
-        )
+        # Of a missing folder, `glob` finds nothing.
+        found = {path.stem: path for path in sorted(folder.glob("*.txt"))}
         if not found:
-            raise DataError(
-                f"{folder} holds no lists (train.txt, val.txt, …). Restore them from the original archive."
-            )
+            what = f"{folder} holds no lists (train.txt, val.txt, …)."
+            raise DataError(f"{what} Restore them from the original archive.")
         return found
 
     def _resolve(self, split: str) -> str:
-        alias = _ALIASES.get(split, split)
-        return super()._resolve(
-            alias
-            if split not in self._list_files and alias in self._list_files
-            else split
-        )
+        alias = ALIASES.get(split, split)
+        if split not in self._list_files and alias in self._list_files:
+            return alias
+        return super()._resolve(split)
 
     def _ids(self, split: str) -> tuple[str, ...]:
         if split not in self._lists:
@@ -70,55 +76,45 @@ class VocLayout(Dataset):
 
     @cached_property
     def _mask_names(self) -> dict[str, frozenset[str]]:
-        folders = (
-            self.root / name for name in ("SegmentationClass", "SegmentationClassAug")
-        )
+        # Listed once: to ask for ten thousand files one by one takes minutes on a network drive.
         return {
-            f.name: frozenset(p.name for p in f.glob("*.png"))
-            if f.is_dir()
-            else frozenset()
-            for f in folders
+            folder: frozenset(path.name for path in (self.root / folder).glob("*.png"))
+            for folder in (DEVKIT, AUGMENTED)
         }
 
     def _mask_path(self, split: str, image_id: str) -> Path:
-        """The augmented list prefers SegmentationClassAug, the others the devkit's masks, which have the 255 border."""
-        order = ["SegmentationClass", "SegmentationClassAug"]
-        if split in self.augmented:
-            order.reverse()
+        # The augmented list has masks of its own; the devkit's, for all others, have the ignored border.
+        order = (AUGMENTED, DEVKIT) if split in self.augmented else (DEVKIT, AUGMENTED)
+        name = f"{image_id}.png"
         for folder in order:
-            if f"{image_id}.png" in self._mask_names[folder]:
-                return self.root / folder / f"{image_id}.png"
-        has_augmented = bool(self._mask_names["SegmentationClassAug"])
-        return (
-            self.root
-            / (order[0] if split not in self.augmented or has_augmented else order[1])
-            / f"{image_id}.png"
-        )
+            if name in self._mask_names[folder]:
+                return self.root / folder / name
+        # Nowhere: the message names the folder where it should be, as far as that exists.
+        missing = order[0] if self._mask_names[AUGMENTED] else DEVKIT
+        return self.root / missing / name
 
     def masks(self, split: str) -> SealedMasks:
-        """Masks of a split; raises `DataError` for a split without any (VOC's test masks were never released)."""
+        """Return the masks of a split; raises `DataError` for one without any (VOC's test masks were never released)."""
         split = self._resolve(split)
-        ids = self._kept(split)
-        files = {
-            i: (self._mask_path(split, i), self._image_path(split, i)) for i in ids
-        }
-        if not any(
-            mask.name in self._mask_names[mask.parent.name]
-            for mask, _ in files.values()
-        ):
-            raise DataError(
-                f"{self.name}/{split}: {self.root / 'SegmentationClass'} holds none of its {len(ids)} masks. "
-                + (
-                    "VOC's test masks are not public; score on val."
-                    if split == "test"
-                    else HOW
-                )
+        files = {}
+        there = 0
+        for image_id in self._kept(split):
+            mask = self._mask_path(split, image_id)
+            files[image_id] = mask, self._image_path(split, image_id)
+            there += mask.name in self._mask_names[mask.parent.name]
+        where = f"{self.name}/{split}"
+        # Single masks that are missing are told when they are read; none at all means that there is nothing to score on.
+        if not there:
+            what = (
+                f"{where}: {self.root / DEVKIT} holds none of its {len(files)} masks."
             )
-        return SealedMasks(f"{self.name}/{split}", ids, files, len(self.classes))
+            public = "VOC's test masks are not public; score on val."
+            raise DataError(f"{what} {public if split == 'test' else HOW}")
+        return SealedMasks(where, tuple(files), files, len(self.classes))
 
     def sealed(self) -> Mapping[str, tuple[Path, ...]]:
-        """The folders of masks, and the XML annotations with their boxes."""
-        masks = ("SegmentationClass", "SegmentationClassAug", "SegmentationObject")
+        """Return the folders of masks, and the XML annotations with their boxes."""
+        masks = (DEVKIT, AUGMENTED, "SegmentationObject")
         return {
             "masks": tuple(self.root / name for name in masks),
             "boxes": (self.root / "Annotations",),
@@ -126,11 +122,11 @@ class VocLayout(Dataset):
 
 
 class VocDataset(VocLayout):
-    """VOC 2012: 20 classes; `labels` says where image-level labels come from.
+    """VOC 2012: 20 classes; the option `labels` says where image-level labels come from.
 
-    ``labels=None``: ``cls_labels.csv`` or ``voc12_cls_labels.csv`` in the root, else the XML annotations ("difficult" objects
-    count); ``labels="xml"`` or a CSV path picks one of them; ``labels="masks"`` reads the classes out of the masks (an
-    explicit choice, shown in the view's name: objects too small or too hidden to be in the mask are then unlabelled).
+    Not given: ``cls_labels.csv`` or ``voc12_cls_labels.csv`` in the root, else the XML annotations ("difficult" objects
+    count). ``"xml"`` or a CSV path picks one of them. ``"masks"`` reads the classes out of the masks: an explicit
+    choice, shown in the view's name, since objects too small or too hidden to be in the mask are then unlabelled.
     """
 
     kind: ClassVar[str] = "voc2012"
@@ -138,31 +134,23 @@ class VocDataset(VocLayout):
     def __init__(
         self, root: Path | None, name: str, options: Mapping[str, Any]
     ) -> None:
-        places = (
-            ".",
-            "VOC2012",
-            "VOCdevkit/VOC2012",
-            "voc2012",
-            "voc2012/VOCdevkit/VOC2012",
-        )
-        super().__init__(
-            find_folder(self.kind, root, places, "JPEGImages", HOW), name, VOC_CLASSES
-        )
-        augmented = next((s for s in self.augmented if s in self._list_files), "train")
-        self.splits = choose_splits(Splits(augmented, "train", "val"), options)
+        folder = find_folder(self.kind, root, PLACES, "JPEGImages", HOW)
+        super().__init__(folder, name, VOC_CLASSES)
+        train = next((s for s in self.augmented if s in self._list_files), "train")
+        self.splits = choose_splits(Splits(train, "train", "val"), options)
         self._choose_labels(options.get("labels"))
 
-    def _choose_labels(self, choice: Any) -> None:
+    def _choose_labels(self, choice: object) -> None:
         self._table: Path | None = None
         if choice is None:
             self._table = find_table(self.root)
-            self.labels_source = f"table {self._table.name}" if self._table else "xml"
-        elif str(choice) in ("xml", "masks"):
-            self.labels_source = str(choice)
-        else:
-            refuse_pickle(Path(str(choice)))
+        elif str(choice) not in ("xml", "masks"):
             self._table = Path(str(choice)).expanduser()
+            refuse_pickle(self._table)
+        if self._table is not None:
             self.labels_source = f"table {self._table.name}"
+        else:
+            self.labels_source = str(choice or "xml")
 
     def _labels(
         self, split: str, ids: tuple[str, ...]

@@ -6,33 +6,15 @@ from pathlib import Path
 
 from wsss_bench.errors import DataError
 
-VOC_CLASSES = (
-    "background",
-    *(
-        "aeroplane",
-        "bicycle",
-        "bird",
-        "boat",
-        "bottle",
-        "bus",
-        "car",
-        "cat",
-        "chair",
-        "cow",
-    ),
-    *(
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
-)
+_NAMES = """
+aeroplane    bicycle  bird   boat       bottle
+bus          car      cat    chair      cow
+diningtable  dog      horse  motorbike  person
+pottedplant  sheep    sofa   train      tvmonitor
+"""
+
+VOC_CLASSES = ("background", *_NAMES.split())
+"""Class names by mask id."""
 
 HOW = (
     "Get it with: wsss-bench data prepare --dataset voc2012 --data-root ROOT --download, "
@@ -48,11 +30,14 @@ OFFICIAL_COUNTS = {
 }
 """Sizes of the official lists; `train_aug` is SBD's list without the images of VOC val."""
 
-_ALIASES = {"train_aug": "trainaug", "trainaug": "train_aug"}
+ALIASES = {"train_aug": "trainaug", "trainaug": "train_aug"}
+"""Both spellings of the augmented list are in circulation; either finds the other."""
+
+_SUFFIXES = (".jpg", ".png", ".jpeg")
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """Image ids of a list file, in order.
+    """Return the image ids of a list file, in order.
 
     One id a line; CRLF, blank lines and a byte-order mark are tolerated; the two-column form of the augmented lists in
     circulation (``/JPEGImages/x.jpg /SegmentationClassAug/x.png``) is understood.
@@ -66,29 +51,35 @@ def read_ids(path: Path) -> tuple[str, ...]:
         raise DataError(f"list {path} cannot be read ({error}).") from error
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
+        if not line.strip():
             continue
-        stems = {_stem(word) for word in words[:2]} if "/" in line else {words[0]}
-        if len(stems) != 1:
-            raise DataError(
-                f"list {path}, line {number}: image and mask differ in name ({line.strip()!r}). Correct the line."
-            )
-        image_id = stems.pop()
-        if not image_id.isprintable() or "/" in image_id or image_id.startswith("."):
-            raise DataError(
-                f"list {path}, line {number}: {image_id!r} is no image id. Restore the list, or correct the line."
-            )
+        where = f"list {path}, line {number}"
+        image_id = _read_line(line, where)
         if image_id in seen:
-            raise DataError(
-                f"list {path}, line {number}: id {image_id!r} is listed twice (first in line {seen[image_id]}). Remove one."
-            )
+            first = f"(first in line {seen[image_id]})"
+            what = f"id {image_id!r} is listed twice {first}."
+            raise DataError(f"{where}: {what} Remove one.")
         seen[image_id] = number
     if not seen:
         raise DataError(f"list {path} is empty. Restore it from the original archive.")
     return tuple(seen)
 
 
+def _read_line(line: str, where: str) -> str:
+    words = line.split()
+    # More columns than one are paths, or, in lists of single classes, whether the image shows it.
+    stems = {_stem(word) for word in words[:2]} if "/" in line else {words[0]}
+    if len(stems) != 1:
+        what = f"image and mask differ in name ({line.strip()!r})."
+        raise DataError(f"{where}: {what} Correct the line.")
+    image_id = stems.pop()
+    # An id becomes part of file names, which must stay in their folder.
+    if not image_id.isprintable() or "/" in image_id or image_id.startswith("."):
+        what = f"{image_id!r} is no image id."
+        raise DataError(f"{where}: {what} Restore the list, or correct the line.")
+    return image_id
+
+
 def _stem(word: str) -> str:
     name = word.rsplit("/", 1)[-1]
-    return name.rsplit(".", 1)[0] if name.endswith((".jpg", ".png", ".jpeg")) else name
+    return name.rsplit(".", 1)[0] if name.endswith(_SUFFIXES) else name
