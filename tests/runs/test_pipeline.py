@@ -55,7 +55,7 @@ class Bench:
 
     @property
     def source(self) -> Source:
-        return Source(self.dataset)  # type: ignore[arg-type]
+        return Source(self.dataset)
 
     def run(
         self,

@@ -57,7 +57,7 @@ class Bench:
         self.store = Store(folder / "work" / "store")
         self.dataset = TinyDataset(folder / "data")
         self.dataset.prepare()
-        self.source = Source(self.dataset)  # type: ignore[arg-type]
+        self.source = Source(self.dataset)
         self.predicted: list[dict[str, Any]] = []
         write_training(folder, "alpha")
 

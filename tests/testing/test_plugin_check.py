@@ -386,7 +386,8 @@ def test_twenty_plugins_are_listed_without_importing_them_or_torch(
         )
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "from wsss_bench.cli import main; main(['plugin', 'list']); main(['--help']); print(sorted({'torch', 'mmengine', 'pandas', 'numba', 'extra7'} & set(sys.modules)))"
+        "from wsss_bench.cli import main; main(['plugin', 'list']); main(['--help']); "
+        "print(sorted({'torch', 'mmengine', 'pandas', 'numba', 'extra7'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
