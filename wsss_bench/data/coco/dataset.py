@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,9 +27,15 @@ from wsss_bench.data.places import find_folder
 from wsss_bench.errors import ArtifactError, DataError, did_you_mean
 
 HOW = (
-    "Get it with: wsss-bench data prepare --dataset coco2014 --data-root ROOT --download, or unpack train2014.zip, val2014.zip "
-    "and annotations_trainval2014.zip of MS COCO there."
+    "Get it with: wsss-bench data prepare --dataset coco2014 --data-root ROOT --download, "
+    "or unpack train2014.zip, val2014.zip and annotations_trainval2014.zip of MS COCO there."
 )
+
+PLACES = (".", "coco2014", "coco", "COCO", "COCO2014")
+"""Where under a data root COCO may lie, best first."""
+
+SPLITS = ("train", "val")
+
 OFFICIAL_COUNTS = {
     "all": {"train": 82783, "val": 40504},
     "tagged": {"train": 82081, "val": 40137},
@@ -40,7 +47,7 @@ class CocoDataset(Dataset):
     """COCO 2014.
 
     Options:
-        lists: ``"all"`` (82,783 / 40,504 images, the default) or ``"tagged"`` (82,081 / 40,137: images with annotations).
+        lists: ``"all"`` (82,783 / 40,504 images, the default) or ``"tagged"`` (82,081 / 40,137: those with annotations).
         cache: folder for the rasterised masks; default ``masks2014`` beside ``annotations``, or
             ``work_dirs/data/<name>-masks2014`` where the root is read-only.
 
@@ -53,25 +60,16 @@ class CocoDataset(Dataset):
         self, root: Path | None, name: str, options: Mapping[str, Any]
     ) -> None:
         self.name, self.classes = name, COCO_CLASSES
-        self.root = find_folder(
-            self.kind,
-            root,
-            (".", "coco2014", "coco", "COCO", "COCO2014"),
-            "annotations",
-            HOW,
-        )
+        self.root = find_folder(self.kind, root, PLACES, "annotations", HOW)
         self.lists = str(options.get("lists", "all"))
         if self.lists not in OFFICIAL_COUNTS:
-            raise DataError(
-                f"{name}: there is no list convention {self.lists!r}.{did_you_mean(self.lists, OFFICIAL_COUNTS)}"
-            )
+            hint = did_you_mean(self.lists, OFFICIAL_COUNTS)
+            what = f"{name}: there is no list convention {self.lists!r}."
+            raise DataError(what + hint)
         self.splits = choose_splits(Splits("train", "train", "val"), options)
         self.labels_source = "instances_*2014.json"
-        self.cache = (
-            Path(options["cache"]).expanduser()
-            if options.get("cache")
-            else self._default_cache()
-        )
+        cache = options.get("cache")
+        self.cache = Path(cache).expanduser() if cache else self._default_cache()
         self._indices: dict[str, tuple[CocoImage, ...]] = {}
         self._digests: dict[str, str] = {}
 
@@ -82,38 +80,39 @@ class CocoDataset(Dataset):
         return Path("work_dirs") / "data" / f"{self.name}-masks2014"
 
     def annotation_file(self, split: str) -> Path:
-        """``annotations/instances_<split>2014.json``."""
+        """Return ``annotations/instances_<split>2014.json``."""
         return self.root / "annotations" / f"instances_{split}2014.json"
 
     def facts(self) -> Mapping[str, Any]:
-        """The list convention, besides what every dataset says."""
+        """Return the list convention, besides what every dataset says."""
         return {**super().facts(), "lists": self.lists}
 
     def index(self, split: str) -> tuple[CocoImage, ...]:
-        """Every image of the annotation file, tagged or not; parsed once, then read from the cache where there is one."""
+        """Return every image of the annotation file, tagged or not; parsed once, then read from the cache."""
         if split not in self._indices:
-            self._indices[split] = self._stored_index(split) or index_images(
-                self.annotation_file(split),
-                read_annotations(self.annotation_file(split)),
-            )
+            found = self._stored_index(split)
+            if not found:
+                path = self.annotation_file(split)
+                found = index_images(path, read_annotations(path))
+            self._indices[split] = found
         return self._indices[split]
 
     def listed(self, split: str) -> tuple[CocoImage, ...]:
-        """The images that the list convention keeps."""
-        return tuple(
-            image for image in self.index(split) if image.tagged or self.lists == "all"
-        )
+        """Return the images that the list convention keeps."""
+        everything = self.lists == "all"
+        return tuple(one for one in self.index(split) if everything or one.tagged)
 
     def mask_folder(self, split: str) -> Path:
-        """Where the masks of a split are cached: named by annotation file and painting rule, so neither goes stale."""
+        """Return where the masks of a split are cached: named by annotation file and painting rule, so neither goes stale."""
         from wsss_bench.data.coco.masks import RULE
 
+        # The file has 300 MB; it is digested once for each opened dataset.
         if split not in self._digests:
             self._digests[split] = digest(self.annotation_file(split))
         return self.cache / f"{split}-{self._digests[split]}-rule{RULE}"
 
     def prepare(self, progress: Progress | None = None) -> None:
-        """Rasterise the masks of every split that is not done yet, image by image, index last; may be interrupted anywhere.
+        """Rasterise the masks of every split that is not done yet; may be interrupted anywhere.
 
         Raises:
             DataError: a malformed annotation (file and annotation id), or a cache folder that cannot be written.
@@ -122,32 +121,24 @@ class CocoDataset(Dataset):
             self._rasterise(split, progress)
 
     def masks(self, split: str) -> SealedMasks:
-        """Masks of a split, rasterised first where `prepare` has not done so."""
+        """Return the masks of a split, rasterised first where `prepare` has not done so."""
         split = self._resolve(split)
         self._rasterise(split, None)
         folder = self.mask_folder(split)
-        files = {
-            i.id: (folder / f"{i.id}.png", self._image_path(split, i.id))
-            for i in self.listed(split)
-        }
-        files = {image_id: files[image_id] for image_id in self._kept(split)}
-        return SealedMasks(
-            f"{self.name}/{split}", tuple(files), files, len(self.classes)
-        )
+        files = {}
+        for image_id in self._kept(split):
+            mask = folder / f"{image_id}.png"
+            files[image_id] = mask, self._image_path(split, image_id)
+        where = f"{self.name}/{split}"
+        return SealedMasks(where, tuple(files), files, len(self.classes))
 
     def sealed(self) -> Mapping[str, tuple[Path, ...]]:
-        """The rasterised masks, and the annotation files: they hold polygons too, but there are no boxes elsewhere."""
-        return {
-            "masks": (self.cache,),
-            "boxes": tuple(
-                self.annotation_file(split) for split in self.available_splits()
-            ),
-        }
+        """Return the rasterised masks, and the annotation files: they hold polygons too, but there are no boxes elsewhere."""
+        files = [self.annotation_file(split) for split in self.available_splits()]
+        return {"masks": (self.cache,), "boxes": tuple(files)}
 
     def _rasterise(self, split: str, progress: Progress | None) -> None:
-        from wsss_bench.data.coco.masks import paint
-        from wsss_bench.io.files import write_atomic, write_json
-        from wsss_bench.io.images import write_mask
+        from wsss_bench.io.files import write_json
 
         folder = self.mask_folder(split)
         if (folder / "index.json").exists():
@@ -157,26 +148,35 @@ class CocoDataset(Dataset):
         images, groups = index_images(path, data), by_image(data)
         try:
             for number, image in enumerate(images, 1):
-                target = folder / f"{image.id}.png"
-                if not target.exists():
-                    mask = paint(groups[image.id], MASK_IDS, image.height, image.width)
-                    write_atomic(
-                        target, lambda handle, mask=mask: write_mask(handle, mask)
-                    )  # type: ignore[misc]
+                self._paint(folder, path, image, groups[image.id])
                 if progress is not None:
                     progress(f"rasterising {self.name}/{split}", number, len(images))
             entries = [asdict(image) for image in images]
-            write_json(
-                folder / "index.json", {"version": INDEX_VERSION, "images": entries}
-            )
-        except ValueError as error:
-            raise DataError(
-                f"annotations {path}: image {image.id}: {error}. {RESTORE}"
-            ) from error
+            # Last, since its presence says that all masks are there.
+            index = {"version": INDEX_VERSION, "images": entries}
+            write_json(folder / "index.json", index)
         except ArtifactError as error:
-            raise DataError(
-                f"{self.name}: {error} Name a folder for the masks: --data-option cache=FOLDER"
-            ) from error
+            fix = "Name a folder for the masks: --data-option cache=FOLDER"
+            raise DataError(f"{self.name}: {error} {fix}") from error
+
+    @staticmethod
+    def _paint(
+        folder: Path, path: Path, image: CocoImage, group: Sequence[Mapping[str, Any]]
+    ) -> None:
+        from wsss_bench.data.coco.masks import paint
+        from wsss_bench.io.files import write_atomic
+        from wsss_bench.io.images import write_mask
+
+        target = folder / f"{image.id}.png"
+        # There already where an earlier preparation was interrupted.
+        if target.exists():
+            return
+        try:
+            mask = paint(group, MASK_IDS, image.height, image.width)
+        except ValueError as error:
+            what = f"annotations {path}: image {image.id}: {error}."
+            raise DataError(f"{what} {RESTORE}") from error
+        write_atomic(target, partial(write_mask, mask=mask))
 
     def _stored_index(self, split: str) -> tuple[CocoImage, ...] | None:
         from wsss_bench.io.files import read_json
@@ -188,23 +188,17 @@ class CocoDataset(Dataset):
             payload = read_json(path)
             if payload.get("version") != INDEX_VERSION:
                 return None
-            return tuple(
-                CocoImage(**{**entry, "labels": tuple(entry["labels"])})
-                for entry in payload["images"]
-            )
+            return tuple(_image(**entry) for entry in payload["images"])
         except (ArtifactError, AttributeError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} is damaged ({error}). Delete the folder {path.parent}: it is made again."
-            ) from error
+            fix = f"Delete the folder {path.parent}: it is made again."
+            raise DataError(f"{path} is damaged ({error}). {fix}") from error
 
     def _split_names(self) -> Collection[str]:
-        found = [
-            split for split in ("train", "val") if self.annotation_file(split).is_file()
-        ]
+        found = [split for split in SPLITS if self.annotation_file(split).is_file()]
         if not found:
-            raise DataError(
-                f"{self.root / 'annotations'} holds no instances_train2014.json or instances_val2014.json. {HOW}"
-            )
+            files = " or ".join(self.annotation_file(split).name for split in SPLITS)
+            what = f"{self.root / 'annotations'} holds no {files}."
+            raise DataError(f"{what} {HOW}")
         return found
 
     def _ids(self, split: str) -> tuple[str, ...]:
@@ -217,3 +211,8 @@ class CocoDataset(Dataset):
         self, split: str, ids: tuple[str, ...]
     ) -> Mapping[str, tuple[int, ...]]:
         return {image.id: image.labels for image in self.listed(split)}
+
+
+def _image(labels: Sequence[int], **fields: Any) -> CocoImage:
+    # JSON has no tuples.
+    return CocoImage(labels=tuple(labels), **fields)

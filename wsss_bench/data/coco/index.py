@@ -15,85 +15,59 @@ _GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 CATEGORY_IDS = tuple(k for k in range(1, 91) if k not in _GAPS)
 """COCO's category ids of the 80 classes; mask id k is the k-th of them."""
 
-COCO_CLASSES = (
-    "background",
-    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck"),
-    *(
-        "boat",
-        "traffic light",
-        "fire hydrant",
-        "stop sign",
-        "parking meter",
-        "bench",
-        "bird",
-        "cat",
-    ),
-    *("dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
-    *(
-        "backpack",
-        "umbrella",
-        "handbag",
-        "tie",
-        "suitcase",
-        "frisbee",
-        "skis",
-        "snowboard",
-    ),
-    *(
-        "sports ball",
-        "kite",
-        "baseball bat",
-        "baseball glove",
-        "skateboard",
-        "surfboard",
-        "tennis racket",
-        "bottle",
-    ),
-    *("wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
-    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake"),
-    *(
-        "chair",
-        "couch",
-        "potted plant",
-        "bed",
-        "dining table",
-        "toilet",
-        "tv",
-        "laptop",
-    ),
-    *(
-        "mouse",
-        "remote",
-        "keyboard",
-        "cell phone",
-        "microwave",
-        "oven",
-        "toaster",
-        "sink",
-    ),
-    *(
-        "refrigerator",
-        "book",
-        "clock",
-        "vase",
-        "scissors",
-        "teddy bear",
-        "hair drier",
-        "toothbrush",
-    ),
-)
+_NAMES = """
+person, bicycle, car, motorcycle, airplane, bus, train, truck,
+boat, traffic light, fire hydrant, stop sign, parking meter, bench, bird, cat,
+dog, horse, sheep, cow, elephant, bear, zebra, giraffe,
+backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard,
+sports ball, kite, baseball bat, baseball glove, skateboard, surfboard, tennis racket, bottle,
+wine glass, cup, fork, knife, spoon, bowl, banana, apple,
+sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake,
+chair, couch, potted plant, bed, dining table, toilet, tv, laptop,
+mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink,
+refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush
+"""
+
+COCO_CLASSES = ("background", *(name.strip() for name in _NAMES.split(",")))
+"""Class names by mask id, in the order of their category ids."""
+
 MASK_IDS: Mapping[int, int] = {
     category: k for k, category in enumerate(CATEGORY_IDS, 1)
 }
+"""Mask id by category id."""
+
 INDEX_VERSION = 1
 LARGEST = 20_000
 """Pixels a side; larger sizes are typing errors, and painting them would fill the memory."""
 RESTORE = "Restore it from annotations_trainval2014.zip."
 
+Keys = Mapping[str, type]
+"""What each entry of a list must have, and of what type."""
+
+_SECTIONS: Mapping[str, Keys] = {
+    "images": {"id": int, "file_name": str, "height": int, "width": int},
+    "annotations": {
+        "id": int,
+        "image_id": int,
+        "category_id": int,
+        # A list of polygons or a run-length object; whoever paints it looks closer.
+        "segmentation": object,
+    },
+    "categories": {"id": int, "name": str},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """One image of the annotation file; `id` is the file's stem, `tagged` whether any annotation names it."""
+    """One image of the annotation file.
+
+    Attributes:
+        id: the stem of its file.
+        file_name: the file in its split's folder.
+        height: in pixels.
+        width: in pixels.
+        labels: mask ids that some annotation names, sorted.
+    """
 
     id: str
     file_name: str
@@ -108,18 +82,20 @@ class CocoImage:
 
 
 def digest(path: Path) -> str:
-    """Twelve hex digits of the file's SHA-256; raises `DataError` when it cannot be read."""
+    """Return twelve hex digits of the file's SHA-256; raises `DataError` when it cannot be read."""
     try:
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()[:12]
     except OSError as error:
-        raise DataError(
-            f"annotations {path} cannot be read ({error.strerror or error}). {RESTORE}"
-        ) from error
+        raise _damaged(f"{path} cannot be read ({error.strerror or error}).") from error
+
+
+def _damaged(what: str) -> DataError:
+    return DataError(f"annotations {what} {RESTORE}")
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
-    """The parsed annotation file, its three lists checked for the keys that are used.
+    """Return the parsed annotation file, its three lists checked for the keys that are used.
 
     Raises:
         DataError: the file is missing, no JSON, or an entry lacks a key; names the entry's id.
@@ -127,127 +103,108 @@ def read_annotations(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(
-            f"annotations {path} cannot be read ({error}). {RESTORE}"
-        ) from error
+        raise _damaged(f"{path} cannot be read ({error}).") from error
     if not isinstance(data, dict):
-        raise DataError(
-            f"annotations {path} must be a JSON object, not a {type(data).__name__}. {RESTORE}"
-        )
-    _require(
-        path, data, "images", {"id": int, "file_name": str, "height": int, "width": int}
-    )
-    _require(
-        path,
-        data,
-        "annotations",
-        {"id": int, "image_id": int, "category_id": int, "segmentation": object},
-    )
-    _require(path, data, "categories", {"id": int, "name": str})
+        raise _damaged(f"{path} must be a JSON object, not a {type(data).__name__}.")
+    for section, keys in _SECTIONS.items():
+        _check_section(path, data, section, keys)
     _check_sizes(path, data["images"])
     _check_categories(path, data["categories"])
     return data
 
 
-def _require(
-    path: Path,
-    data: Mapping[str, Any],
-    section: str,
-    keys: Mapping[str, type | tuple[type, ...]],
+def _check_section(
+    path: Path, data: Mapping[str, Any], section: str, keys: Keys
 ) -> None:
     if not isinstance(data.get(section), list):
-        raise DataError(
-            f"annotations {path} has no list {section!r}; instances_*2014.json is needed. {RESTORE}"
-        )
+        what = f"has no list {section!r}; instances_*2014.json is needed."
+        raise _damaged(f"{path} {what}")
     for number, entry in enumerate(data[section]):
-        if not isinstance(entry, dict) or not keys.keys() <= entry.keys():
-            lacking = (
-                sorted(keys.keys() - set(entry))
-                if isinstance(entry, dict)
-                else sorted(keys)
-            )
-            what = f"has no {', '.join(map(repr, lacking))}"
-        else:
-            wrong = [
-                key
-                for key, kind in keys.items()
-                if not isinstance(entry[key], kind) or isinstance(entry[key], bool)
-            ]
-            what = (
-                f"has a wrong {wrong[0]!r}: {str(entry[wrong[0]])[:60]!r}"
-                if wrong
-                else ""
-            )
+        what = _fault_of(entry, keys)
         if what:
-            who = (
-                f"id {entry['id']}"
-                if isinstance(entry, dict) and "id" in entry
-                else f"number {number}"
-            )
-            raise DataError(
-                f"annotations {path}: {section[:-1]} {who} {what}. {RESTORE}"
-            )
+            known = isinstance(entry, dict) and "id" in entry
+            who = f"id {entry['id']}" if known else f"number {number}"
+            raise _damaged(f"{path}: {section[:-1]} {who} {what}.")
+
+
+def _fault_of(entry: object, keys: Keys) -> str:
+    """Return what is wrong with one entry of a list; empty where nothing is."""
+    fields: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
+    lacking = sorted(keys.keys() - fields.keys())
+    if lacking:
+        return f"has no {', '.join(map(repr, lacking))}"
+    for key, kind in keys.items():
+        value = fields[key]
+        # To Python, true is an integer.
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return f"has a wrong {key!r}: {str(value)[:60]!r}"
+    return ""
 
 
 def _check_sizes(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
     for image in images:
-        if not (0 < image["height"] <= LARGEST and 0 < image["width"] <= LARGEST):
-            size = f"{image['height']}x{image['width']}"
-            raise DataError(
-                f"annotations {path}: image id {image['id']} has size {size}, 1 to {LARGEST} is possible. {RESTORE}"
+        sides = image["height"], image["width"]
+        if min(sides) < 1 or max(sides) > LARGEST:
+            size = "{}x{}".format(*sides)
+            what = (
+                f"image id {image['id']} has size {size}, 1 to {LARGEST} is possible."
             )
+            raise _damaged(f"{path}: {what}")
 
 
 def _check_categories(path: Path, categories: Iterable[Mapping[str, Any]]) -> None:
     for category in categories:
         mask_id = MASK_IDS.get(category["id"])
         if mask_id is None or COCO_CLASSES[mask_id] != category["name"]:
-            raise DataError(
-                f"annotations {path}: category id {category['id']} ({category['name']!r}) is none of COCO's 80. "
-                "Use instances_*2014.json, not a stuff, panoptic or home-made file."
-            )
+            who = f"category id {category['id']} ({category['name']!r})"
+            fix = "Use instances_*2014.json, not a stuff, panoptic or home-made file."
+            what = f"{who} is none of COCO's 80. {fix}"
+            raise DataError(f"annotations {path}: {what}")
 
 
 def index_images(path: Path, data: Mapping[str, Any]) -> tuple[CocoImage, ...]:
-    """The images in the order of their ids, with labels from the annotations.
+    """Return the images in the order of their ids, with labels from the annotations.
 
-    A class counts as soon as one annotation names it, crowds included: so the field's lists do. Its pixels may then all be
-    ignored (255) or hidden behind others.
+    A class counts as soon as one annotation names it, crowds included: so the field's lists do. Its pixels may then all
+    be ignored (255) or hidden behind others.
 
     Raises:
         DataError: an annotation names an image or category that the file does not hold, or two images share a name.
     """
-    labels: dict[int, set[int]] = {image["id"]: set() for image in data["images"]}
-    for annotation in data["annotations"]:
-        if (
-            annotation["image_id"] not in labels
-            or annotation["category_id"] not in MASK_IDS
-        ):
-            what = "image_id" if annotation["image_id"] not in labels else "category_id"
-            raise DataError(
-                f"annotations {path}: annotation id {annotation['id']}: unknown {what} {annotation[what]}. {RESTORE}"
-            )
-        labels[annotation["image_id"]].add(MASK_IDS[annotation["category_id"]])
+    labels = _labels(path, data)
     found: dict[str, CocoImage] = {}
     for image in sorted(data["images"], key=lambda entry: entry["id"]):
-        name = str(image["file_name"])
+        name = image["file_name"]
         stem = Path(name).stem
-        if stem in found or name != Path(name).name or not name.isprintable():
-            raise DataError(
-                f"annotations {path}: image id {image['id']}: file name {name!r} is not unique and plain. {RESTORE}"
-            )
-        found[stem] = CocoImage(
-            stem,
-            name,
-            int(image["height"]),
-            int(image["width"]),
-            tuple(sorted(labels[image["id"]])),
-        )
+        plain = name == Path(name).name and name.isprintable()
+        # The stem becomes the id and names the mask's file, so it must neither leave the folder nor come twice.
+        if stem in found or not plain:
+            what = f"file name {name!r} is not unique and plain."
+            raise _damaged(f"{path}: image id {image['id']}: {what}")
+        present = tuple(sorted(labels[image["id"]]))
+        found[stem] = CocoImage(stem, name, image["height"], image["width"], present)
     return tuple(found.values())
 
 
+def _labels(path: Path, data: Mapping[str, Any]) -> dict[int, set[int]]:
+    """Return the mask ids that are named for each image id."""
+    labels: dict[int, set[int]] = {image["id"]: set() for image in data["images"]}
+    known: Mapping[str, Mapping[int, object]] = {
+        "image_id": labels,
+        "category_id": MASK_IDS,
+    }
+    for annotation in data["annotations"]:
+        for key, ids in known.items():
+            if annotation[key] not in ids:
+                who = f"annotation id {annotation['id']}"
+                raise _damaged(f"{path}: {who}: unknown {key} {annotation[key]}.")
+        mask_id = MASK_IDS[annotation["category_id"]]
+        labels[annotation["image_id"]].add(mask_id)
+    return labels
+
+
 def by_image(data: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """The annotations of each image, by file stem."""
+    """Return the annotations of each image, by file stem."""
     stems = {image["id"]: Path(image["file_name"]).stem for image in data["images"]}
     groups: dict[str, list[Mapping[str, Any]]] = {stem: [] for stem in stems.values()}
     for annotation in data["annotations"]:
