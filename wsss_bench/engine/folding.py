@@ -15,7 +15,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def folded(model: M) -> M:
-    """A copy of `model` in eval mode in which batch norms right after a convolution are part of it.
+    """Return a copy of `model` in eval mode in which batch norms right after a convolution are part of it.
 
     The function stays the same up to float32 rounding (about 1e-6 of the activations); a batch norm takes about as
     long as the 1×1 convolution before it on a CPU. Found are neighbours in `nn.Sequential` (a padded convolution
@@ -28,37 +28,32 @@ def folded(model: M) -> M:
         for conv_name, norm_name in _pairs(parent):
             place = _last_conv(parent, conv_name)
             assert place is not None
-            setattr(
-                place[0],
-                place[1],
-                fuse_conv_bn_eval(getattr(*place), getattr(parent, norm_name)),
-            )
+            owner, name = place
+            fused = fuse_conv_bn_eval(getattr(owner, name), getattr(parent, norm_name))
+            setattr(owner, name, fused)
             setattr(parent, norm_name, nn.Identity())
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
+    """Return the names of `parent`'s convolutions and of the batch norms that follow them."""
     names = [name for name, _ in parent.named_children()]
-    if isinstance(parent, nn.Sequential):
-        candidates = list(pairwise(names))
-    else:
-        candidates = [
-            (f"conv{i}", f"bn{i}")
-            for i in range(1, 4)
-            if f"conv{i}" in names and f"bn{i}" in names
-        ]
+    candidates = list(pairwise(names))
+    if not isinstance(parent, nn.Sequential):
+        # Children of any other module run in an order of its own: only torchvision's names tell it.
+        candidates = [(f"conv{i}", f"bn{i}") for i in range(1, 4)]
     for conv_name, norm_name in candidates:
+        if not {conv_name, norm_name} <= set(names):
+            continue
         norm = getattr(parent, norm_name)
-        if (
-            isinstance(norm, nn.BatchNorm2d)
-            and norm.track_running_stats
-            and _last_conv(parent, conv_name) is not None
-        ):
+        # No subclass: one that also activates would lose its activation.
+        plain = type(norm) is nn.BatchNorm2d and norm.track_running_stats
+        if plain and _last_conv(parent, conv_name) is not None:
             yield conv_name, norm_name
 
 
 def _last_conv(parent: nn.Module, name: str) -> tuple[nn.Module, str] | None:
-    """Where the convolution is that gives the output of child `name`, or None."""
+    """Return where the convolution is that gives the output of child `name`, as (owner, name), or None."""
     child = getattr(parent, name)
     if isinstance(child, nn.Conv2d):
         return parent, name

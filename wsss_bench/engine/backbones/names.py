@@ -112,9 +112,7 @@ def normalization(kind: str) -> tuple[Colour, Colour]:
 
 
 def _timm_backbone(name: str) -> Backbone:
-    from wsss_bench.engine.backbones.timm import TimmBackbone
+    from wsss_bench.engine.backbones.timm import described
 
-    # timm tells channels and strides of a network that is built; without weights that takes a moment.
-    built = TimmBackbone(name)
-    fixed = {"model": name}
-    return Backbone("TimmBackbone", built.channels, built.strides, fixed)
+    channels, strides = described(name)
+    return Backbone("TimmBackbone", channels, strides, {"model": name})

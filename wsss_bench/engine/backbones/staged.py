@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ NORMALIZATION: dict[str, tuple[Colour, Colour]] = {
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
 }
+
+
+COUNTER = "num_batches_tracked"
+"""How the names of batch norms' counters end."""
 
 
 class StagedBackbone(nn.Module):
@@ -100,22 +104,46 @@ def load_weights(model: nn.Module, weights: str | None, enum: Any, who: str) -> 
     else:
         state = read_weights(Path(weights), who)
         state = state.get("state_dict", state)
+    fix = (
+        "It must be a state dict in torchvision's key layout of the same architecture."
+    )
+    found = matching(model, state, f"{who}: {weights}", fix, ("classifier", "fc."))
+    model.load_state_dict(found, strict=False)
+
+
+def matching(
+    model: nn.Module,
+    state: Mapping[str, Any],
+    who: str,
+    fix: str,
+    replaced: tuple[str, ...] = (),
+) -> dict[str, Tensor]:
+    """Return the tensors of `state` that `model` has, by name.
+
+    Args:
+        model: what is to be loaded.
+        state: a state dict; it may hold more.
+        who: how the message begins: the network and the file.
+        fix: what the message ends in.
+        replaced: prefixes of tensors that may be missing or of another shape: a classifier's own.
+
+    Raises:
+        ArtifactError: one of the model's tensors is missing, or of another shape.
+    """
     wanted = model.state_dict()
-    matching, missing = {}, []
+    found, missing = {}, []
     for name, tensor in wanted.items():
         given = state.get(name)
+        # A counter of batches is no weight, and older files lack it.
+        needed = not name.startswith(replaced) and not name.endswith(COUNTER)
         if isinstance(given, Tensor) and given.shape == tensor.shape:
-            matching[name] = given
-        # The classifier is replaced, and a counter of batches is no weight.
-        elif not name.startswith(("classifier", "fc.")) and not name.endswith(
-            "num_batches_tracked"
-        ):
+            found[name] = given
+        elif needed:
             missing.append(name)
     if missing:
-        what = f"{weights} lacks {len(missing)} of {len(wanted)} tensors (first: {missing[0]})."
-        fix = "It must be a state dict in torchvision's key layout of the same architecture."
-        raise ArtifactError(f"{who}: {what} {fix}")
-    model.load_state_dict(matching, strict=False)
+        what = f"lacks {len(missing)} of {len(wanted)} tensors (first: {missing[0]})."
+        raise ArtifactError(f"{who} {what} {fix}")
+    return found
 
 
 def read_weights(path: Path, who: str) -> dict[str, Any]:

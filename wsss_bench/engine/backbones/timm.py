@@ -1,7 +1,7 @@
 """Any network of timm as a backbone: ``timm/NAME``, a convolutional one or a vision transformer.
 
-timm is an optional extra. Its own configuration says how images are normalised; a transformer gets images at a multiple
-of its patch size, so that its grid of tokens covers the photograph exactly.
+timm is an optional extra. Its own configuration says how images are normalised; a transformer gets images at a
+multiple of its patch size, so that its grid of tokens covers the photograph exactly.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones.staged import Colour, read_weights
+from wsss_bench.engine.backbones.staged import matching, read_weights
 from wsss_bench.errors import ArtifactError, RecipeError, did_you_mean
 
 PREFIX = "timm/"
@@ -27,6 +28,9 @@ OWN_WEIGHTS = ("imagenet", "timm")
 
 LAST_BLOCKS = 4
 """Of how many blocks, the last ones, a transformer's tokens are returned."""
+
+PROBE = (193, 161)
+"""An image size that few networks were made for: neither square nor a multiple of a stride."""
 
 
 def library() -> Any:
@@ -51,19 +55,41 @@ def pretrained_config(name: str) -> Any:
     if not timm.is_model(plain):
         hint = did_you_mean(plain, timm.list_models())
         raise RecipeError(f"timm knows no network {name!r}.{hint}")
-    return timm.get_pretrained_cfg(name)
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise RecipeError(f"timm knows no weights {name!r} ({error}).") from error
 
 
-def normalization(name: str) -> tuple[Colour, Colour]:
+def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel on the 0..255 scale, as timm's configuration gives them."""
     config = pretrained_config(name)
-    return _in_bytes(config.mean), _in_bytes(config.std)
+    mean = tuple(255 * value for value in config.mean)
+    std = tuple(255 * value for value in config.std)
+    return mean, std
 
 
-def _in_bytes(colour: Colour) -> Colour:
-    """Return a colour on the 0..255 scale; timm counts from 0 to 1."""
-    red, green, blue = colour
-    return 255 * red, 255 * green, 255 * blue
+@cache
+def described(name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return channels and strides of the outputs of a network, which is built and tried for the purpose.
+
+    Raises:
+        RecipeError: it cannot be a backbone here: its images must have a size of its own, say.
+    """
+    # Building draws weights. A first call must not leave the random state otherwise than a later, remembered one.
+    with torch.random.fork_rng(devices=[]):
+        net = TimmBackbone(name).eval()
+    try:
+        with torch.no_grad():
+            outputs = net(torch.zeros(1, 3, *PROBE))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        what = f"it does not take images of any size ({error})"
+        raise RecipeError(f"{PREFIX}{name}: {what}. Choose another network.") from error
+    found = tuple(output.shape[1] for output in outputs)
+    if found != net.channels:
+        what = f"its outputs have {found} channels, where timm says {net.channels}"
+        raise RecipeError(f"{PREFIX}{name}: {what}. Choose another network.")
+    return net.channels, net.strides
 
 
 @MODELS.register_module()
@@ -73,9 +99,11 @@ class TimmBackbone(nn.Module):
     Args:
         model: the name after ``timm/``.
         weights: None (random), ``"imagenet"`` or ``"timm"`` (timm's own loader, which fetches them on first use), or
-            the path of a state dict with timm's keys (``.pth``, read with ``weights_only=True``, or ``.safetensors``).
+            the path of a state dict with timm's keys (``.pth``, read with ``weights_only=True``, or
+            ``.safetensors``).
         output_stride: of a convolutional network that offers a choice: 8, 16 or 32; None leaves it as it is.
-        frozen_stages: how many leading stages do not learn.
+        frozen_stages: how many leading stages do not learn. A transformer's stages are its last four blocks; the
+            first of them counts with all that comes before it.
         bn_eval: keep batch norms on their running statistics.
 
     Attributes:
@@ -83,6 +111,10 @@ class TimmBackbone(nn.Module):
         strides: pixels per cell of the outputs.
         patch: pixels per side of a transformer's patch, 0 for a convolutional network.
         depth: 1: the network runs as a whole.
+
+    Raises:
+        RecipeError: there is no such network, or it does not offer what is asked of it.
+        ArtifactError: the weights cannot be loaded.
     """
 
     depth = 1
@@ -97,32 +129,36 @@ class TimmBackbone(nn.Module):
     ) -> None:
         super().__init__()
         pretrained_config(model)
-        net, self.patch = _create(model, weights in OWN_WEIGHTS, output_stride)
+        net = _create(model, weights in OWN_WEIGHTS, output_stride)
         if weights is not None and weights not in OWN_WEIGHTS:
             _load(net, Path(weights), f"{PREFIX}{model}")
-        self.net: Any = _with_stages(net, model, bool(self.patch))
-        self._stages = self.net.feature_info
-        self.channels = tuple(self._stages.channels())
-        self.strides = tuple(self._stages.reduction())
+        self.net = _with_stages(net, model)
+        self.channels = tuple(self.net.feature_info.channels())
+        self.strides = tuple(self.net.feature_info.reduction())
+        self.patch = _patch_of(net, self.strides[0])
         self.frozen_stages, self.bn_eval = frozen_stages, bn_eval
-        self._freeze()
+        self._frozen = self._leading(frozen_stages)
+        for module in self._frozen:
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
 
-    def _freeze(self) -> None:
-        """Stop the parameters of the leading stages from learning.
-
-        Parameters are registered in the order in which they run, so the leading ones go up to the last of that stage.
-        """
-        if not self.frozen_stages:
-            return
-        modules = list(self._stages.module_name())
-        last = modules[min(self.frozen_stages, len(modules)) - 1]
-        names = [name for name, _ in self.net.named_parameters()]
-        place = f".{last}."
-        inside = [index for index, name in enumerate(names) if place in f".{name}"]
-        if self.frozen_stages >= len(modules):
-            inside = [len(names) - 1]
-        for parameter in list(self.net.parameters())[: max(inside, default=-1) + 1]:
-            parameter.requires_grad_(False)
+    def _leading(self, count: int) -> list[nn.Module]:
+        """Return all modules up to the end of stage number `count`, in the order in which they are registered."""
+        if not count:
+            return []
+        names = [name for name, _ in self.net.named_modules()]
+        modules = list(self.net.modules())
+        stages = list(self.net.feature_info.module_name())
+        if count >= len(stages):
+            return modules
+        # The wrapper calls the network ``model``.
+        place = f"model.{stages[count - 1]}"
+        inside = [
+            index
+            for index, name in enumerate(names)
+            if name == place or name.startswith(f"{place}.")
+        ]
+        return modules[: inside[-1] + 1]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the stages' outputs ``[B, k, h, w]`` for normalised images ``float [B, 3, H, W]`` of any size."""
@@ -133,6 +169,7 @@ class TimmBackbone(nn.Module):
     def _fitted(self, x: Tensor) -> Tensor:
         """Return the images at the nearest size that whole patches cover."""
         height, width = x.shape[2:]
+        # Resized, not padded: padding would move the grid of tokens against the photograph.
         rows = max(1, round(height / self.patch))
         columns = max(1, round(width / self.patch))
         size = (rows * self.patch, columns * self.patch)
@@ -150,44 +187,72 @@ class TimmBackbone(nn.Module):
         return self.forward(x)[-1]
 
     def train(self, mode: bool = True) -> TimmBackbone:
-        """Like `nn.Module.train`, but with ``bn_eval`` batch norms stay in eval mode."""
+        """Like `nn.Module.train`, but batch norms of frozen stages, or with ``bn_eval`` all, stay in eval mode."""
         super().train(mode)
-        if mode and self.bn_eval:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        if not mode:
+            return self
+        for module in self.modules() if self.bn_eval else self._frozen:
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
         return self
 
 
-def _create(model: str, pretrained: bool, stride: int | None) -> tuple[nn.Module, int]:
-    """Return the network without its classifier, and its patch size (0 where it has no patches)."""
+def _create(model: str, pretrained: bool, stride: int | None) -> Any:
+    """Return the network without its classifier."""
     timm = library()
-    options = {} if stride is None else {"output_stride": stride}
+    options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True}
     try:
         # Only transformers take it: position embeddings are then interpolated to the grid at hand.
-        net = timm.create_model(
-            model, pretrained=pretrained, num_classes=0, dynamic_img_size=True
-        )
-        return net, int(net.patch_embed.patch_size[0])
+        net = timm.create_model(model, **options)
     except TypeError:
-        pass
+        del options["dynamic_img_size"]
+        if stride is not None:
+            options["output_stride"] = stride
+        net = _convolutional(model, options)
+    if stride is not None and "output_stride" not in options:
+        what = f"output_stride={stride} is not offered, its patches decide"
+        raise RecipeError(f"{PREFIX}{model}: {what}; leave it out.")
+    if pretrained:
+        net = _pretrained(model, options)
+    return net
+
+
+def _patch_of(net: Any, stride: int) -> int:
+    side = getattr(getattr(net, "patch_embed", None), "patch_size", 0)
+    # Square ones are told as a pair by most networks, and as one number by some.
+    side = int(side[0] if isinstance(side, tuple) else side)
+    # Patches that overlap are a convolution like any other: they fit every size.
+    return side if side and stride % side == 0 else 0
+
+
+def _convolutional(model: str, options: dict[str, Any]) -> Any:
     try:
-        return timm.create_model(
-            model, pretrained=pretrained, num_classes=0, **options
-        ), 0
-    except (TypeError, NotImplementedError) as error:
+        return library().create_model(model, **options)
+    except (AssertionError, TypeError, NotImplementedError) as error:
+        stride = options.get("output_stride")
         what = f"output_stride={stride} is not offered ({error})"
         raise RecipeError(f"{PREFIX}{model}: {what}; leave it out.") from error
 
 
-def _with_stages(net: Any, model: str, transformer: bool) -> nn.Module:
+def _pretrained(model: str, options: dict[str, Any]) -> Any:
+    try:
+        return library().create_model(model, pretrained=True, **options)
+    except (
+        Exception
+    ) as error:  # the loader's hub fails in a dozen ways where there is no network
+        what = f"timm could not load its weights ({error})."
+        fix = "Give a file, weights=PATH, or weights=None."
+        raise ArtifactError(f"{PREFIX}{model}: {what} {fix}") from error
+
+
+def _with_stages(net: Any, model: str) -> Any:
     """Wrap a network so that it returns the outputs of its stages, or of a transformer's last blocks."""
     from timm.models._features import FeatureGetterNet
 
     if not hasattr(net, "forward_intermediates"):
         what = "it does not return the outputs of its stages"
         raise RecipeError(f"{PREFIX}{model}: {what}. Choose another network of timm.")
-    if transformer:
+    if hasattr(net, "patch_embed") and hasattr(net, "blocks"):
         count = min(LAST_BLOCKS, len(net.blocks))
         # The classifier sees tokens after the last norm, so the maps are made of those.
         return FeatureGetterNet(net, out_indices=count, norm=True)
@@ -200,27 +265,14 @@ def _load(net: nn.Module, path: Path, who: str) -> None:
     Raises:
         ArtifactError: the file is missing, no state dict, or of another architecture.
     """
-    state = (
-        _read_safetensors(path, who)
-        if path.suffix == ".safetensors"
-        else read_weights(path, who)
-    )
+    read = _read_safetensors if path.suffix == ".safetensors" else read_weights
+    state = read(path, who)
     # Released checkpoints wrap the state dict under either name.
     for wrapper in ("state_dict", "model"):
         state = state.get(wrapper, state)
-    wanted = net.state_dict()
-    matching, missing = {}, []
-    for name, tensor in wanted.items():
-        given = state.get(name)
-        if isinstance(given, Tensor) and given.shape == tensor.shape:
-            matching[name] = given
-        elif not name.endswith("num_batches_tracked"):
-            missing.append(name)
-    if missing:
-        what = f"{path} lacks {len(missing)} of {len(wanted)} tensors (first: {missing[0]})."
-        fix = "It must be a state dict with timm's keys of the same network."
-        raise ArtifactError(f"{who}: {what} {fix}")
-    net.load_state_dict(matching, strict=False)
+    fix = "It must be a state dict with timm's keys of the same network."
+    found = matching(net, state, f"{who}: {path}", fix)
+    net.load_state_dict(found, strict=False)
 
 
 def _read_safetensors(path: Path, who: str) -> dict[str, Any]:
