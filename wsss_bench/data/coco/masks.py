@@ -19,10 +19,10 @@ RULE = 1
 
 
 def decode_counts(text: str | bytes) -> list[int]:
-    """Run lengths of a compressed RLE string.
+    """Return the run lengths of a compressed RLE string.
 
-    Six bits a character (offset 48): five of payload, least significant group first, bit 5 = more to come, bit 4 of the last
-    group = sign. From the fourth run on, the value is the difference to the run two places before.
+    Six bits a character (offset 48): five of payload, least significant group first, bit 5 = more to come, bit 4 of the
+    last group = sign. From the fourth run on, the value is the difference to the run two places before.
 
     Raises:
         ValueError: the string ends within a number or holds a foreign character.
@@ -33,16 +33,18 @@ def decode_counts(text: str | bytes) -> list[int]:
     for byte in data:
         group = byte - 48
         if not 0 <= group < 64:
-            raise ValueError(
-                f"character {chr(byte)!r} is not part of a compressed run-length string"
-            )
+            what = "is not part of a compressed run-length string"
+            raise ValueError(f"character {chr(byte)!r} {what}")
         value |= (group & 31) << shift
         shift += 5
         if group & 32:
             continue
         if group & 16:
             value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        # The third run is not a difference: so COCO's own code has written all files there are.
+        if len(counts) > 2:
+            value += counts[-2]
+        counts.append(value)
         value = shift = 0
     if shift:
         raise ValueError("the compressed run-length string ends within a number")
@@ -50,7 +52,12 @@ def decode_counts(text: str | bytes) -> list[int]:
 
 
 def decode_rle(rle: Mapping[str, Any], height: int, width: int) -> NDArray[np.bool_]:
-    """A run-length encoded region as ``bool [height, width]``; `rle` holds ``size`` and ``counts`` (list, or compressed string).
+    """Return a run-length encoded region as ``bool [height, width]``.
+
+    Args:
+        rle: holds ``size`` and ``counts``: a list of run lengths, or a compressed string.
+        height: of the image that the region belongs to.
+        width: of that image.
 
     Raises:
         ValueError: a key is missing, ``size`` is not the image's, or the runs do not add up to the image.
@@ -58,62 +65,73 @@ def decode_rle(rle: Mapping[str, Any], height: int, width: int) -> NDArray[np.bo
     for key in ("size", "counts"):
         if key not in rle:
             raise ValueError(f"the RLE has no {key!r}")
-    if list(rle["size"]) != [height, width]:
-        raise ValueError(
-            f"the RLE's size {list(rle['size'])} is not the image's {[height, width]}"
-        )
+    size = list(rle["size"])
+    if size != [height, width]:
+        raise ValueError(f"the RLE's size {size} is not the image's {[height, width]}")
     raw = rle["counts"]
-    counts = np.asarray(
-        decode_counts(raw) if isinstance(raw, str | bytes) else raw, dtype=np.int64
-    )
-    if counts.ndim != 1 or (counts < 0).any() or int(counts.sum()) != height * width:
-        raise ValueError(
-            f"the runs add up to {int(counts.sum())} pixels, the image has {height * width}"
-        )
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return flat.reshape(width, height).T
+    runs = decode_counts(raw) if isinstance(raw, str | bytes) else raw
+    counts = np.asarray(runs, dtype=np.int64)
+    total = int(counts.sum())
+    # A negative run could make up for one that is too long.
+    if counts.ndim != 1 or (counts < 0).any() or total != height * width:
+        has = f"the image has {height * width}"
+        raise ValueError(f"the runs add up to {total} pixels, {has}")
+    inside = np.arange(len(counts)) % 2 == 1
+    columns = np.repeat(inside, counts).reshape(width, height)
+    return columns.T
 
 
 def fill_polygon(target: NDArray[np.bool_], polygon: Sequence[float]) -> None:
-    """Set the pixels of ``bool [H, W]`` whose centres lie in a polygon ``[x0, y0, x1, y1, …]``; fewer than 3 points fill none.
+    """Set the pixels of `target`, ``bool [H, W]``, whose centres lie in a polygon ``[x0, y0, x1, y1, …]``.
+
+    Fewer than 3 points fill none.
 
     Raises:
         ValueError: an odd number of coordinates, or one that is not finite.
     """
     flat = np.asarray(polygon, dtype=np.float64)
     if flat.ndim != 1 or len(flat) % 2 or not np.isfinite(flat).all():
-        raise ValueError(
-            "a polygon must be a flat list [x0, y0, x1, y1, …] of finite numbers"
-        )
+        form = "a flat list [x0, y0, x1, y1, …] of finite numbers"
+        raise ValueError(f"a polygon must be {form}")
     if len(flat) < 6:
         return
     height, width = target.shape
     x, y = flat[0::2], flat[1::2]
-    top, bottom = (
-        max(0, int(np.ceil(y.min() - 0.5))),
-        min(height, int(np.ceil(y.max() - 0.5))),
-    )
-    if top >= bottom:
-        return
+    # Only rows whose centres the polygon can reach: most objects are far smaller than their image.
+    top = max(0, int(np.ceil(y.min() - 0.5)))
+    bottom = min(height, int(np.ceil(y.max() - 0.5)))
+    if top < bottom:
+        target[top:bottom] |= _inside(x, y, range(top, bottom), width)
+
+
+def _inside(
+    x: NDArray[np.float64], y: NDArray[np.float64], rows: range, width: int
+) -> NDArray[np.bool_]:
+    """Return which centres of the given rows lie inside, ``bool [len(rows), width]``."""
+    centres = np.arange(rows.start, rows.stop) + 0.5
+    # Every edge goes from (x, y) to (x2, y2).
     x2, y2 = np.roll(x, -1), np.roll(y, -1)
-    centres = np.arange(top, bottom) + 0.5
-    edge, row = np.nonzero((y[:, None] <= centres) != (y2[:, None] <= centres))
-    at = x[edge] + (centres[row] - y[edge]) * (x2[edge] - x[edge]) / (
-        y2[edge] - y[edge]
-    )
+    starts_above = y[:, None] <= centres
+    ends_above = y2[:, None] <= centres
+    edge, row = np.nonzero(starts_above != ends_above)
+    run, rise = x2[edge] - x[edge], y2[edge] - y[edge]
+    # Multiplied first: with the slope instead, some pixels on the very edge would change sides.
+    at = x[edge] + (centres[row] - y[edge]) * run / rise
     # Each crossing flips every pixel whose centre lies at or right of it: one flip per crossing, then a running parity.
     column = np.clip(np.ceil(at - 0.5), 0, width).astype(np.int64)
-    flips = np.bincount(
-        row * (width + 1) + column, minlength=(bottom - top) * (width + 1)
-    )
-    inside = (
-        np.cumsum(flips.reshape(bottom - top, width + 1)[:, :width], axis=1) % 2 == 1
-    )
-    target[top:bottom] |= inside
+    # One column more than there are, for crossings beyond the right border.
+    stride = width + 1
+    flips = np.bincount(row * stride + column, minlength=len(rows) * stride)
+    crossings = flips.reshape(len(rows), stride)[:, :width]
+    return np.cumsum(crossings, axis=1) % 2 == 1
 
 
 def region(annotation: Mapping[str, Any], height: int, width: int) -> NDArray[np.bool_]:
-    """The pixels of one annotation as ``bool [height, width]``: the union of its polygons, or its RLE; raises `ValueError`."""
+    """Return the pixels of one annotation, ``bool [height, width]``: the union of its polygons, or its RLE.
+
+    Raises:
+        ValueError: the segmentation is malformed.
+    """
     segmentation = annotation["segmentation"]
     if isinstance(segmentation, Mapping):
         return decode_rle(segmentation, height, width)
@@ -131,11 +149,11 @@ def paint(
     height: int,
     width: int,
 ) -> NDArray[np.uint8]:
-    """All annotations of one image as a mask ``uint8 [height, width]``: 0 background, mask ids, 255 for crowds.
+    """Return all annotations of one image as a mask ``uint8 [height, width]``: 0 background, mask ids, 255 for crowds.
 
-    Crowd regions are painted first, as 255, then single instances from the largest to the smallest (pixels of the region;
-    of equal ones the lower annotation id first), so that a small object in front of a big one survives and the order of the
-    file does not matter.
+    Crowd regions are painted first, as 255, then single instances from the largest to the smallest (pixels of the
+    region; of equal ones the lower annotation id first), so that a small object in front of a big one survives and the
+    order of the file does not matter.
 
     Raises:
         ValueError: an annotation is malformed; the message begins with its id.
@@ -148,10 +166,11 @@ def paint(
             value = IGNORE if crowd else mask_ids[annotation["category_id"]]
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"annotation {annotation.get('id')}: {error}") from error
-        layers.append(
-            (not crowd, -int(covered.sum()), int(annotation["id"]), value, covered)
-        )
+        size = int(covered.sum())
+        # Counted, not taken from the file: the `area` of a damaged file may be anything.
+        order = (not crowd, -size, int(annotation["id"]))
+        layers.append((order, value, covered))
     mask = np.zeros((height, width), np.uint8)
-    for *_, value, covered in sorted(layers, key=lambda layer: layer[:3]):
+    for _, value, covered in sorted(layers, key=lambda layer: layer[0]):
         mask[covered] = value
     return mask
