@@ -1,7 +1,7 @@
-"""DeepLab as MobileNetV2's authors build it for small budgets: a dilated backbone and no ASPP (Sandler et al., CVPR 2018, 6.3).
+"""DeepLab as MobileNetV2's authors build it for small budgets: a dilated backbone, no ASPP (CVPR 2018, section 6.3).
 
-One 1×1 classifier has a thirty-sixth of the weights of DeepLabV2's head on 1,280 channels: it fits sooner and, where images are
-few, generalises better.
+One 1×1 classifier has a thirty-sixth of the weights of DeepLabV2's head on 1,280 channels: it fits sooner and, where
+images are few, generalises better.
 """
 
 _base_ = "_encoder_decoder.py"

@@ -1,7 +1,8 @@
 """What the conformance kit runs: the embedded data's profile, shortened until every stage takes seconds on a CPU.
 
-The result is no measurement. A key applies where a method has a parameter of that name, so a method that calls its length
-``iterations``, ``epochs``, ``steps`` … and its sizes ``batch``, ``crop``, ``draws`` is shortened without knowing of this file.
+The result is no measurement. A key applies where a method has a parameter of that name, so a method that calls its
+length ``iterations``, ``epochs``, ``steps`` … and its sizes ``batch``, ``crop``, ``draws`` is shortened without knowing
+of this file.
 """
 
 _base_ = "shapes.py"

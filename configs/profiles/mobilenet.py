@@ -1,7 +1,7 @@
 """MobileNetV2 at a budget of minutes per stage on a CPU; for photographs where no GPU is at hand.
 
-Give the weights with --weights. The classifier learns with real momentum 0.9, so its learning rate is a tenth of IRN's. What
-a single method needs beyond that stands in its own config, under ``profiles``.
+Give the weights with --weights. The classifier learns with real momentum 0.9, so its learning rate is a tenth of IRN's.
+What a single method needs beyond that stands in its own config, under ``profiles``.
 """
 
 localize = {
@@ -35,9 +35,9 @@ segment = {
             dilated=True,
         ),
         normalize="tf",
-        # Eight epochs of 1,346 images, where the literature makes twenty of ten times as many: AdamW, which needs no tuning
-        # to the width of the head, learns most in so few. A backbone that moves slowly keeps what ImageNet taught it;
-        # dropout, colour jitter and pasted squares keep the network from learning the noise of the labels by heart.
+        # Eight epochs of 1,346 images, where the literature makes twenty of ten times as many: AdamW, which needs no
+        # tuning to the width of the head, learns most in so few. A backbone that moves slowly keeps what ImageNet taught
+        # it; dropout, colour jitter and pasted squares keep the network from learning the noise of the labels by heart.
         dropout=0.5,
         batch=16,
         iterations=700,

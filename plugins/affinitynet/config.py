@@ -1,12 +1,14 @@
 """AffinityNet (CVPR 2018) as its released README and train_aff.py / infer_aff.py set it.
 
-The paper's own run has alpha_high=24; SEAM uses alpha_walk=6, alpha_high=24, steps=64, crf_after=1; MCTformer alphas 1 and 12.
+The paper's own run has alpha_high=24; SEAM uses alpha_walk=6, alpha_high=24, steps=64, crf_after=1; MCTformer has
+alphas 1 and 12.
 """
 
 inherit = ["methods/affinity.py"]
 
 refine = dict(
-    # The release's ResNet38 has no weights in torchvision's layout; strides, stages and frozen part are those of its place.
+    # The release's ResNet38 has no weights in torchvision's layout; strides, stages and frozen part are those of its
+    # place.
     backbone="resnet50",
     weights="imagenet",
     backbone_options=dict(output_stride=8, dilated=True, frozen_stages=2),
@@ -59,8 +61,8 @@ profiles = dict(
     mobilenet=dict(
         refine=dict(
             group_norm=True,
-            # 256 steps are meant for photographs of 500 pixels; on the 40×30 cells of one of 320 they let background flow
-            # through everything.
+            # 256 steps are meant for photographs of 500 pixels; on the 40×30 cells of one of 320 they let background
+            # flow through everything.
             steps=64,
         ),
     ),

@@ -1,4 +1,4 @@
-"""AffinityNet: learns which neighbouring cells belong together from confident CAM pixels, and lets the CAMs walk among them."""
+"""AffinityNet: learns from confident CAM pixels which cells belong together, and lets the CAMs walk among them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ class Affinity:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """AffinityNet's card."""
+        """Return AffinityNet's card."""
         return MethodCard(
             name="affinitynet",
             version="1.0",
             stages=("refine",),
-            paper="Ahn and Kwak, Learning Pixel-level Semantic Affinity with Image-level Supervision, CVPR 2018",
+            paper="Ahn and Kwak, Learning Pixel-level Semantic Affinity with "
+            "Image-level Supervision, CVPR 2018",
             recipe="cam/affinitynet/_",
             defaults=Path(__file__).with_name("config.py"),
             url="https://github.com/jiwoon-ahn/psa",
@@ -37,7 +38,7 @@ class Affinity:
     def refine(
         self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
     ) -> LabelSet:
-        """Labels of the image's tags and background; every pixel is labelled."""
+        """Write labels of the image's tags and background; every pixel is labelled."""
         from functools import partial
 
         from wsss_bench.toolbox.affinity import affinity_from_features
@@ -48,25 +49,22 @@ class Affinity:
 
         p = dict(ctx.params)
         check(p)
+        # Two sets of labels: much background and little. Where they agree, pixels are sure.
         labels = []
         for side in ("low", "high"):
             writer = LabelWriter(ctx.scratch / side, view, f"affinitynet: alpha_{side}")
-            label = partial(
-                crf_label, alpha=float(p[f"alpha_{side}"]), crf=str(p["crf"])
-            )
-            labels.append(
-                per_image(label, view, writer, ctx, lambda i: (i.path, seeds[i.id]))
-            )
-        model = train_network(view, *labels, ctx)
+            alpha = float(p[f"alpha_{side}"])
+            label = partial(crf_label, alpha=alpha, crf=str(p["crf"]))
+            made = per_image(label, view, writer, ctx, lambda i: (i.path, seeds[i.id]))
+            labels.append(made)
+        low, high = labels
+        model = train_network(view, low, high, ctx)
 
         def job(image: WeakImage) -> tuple[Any, ...]:
+            # The network's part stays in this process, on its device; the walk goes to a worker.
             features = cell_features(model, image.read(), p["normalize"], ctx.device)
-            return (
-                image.path,
-                seeds[image.id],
-                affinity_from_features(features, int(p["radius"]), p["border"]),
-                model.stride,
-            )
+            affinity = affinity_from_features(features, int(p["radius"]), p["border"])
+            return image.path, seeds[image.id], affinity, model.stride
 
         return per_image(partial(walked_labels, params=p), view, out, ctx, job)
 

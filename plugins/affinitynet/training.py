@@ -23,13 +23,12 @@ def check(params: Mapping[str, Any]) -> None:
     """Raise `RecipeError` for a choice that is not offered, before any work is done."""
     for key, offered in {"crf": tuple(PRESETS), "border": BORDERS}.items():
         if params[key] not in offered:
-            raise RecipeError(
-                f"affinitynet: {key}={params[key]!r} is not known; use {', '.join(offered)}."
-            )
-    if not 0 < params["alpha_low"] <= params["alpha_high"]:
-        raise RecipeError(
-            f"affinitynet: 0 < alpha_low <= alpha_high must hold, not {params['alpha_low']} and {params['alpha_high']}."
-        )
+            what, known = f"{key}={params[key]!r}", ", ".join(offered)
+            raise RecipeError(f"affinitynet: {what} is not known; use {known}.")
+    low, high = params["alpha_low"], params["alpha_high"]
+    if not 0 < low <= high:
+        must = "0 < alpha_low <= alpha_high must hold"
+        raise RecipeError(f"affinitynet: {must}, not {low} and {high}.")
 
 
 class PooledSet(TrainingSet):
@@ -51,31 +50,29 @@ class PooledSet(TrainingSet):
         self._high, self._cell = high, cell
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """The same crop of the photograph and of both label maps."""
+        """Return the same crop of the photograph and of both label maps."""
         item = super().__getitem__(position)
         epoch, index = divmod(position, len(self.view))
         image = self.view[index]
-        again = generator(
-            self.seed, "augment", epoch, image.id
-        )  # the draws of the photograph's own crop
+        # The draws of the photograph's own crop, once more.
+        again = generator(self.seed, "augment", epoch, image.id)
         _, high = self.augment(self._pixels(image), self._high[image.id], again)
         assert high is not None
-        pooled = (
-            majority(label, self._cell) for label in (item["labels"].numpy(), high)
-        )
-        return {**item, "labels": torch.from_numpy(pair_labels(*pooled))}
+        low_cells = majority(item["labels"].numpy(), self._cell)
+        high_cells = majority(high, self._cell)
+        labels = pair_labels(low_cells, high_cells)
+        return {**item, "labels": torch.from_numpy(labels)}
 
 
 def train_network(
     view: WeakView, low: LabelSet, high: LabelSet, ctx: StageContext
 ) -> AffinityNet:
-    """The trained network in eval mode; resumes, and loads a finished training."""
-    model: AffinityNet = seeded(
-        lambda: AffinityNet(ctx.training_params), ctx.seed, "affinitynet"
-    )
+    """Return the trained network in eval mode; resumes, and loads a finished training."""
+    p = ctx.training_params
+    model: AffinityNet = seeded(lambda: AffinityNet(p), ctx.seed, "affinitynet")
     data = PooledSet(
         view,
-        Augment.of(ctx.training_params),
+        Augment.of(p),
         derive(ctx.seed, "affinitynet"),
         low,
         high,

@@ -12,12 +12,13 @@ class Cam:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """The baseline's card."""
+        """Return the baseline's card."""
         return MethodCard(
             name="cam",
             version="1.0",
             stages=("localize",),
-            paper="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016; trained as in IRN, CVPR 2019",
+            paper="Zhou et al., Learning Deep Features for Discriminative Localization, "
+            "CVPR 2016; trained as in IRN, CVPR 2019",
             defaults=Path(__file__).with_name("config.py"),
         )
 
@@ -33,13 +34,13 @@ class Cam:
         )
 
         kinds = {"cam": linear_cam, "gradcam": grad_cam}
-        if ctx.params["maps"] not in kinds:
-            raise RecipeError(
-                f"cam: maps={ctx.params['maps']!r} is not known; use {' or '.join(kinds)}."
-            )
-        return write_seeds(
-            train_classifier(view, ctx), view, out, ctx, kinds[ctx.params["maps"]]
-        )
+        kind = ctx.params["maps"]
+        # Before the training, which does not look at it.
+        if kind not in kinds:
+            known = " or ".join(kinds)
+            raise RecipeError(f"cam: maps={kind!r} is not known; use {known}.")
+        model = train_classifier(view, ctx)
+        return write_seeds(model, view, out, ctx, kinds[kind])
 
 
 plugin = Cam()

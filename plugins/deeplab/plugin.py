@@ -12,7 +12,7 @@ class DeepLab:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """The segmentor's card."""
+        """Return the segmentor's card."""
         return MethodCard(
             name="deeplab",
             version="1.0",
@@ -23,7 +23,7 @@ class DeepLab:
 
     @hookimpl
     def segment(self, view: WeakView, labels: LabelSet, ctx: StageContext) -> Segmentor:
-        """Train on `labels`; 255 is ignored."""
+        """Return a segmentor trained on `labels`; 255 is ignored."""
         from wsss_bench.toolbox.segmentation import train_segmentor
 
         return train_segmentor(view, labels, ctx)

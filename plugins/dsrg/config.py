@@ -1,6 +1,7 @@
 """Deep seeded region growing (CVPR 2018). Released constants; the ablations of its Table 2 are parameters.
 
-baseline: dsrg[balanced=False,grow=none,rounds=1]   +BSL: dsrg[grow=none,rounds=1]   +DSRG: dsrg[rounds=1]   +retrain: dsrg
+baseline: dsrg[balanced=False,grow=none,rounds=1]   +BSL: dsrg[grow=none,rounds=1]
++DSRG: dsrg[rounds=1]   +retrain: dsrg
 """
 
 inherit = ["methods/seeds_sec.py", "methods/segmentor.py"]
@@ -44,8 +45,8 @@ segment = dict(
     retrain_resize=(1.0, 1.0),
     retrain_cutmix=0.0,
 )
-# Round 2: how the first round's segmentor labels the training images. The release warps to 241, 321 and 401 pixels and sums
-# the logits.
+# Round 2: how the first round's segmentor labels the training images. The release warps to 241, 321 and 401 pixels and
+# sums the logits.
 refine = dict(
     relabel_scales=(0.75, 1.0, 1.25),
     relabel_flip=False,
@@ -76,8 +77,8 @@ profiles = dict(
     mobilenet=dict(
         refine=dict(relabel_scales=(1.0,), relabel_flip=True, relabel_warp=224),
         segment=dict(
-            # The first of two rounds; ficklenet has no second. Regions grow only where the network is sure, so it learns
-            # fast and sees photographs as they are.
+            # The first of two rounds; ficklenet has no second. Regions grow only where the network is sure, so it
+            # learns fast and sees photographs as they are.
             iterations=300,
             lr=3e-4,
             new_mult=3.0,

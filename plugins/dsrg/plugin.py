@@ -1,4 +1,4 @@
-"""Deep Seeded Region Growing: seeds from CAM and a background cue, grown inside the segmentor's training, then one retraining."""
+"""Deep Seeded Region Growing: seeds from CAM and a background cue, grown inside the segmentor's training."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ class Dsrg:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """DSRG's card."""
+        """Return DSRG's card."""
         return MethodCard(
             name="dsrg",
             version="1.0",
             stages=("localize", "refine", "segment"),
-            paper="Huang et al., Weakly-Supervised Semantic Segmentation Network with Deep Seeded Region Growing, CVPR 2018",
+            paper="Huang et al., Weakly-Supervised Semantic Segmentation Network with "
+            "Deep Seeded Region Growing, CVPR 2018",
             defaults=Path(__file__).with_name("config.py"),
-            notes="background cue: classifier gradient as in SEC instead of DRFI saliency, unless saliency_dir is given",
+            notes="background cue: classifier gradient as in SEC instead of DRFI saliency, "
+            "unless saliency_dir is given",
         )
 
     @hookimpl
     def localize(self, view: WeakView, out: SeedWriter, ctx: StageContext) -> SeedSet:
-        """CAMs of SEC's localisation net, and how surely each cell is background."""
+        """Write CAMs of SEC's localisation net, and how surely each cell is background."""
         from functools import partial
 
         from wsss_bench.toolbox.classifier import train_classifier, write_seeds
         from wsss_bench.toolbox.sec import SecHead, background_of
 
-        model = train_classifier(
-            view, ctx, partial(SecHead, width=int(ctx.params["head_channels"]))
-        )
+        head = partial(SecHead, width=int(ctx.params["head_channels"]))
+        model = train_classifier(view, ctx, head)
+        # A board must not show maps of another training as tags alone.
         external = bool(ctx.params["saliency_dir"])
         out.facts |= {
             "external_saliency": external,
@@ -59,20 +61,15 @@ class Dsrg:
         out: LabelWriter,
         ctx: StageContext,
     ) -> LabelSet:
-        """Round 1: sparse cues, 255 elsewhere. Later rounds: the previous segmentor's prediction after the CRF."""
+        """Write sparse cues, 255 elsewhere; in later rounds the previous segmentor's prediction after the CRF."""
         from wsss_bench.toolbox.parallel import per_image
         from wsss_bench.toolbox.sec import cue_function
 
         if previous is not None:
             return _relabel(view, previous, out, ctx)
         external = bool(seeds.manifest.get("external_saliency", False))
-        return per_image(
-            cue_function(ctx.params, external),
-            view,
-            out,
-            ctx,
-            lambda image: seeds[image.id],
-        )
+        cues = cue_function(ctx.params, external)
+        return per_image(cues, view, out, ctx, lambda image: seeds[image.id])
 
     @hookimpl
     def segment(
@@ -82,7 +79,7 @@ class Dsrg:
         previous: Segmentor | None,
         ctx: StageContext,
     ) -> Segmentor:
-        """Round 1: seeded region growing inside the loss. Round 2: plain cross-entropy on the relabelled images."""
+        """Grow regions inside the loss; in round 2 train with plain cross-entropy on the relabelled images."""
         from wsss_bench.toolbox.segmentation import train_segmentor
         from wsss_plugins.dsrg.loss import DsrgLoss
 
@@ -108,7 +105,7 @@ class Dsrg:
 def _relabel(
     view: WeakView, previous: Segmentor, out: LabelWriter, ctx: StageContext
 ) -> LabelSet:
-    """Multi-scale prediction of the training images, restricted to their tags, after the CRF."""
+    """Write predictions for the training images, restricted to their tags, after the CRF."""
     from dataclasses import replace
 
     from wsss_bench.toolbox.prediction import predict

@@ -1,4 +1,4 @@
-"""FickleNet (CVPR 2019). No code was released: values are the paper's where known, see the method's README for the rest.
+"""FickleNet (CVPR 2019). No code was released: values are the paper's where known, see the README for the rest.
 
 Its Table 5: ficklenet[dropout="deterministic"], ficklenet[dropout="general",rate=0.5], ficklenet[rate=0.3], …
 """
@@ -23,7 +23,8 @@ localize = dict(
 )
 refine = dict(threshold=0.35)
 
-# What is drawn from a trained network, and how often: no training depends on it. The dropout of the draws is the training's.
+# What is drawn from a trained network, and how often: no training depends on it. Dropout and rate of the draws are the
+# training's.
 test_settings = dict(
     localize=(
         "draws",
@@ -49,8 +50,8 @@ profiles = dict(
     mobilenet=dict(
         localize=dict(
             warp=256,
-            # On a 16×16 grid a 5×5 window covers about what 9×9 covers on the paper's 41×41; with rate 0.7 about as many
-            # units stay.
+            # On a 16×16 grid a 5×5 window covers about what 9×9 covers on the paper's 41×41; with rate 0.7 about as
+            # many units stay.
             kernel=5,
             rate=0.7,
             draws=100,

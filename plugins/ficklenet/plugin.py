@@ -1,4 +1,4 @@
-"""FickleNet: many localization maps from one network by random selection of hidden units; DSRG's segmentor trains on them."""
+"""FickleNet: many localization maps from one network, by random selection of hidden units."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ class FickleNet:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """FickleNet's card."""
+        """Return FickleNet's card."""
         return MethodCard(
             name="ficklenet",
             version="1.0",
             stages=("localize", "refine"),
-            paper="Lee et al., FickleNet: Weakly and Semi-supervised Semantic Image Segmentation using Stochastic Inference, CVPR 2019",
+            paper="Lee et al., FickleNet: Weakly and Semi-supervised Semantic Image "
+            "Segmentation using Stochastic Inference, CVPR 2019",
             recipe="_/_/dsrg[rounds=1]",
             defaults=Path(__file__).with_name("config.py"),
-            notes="no code was released; background cue: classifier gradient as in SEC unless saliency_dir is given",
+            notes="no code was released; background cue: classifier gradient as in SEC "
+            "unless saliency_dir is given",
         )
 
     @hookimpl
@@ -58,15 +60,16 @@ class FickleNet:
     def refine(
         self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
     ) -> LabelSet:
-        """A cell gets the class that fired in any draw (of several the one of highest mean); background from the cue."""
+        """Give a cell the class that fired in any draw, of several that of highest mean; background from the cue."""
         from wsss_bench.toolbox.parallel import per_image
 
         external = bool(seeds.manifest.get("external_saliency", False))
-        fn = partial(_label, params=dict(ctx.params), external=external)
-        return per_image(fn, view, out, ctx, lambda image: seeds[image.id])
+        label = partial(_label, params=dict(ctx.params), external=external)
+        return per_image(label, view, out, ctx, lambda image: seeds[image.id])
 
 
 def _seed(model: Any, image: Any, ctx: StageContext) -> Seed:
+    """Return the maximum (scores) and the mean (rank) of the draws for one image, and its background cue."""
     import numpy as np
     import torch
 
@@ -77,20 +80,16 @@ def _seed(model: Any, image: Any, ctx: StageContext) -> Seed:
     pixels = image.read()
     size = (pixels.shape[0], pixels.shape[1])
     warp = int(ctx.params["warp"])
+    seen = (warp, warp) if warp else size
     ids = np.asarray(image.present, np.int64)
+    channels = (ids - 1).tolist()
+    # One generator per image: a map does not depend on which images came before.
+    generator = torch_generator(ctx.seed, "ficklenet", image.id)
+    number = int(ctx.params["draws"])
     with torch.no_grad():
-        features = model.features(
-            pixels_of(pixels, (warp, warp) if warp else size, ctx.device)
-        )
-        # One generator per image: a map does not depend on which images came before.
-        generator = torch_generator(ctx.seed, "ficklenet", image.id)
-        maps = (
-            model.head.draws(
-                features, (ids - 1).tolist(), generator, int(ctx.params["draws"])
-            )
-            .float()
-            .cpu()
-        )
+        features = model.features(pixels_of(pixels, seen, ctx.device))
+        drawn = model.head.draws(features, channels, generator, number)
+    maps = drawn.float().cpu()
     grid = (maps.shape[2], maps.shape[3])
     background = background_of(ctx)(model, image, pixels, grid)
     # Over many draws the mean of a map is far below its maximum; only its order matters, so it is stored as it is.
@@ -98,7 +97,7 @@ def _seed(model: Any, image: Any, ctx: StageContext) -> Seed:
 
 
 def _label(seed: Seed, params: dict[str, Any], external: bool) -> Any:
-    """Rule 6 of the paper's aggregation on the cue grid, background where its cue is set and no class fired."""
+    """Return labels by rule 6 of the paper's aggregation: background where its cue is set and no class fired."""
     import numpy as np
 
     from wsss_bench.toolbox.cues import resize_scores
@@ -111,7 +110,8 @@ def _label(seed: Seed, params: dict[str, Any], external: bool) -> Any:
         grid[background] = 0
     if len(seed.class_ids):
         fired = resize_scores(seed.scores, size) > float(params["threshold"])
-        mean = resize_scores(seed.rank if seed.rank is not None else seed.scores, size)
+        rank = seed.scores if seed.rank is None else seed.rank
+        mean = resize_scores(rank, size)
         best = np.where(fired, mean, -1).argmax(0)
         grid = np.where(fired.any(0), seed.class_ids[best], grid).astype(np.uint8)
     return to_image_size(grid, seed.size)

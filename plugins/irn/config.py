@@ -56,8 +56,8 @@ profiles = dict(
     shapes=dict(
         refine=dict(
             displacement_mult=1.0,
-            # The grid of 24×24 cells is a quarter of the papers' photographs in each direction, so a sixteenth of the steps
-            # walks as far.
+            # The grid of 24×24 cells is a quarter of the papers' photographs in each direction, so a sixteenth of the
+            # steps walks as far.
             steps=16,
         ),
     ),

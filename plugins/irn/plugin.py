@@ -1,8 +1,9 @@
-"""Inter-pixel relation network: learns class boundaries from confident CAM pixels, and lets the CAMs walk up to them."""
+"""Inter-pixel relation network: learns boundaries from confident CAM pixels, and lets the CAMs walk up to them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from wsss_bench import (
     LabelSet,
@@ -13,6 +14,7 @@ from wsss_bench import (
     WeakView,
     hookimpl,
 )
+from wsss_bench.contract.view import WeakImage
 
 
 class Irn:
@@ -20,12 +22,13 @@ class Irn:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """IRNet's card."""
+        """Return IRNet's card."""
         return MethodCard(
             name="irn",
             version="1.0",
             stages=("refine",),
-            paper="Ahn et al., Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations, CVPR 2019",
+            paper="Ahn et al., Weakly Supervised Learning of Instance Segmentation with "
+            "Inter-pixel Relations, CVPR 2019",
             recipe="cam/irn/_",
             defaults=Path(__file__).with_name("config.py"),
             url="https://github.com/jiwoon-ahn/irn",
@@ -35,7 +38,7 @@ class Irn:
     def refine(
         self, view: WeakView, seeds: SeedSet, out: LabelWriter, ctx: StageContext
     ) -> LabelSet:
-        """Labels of the image's tags and background; every pixel is labelled."""
+        """Write labels of the image's tags and background; every pixel is labelled."""
         from functools import partial
 
         from wsss_bench.toolbox.parallel import per_image
@@ -46,25 +49,19 @@ class Irn:
         params = dict(ctx.params)
         check(params)
         sure = LabelWriter(ctx.scratch / "relations", view, "irn: labels of relations")
-        labels = per_image(
-            partial(relation_labels, params=params),
-            view,
-            sure,
-            ctx,
-            lambda i: (i.path, seeds[i.id]),
-        )
+        label = partial(relation_labels, params=params)
+        labels = per_image(label, view, sure, ctx, lambda i: (i.path, seeds[i.id]))
         model = train_network(view, labels, ctx)
-        scales, flip = tuple(float(s) for s in params["scales"]), bool(params["flip"])
-        return per_image(
-            partial(walked_labels, params=params),
-            view,
-            out,
-            ctx,
-            lambda i: (
-                boundary_map(model, i.read(), scales, flip, ctx.device),
-                seeds[i.id],
-            ),
-        )
+        scales = tuple(float(scale) for scale in params["scales"])
+        flip = bool(params["flip"])
+
+        def job(image: WeakImage) -> tuple[Any, Any]:
+            # The network's part stays in this process, on its device; the walk goes to a worker.
+            boundary = boundary_map(model, image.read(), scales, flip, ctx.device)
+            return boundary, seeds[image.id]
+
+        walk = partial(walked_labels, params=params)
+        return per_image(walk, view, out, ctx, job)
 
 
 plugin = Irn()

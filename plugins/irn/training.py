@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,25 +30,29 @@ def check(params: Mapping[str, Any]) -> None:
     """Raise `RecipeError` for a choice that is not offered, before any work is done."""
     for key, offered in CHOICES.items():
         if params[key] not in offered:
-            raise RecipeError(
-                f"irn: {key}={params[key]!r} is not known; use {', '.join(offered)}."
-            )
-    if not 0 <= params["conf_bg"] <= params["conf_fg"] <= 1:
-        raise RecipeError(
-            f"irn: 0 <= conf_bg <= conf_fg <= 1 must hold, not {params['conf_bg']} and {params['conf_fg']}."
-        )
+            known = ", ".join(offered)
+            raise RecipeError(f"irn: {key}={params[key]!r} is not known; use {known}.")
+    background, foreground = params["conf_bg"], params["conf_fg"]
+    if not 0 <= background <= foreground <= 1:
+        must = "0 <= conf_bg <= conf_fg <= 1 must hold"
+        raise RecipeError(f"irn: {must}, not {background} and {foreground}.")
 
 
 def train_network(view: WeakView, labels: LabelSet, ctx: StageContext) -> InterPixelNet:
-    """The trained network in eval mode; resumes, and loads a finished training.
+    """Return the trained network in eval mode; resumes, and loads a finished training.
 
     The displacement branch learns ``displacement_mult`` times faster than the boundary branch.
     """
     p = ctx.training_params
     model: InterPixelNet = seeded(lambda: InterPixelNet(p), ctx.seed, "irn")
-    side = -(-int(p["crop"]) // STRIDE)
+    side = math.ceil(int(p["crop"]) / STRIDE)
     data = TrainingSet(
-        view, Augment.of(p), derive(ctx.seed, "irn"), labels, (side, side), cache_mb=512
+        view,
+        Augment.of(p),
+        derive(ctx.seed, "irn"),
+        labels,
+        label_size=(side, side),
+        cache_mb=512,
     )
     fast = {"displacement.": float(p["displacement_mult"])}
     fit(model, data, ctx, new=("boundary.", "displacement."), fast=fast, name="irn")
@@ -65,9 +70,8 @@ def _centre(model: InterPixelNet, view: WeakView, ctx: StageContext) -> None:
     total = torch.zeros_like(shift.mean)
     for number, image in enumerate(view):
         pixels = image.read()
-        found = model.displacements(
-            pixels_of(pixels, (pixels.shape[0], pixels.shape[1]), ctx.device)
-        )
+        size = (pixels.shape[0], pixels.shape[1])
+        found = model.displacements(pixels_of(pixels, size, ctx.device))
         total += found.float().mean((0, 2, 3))
         ctx.progress("centring", number + 1, len(view))
     shift.mean.copy_(total / len(view))

@@ -1,4 +1,4 @@
-"""The upper bound: DeepLab on the true masks of the training split. The one method that may see masks, and it says so."""
+"""The upper bound: DeepLab on the true masks of the training split, and the one method that may see masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Supervised:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """A card that declares masks as supervision."""
+        """Return a card that declares masks as supervision."""
         return MethodCard(
             name="supervised",
             version="1.0",
@@ -30,13 +30,13 @@ class Supervised:
 
     @hookimpl
     def refine(self, view: WeakView, out: LabelWriter, ctx: StageContext) -> LabelSet:
-        """Copy the true masks."""
+        """Copy the true masks; raises `LeakError` where the harness handed none over."""
         from wsss_bench.errors import LeakError
 
         if ctx.masks is None:
-            raise LeakError(
-                "supervised: the harness handed over no masks. Run it through `wsss-bench run`, which reads its card."
-            )
+            what = "supervised: the harness handed over no masks."
+            fix = "Run it through `wsss-bench run`, which reads its card."
+            raise LeakError(f"{what} {fix}")
         for index, image in enumerate(view):
             if not out.done(image.id):
                 out.write(image.id, ctx.masks(image.id))

@@ -21,7 +21,7 @@ class Threshold:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """A utility's card."""
+        """Return a utility's card."""
         return MethodCard(
             name="threshold",
             version="1.0",
@@ -38,16 +38,12 @@ class Threshold:
 
         from wsss_bench.toolbox.parallel import per_image
 
-        return per_image(
-            partial(_label, threshold=float(ctx.params["threshold"])),
-            view,
-            out,
-            ctx,
-            lambda i: seeds[i.id],
-        )
+        label = partial(_label, threshold=float(ctx.params["threshold"]))
+        return per_image(label, view, out, ctx, lambda image: seeds[image.id])
 
 
 def _label(seed: Any, threshold: float) -> Any:
+    # In a worker process, which must not import torch for it.
     from wsss_bench.toolbox.labels import labels_from_seed
 
     return labels_from_seed(seed, threshold)

@@ -12,7 +12,7 @@ class Vwe:
 
     @hookimpl
     def method_card(self) -> MethodCard:
-        """VWE's card."""
+        """Return VWE's card."""
         return MethodCard(
             name="vwe",
             version="1.0",
