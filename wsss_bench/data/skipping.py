@@ -1,8 +1,8 @@
 """Leaving out images that cannot be used, only where the user asks for it, and always counted and listed.
 
-A skip list is a text file with one image id a line; what follows a ``#`` is the reason. ``data verify --write-skip FILE`` makes
-one, ``--skip FILE`` uses it. The ids that are left are part of the data's fingerprint, so such a run never shares a stage or a
-table row with one on all images.
+A skip list is a text file with one image id a line; what follows a ``#`` is the reason. ``data verify --write-skip
+FILE`` makes one, ``--skip FILE`` uses it. The ids that are left are part of the data's fingerprint, so such a run never
+shares a stage or a table row with one on all images.
 """
 
 from __future__ import annotations
@@ -17,51 +17,50 @@ SHOWN = 5
 
 
 def skip(dataset: Dataset, path: Path) -> str:
-    """Leave the ids that `path` lists out of every split from now on; returns a sentence that counts them.
+    """Leave the ids that `path` lists out of every split from now on; return a sentence that counts them.
 
     Raises:
         DataError: the file cannot be read, or lists an id that no split has (then it belongs to other data).
     """
     ids = read_skip_list(path)
     splits = {split: set(dataset._ids(split)) for split in dataset.available_splits()}
-    counted = {split: sum(i in known for i in ids) for split, known in splits.items()}
     known = set().union(*splits.values())
     foreign = [i for i in ids if i not in known]
     if foreign:
-        raise DataError(
-            f"skip list {path} names {len(foreign)} images that {dataset.name} does not have (first: {foreign[0]!r}). "
-            "Write one for these data: wsss-bench data verify --write-skip FILE"
-        )
+        has = f"names {len(foreign)} images that {dataset.name} does not have"
+        what = f"skip list {path} {has} (first: {foreign[0]!r})."
+        fix = "Write one for these data: wsss-bench data verify --write-skip FILE"
+        raise DataError(f"{what} {fix}")
     dataset.skipped = frozenset(ids)
-    shares = (
-        ", ".join(f"{count} of {split}" for split, count in counted.items() if count)
-        or "none"
-    )
-    names = ", ".join(ids[:SHOWN]) + (
-        f", and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-    )
-    return f"skip: {len(ids)} images are left out as {path} says ({shares}): {names or 'it is empty'}"
+    shares = [
+        f"{len(dataset.skipped & of)} of {split}"
+        for split, of in splits.items()
+        if dataset.skipped & of
+    ]
+    names = ", ".join(ids[:SHOWN]) or "it is empty"
+    if len(ids) > SHOWN:
+        names += f", and {len(ids) - SHOWN} more"
+    counted = f"{len(ids)} images are left out as {path} says"
+    return f"skip: {counted} ({', '.join(shares) or 'none'}): {names}"
 
 
 def read_skip_list(path: Path) -> tuple[str, ...]:
-    """The ids of a skip list, in order; raises `DataError` where the file cannot be read."""
+    """Return the ids of a skip list, in order; raises `DataError` where the file cannot be read."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"skip list {path} cannot be read ({error}). Write one: wsss-bench data verify --write-skip FILE"
-        ) from error
-    return tuple(
-        dict.fromkeys(
-            name for line in lines if (name := line.partition("#")[0].strip())
-        )
-    )
+        what = f"skip list {path} cannot be read ({error})."
+        fix = "Write one: wsss-bench data verify --write-skip FILE"
+        raise DataError(f"{what} {fix}") from error
+    names = (line.partition("#")[0].strip() for line in lines)
+    # Lists of several looks may have been put together, so an id may come twice.
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def write_skip_list(
     dataset: Dataset, path: Path, progress: Progress | None = None
 ) -> str:
-    """Read every photograph and mask, list the ids of those that cannot be used; returns a sentence that counts them."""
+    """Read every photograph and mask, list the ids of those that cannot be used; return a sentence that counts them."""
     from wsss_bench.io.files import write_atomic
 
     found: dict[str, str] = {}
@@ -75,17 +74,21 @@ def write_skip_list(
 def _unusable(
     dataset: Dataset, split: str, progress: Progress | None
 ) -> dict[str, str]:
-    view, found = dataset.image_view(split), {}
+    """Return why an image cannot be used, by id."""
+    view = dataset.image_view(split)
     try:
         masks = dataset.masks(split)
-    except WsssError:  # a split without masks, such as VOC's test images
+    except WsssError:
+        # A split without masks, such as VOC's test images; photographs are all there is to read.
         masks = None
+    found = {}
     for number, image in enumerate(view, 1):
         try:
             image.read()
             if masks is not None:
                 masks[image.id]
         except WsssError as error:
+            # A reason is a comment in the list, and those end with their line.
             found[image.id] = " ".join(str(error).split())
         if progress is not None:
             progress(f"reading {dataset.name}/{split}", number, len(view))
