@@ -76,22 +76,25 @@ class Catalog:
         restrict: Iterable[str] | None = None,
         entry_points: Iterable[metadata.EntryPoint] | None = None,
     ) -> None:
-        found = (
-            metadata.entry_points(group=GROUP) if entry_points is None else entry_points
-        )
+        if entry_points is None:
+            entry_points = metadata.entry_points(group=GROUP)
         self._restrict = _restriction() if restrict is None else frozenset(restrict)
+        # Lists, for two distributions may claim one name; which of them is meant is nobody's to guess.
         self._points: dict[str, list[metadata.EntryPoint]] = {}
-        for point in found:
-            if (
-                self._restrict is None
-                or {point.name, _distribution(point)[0]} & self._restrict
-            ):
+        for point in entry_points:
+            if self._keeps(point):
                 self._points.setdefault(point.name, []).append(point)
         self._local: dict[str, LoadedMethod] = {}
         self._failed: dict[str, Listing] = {}
         self._loaded: dict[str, LoadedMethod] = {}
         for path in local:
             self._add_file(path)
+
+    def _keeps(self, point: metadata.EntryPoint) -> bool:
+        if self._restrict is None:
+            return True
+        distribution, _ = _distribution(point)
+        return not self._restrict.isdisjoint({point.name, distribution})
 
     def names(self) -> tuple[str, ...]:
         """All names, broken plugins included, sorted; imports no installed plugin."""
@@ -111,82 +114,75 @@ class Catalog:
         if name in self._loaded:
             return self._loaded[name]
         if name not in self.names():
-            limit = (
-                f" Environment variable {RESTRICT} hides other plugins."
-                if self._restrict is not None
-                else ""
-            )
-            raise RecipeError(
-                f"there is no method {name!r}.{did_you_mean(name, self.names())}{limit}"
-            )
+            raise RecipeError(self._unknown(name))
         listing = self._listing(name)
         if listing.problem is not None:
             raise listing.problem
-        self._loaded[name] = (
-            self._local[name]
-            if name in self._local
-            else _load(self._points[name][0], listing)
-        )
-        return self._loaded[name]
+        if name in self._local:
+            method = self._local[name]
+        else:
+            method = _load(self._points[name][0], listing)
+        self._loaded[name] = method
+        return method
+
+    def _unknown(self, name: str) -> str:
+        what = f"there is no method {name!r}.{did_you_mean(name, self.names())}"
+        if self._restrict is None:
+            return what
+        return f"{what} Environment variable {RESTRICT} hides other plugins."
 
     def _listing(self, name: str) -> Listing:
         if name in self._failed:
             return self._failed[name]
-        sources = [
-            (*_distribution(point), point.value) for point in self._points.get(name, [])
-        ]
+        points = self._points.get(name, [])
+        sources = [(*_distribution(point), point.value) for point in points]
         if name in self._local:
-            sources.append(
-                (
-                    self._local[name].distribution,
-                    "local",
-                    self._local[name].distribution,
-                )
-            )
+            file = self._local[name].distribution
+            sources.append((file, "local", file))
         problem = None
+        # A file does not win over an installed plugin: results would bear the name of another method.
         if len(sources) > 1:
-            claims = " and by ".join(
-                f"{distribution} {version}" for distribution, version, _ in sources
-            )
+            owners = [f"{owner} {version}" for owner, version, _ in sources]
+            what = f"the name is claimed by {' and by '.join(owners)}."
             fix = "Uninstall one, rename one, or leave the file out."
-            problem = PluginError(
-                name, "discovery", f"the name is claimed by {claims}.", fix
-            )
+            problem = PluginError(name, "discovery", what, fix)
         return Listing(name, *sources[0], problem)
 
     def _add_file(self, path: Path) -> None:
         try:
             method = load_file(path)
             if method.name in self._local:
-                what = f"the name is claimed by {self._local[method.name].distribution} and by {path.name}."
-                raise PluginError(
-                    method.name, "discovery", what, "Rename one in its method card."
-                )
+                other = self._local[method.name].distribution
+                what = f"the name is claimed by {other} and by {path.name}."
+                fix = "Rename one in its method card."
+                raise PluginError(method.name, "discovery", what, fix)
             self._local[method.name] = method
         except PluginError as error:
+            # Kept, and raised when the method is asked for: a broken file must not stop a run of others.
             name = path.stem if error.where != "discovery" else error.who
             self._failed[name] = Listing(name, path.name, "local", path.name, error)
 
 
 def _restriction() -> frozenset[str] | None:
     text = os.environ.get(RESTRICT)
-    return (
-        None
-        if text is None
-        else frozenset(part.strip() for part in text.split(",") if part.strip())
-    )
+    # Set and empty is not unset: it hides all, which a test of the harness itself may want.
+    if text is None:
+        return None
+    names = [part.strip() for part in text.split(",")]
+    return frozenset(filter(None, names))
 
 
 def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
     dist = point.dist
-    return (
-        (dist.name, dist.version) if dist is not None else ("unknown distribution", "?")
-    )
+    if dist is None:
+        return "unknown distribution", "?"
+    return dist.name, dist.version
 
 
 def _load(point: metadata.EntryPoint, listing: Listing) -> LoadedMethod:
     try:
         plugin = point.load()
+    # A module that calls sys.exit must not end a run of other methods.
     except (Exception, SystemExit) as error:
         what = f"importing {point.value} failed with {type(error).__name__}: {error}."
         fix = f"Repair or uninstall it: pip uninstall {listing.distribution}"
@@ -211,44 +207,37 @@ def load_file(path: Path) -> LoadedMethod:
         PluginError: the file is missing, cannot be imported, or breaks the contract.
     """
     who = f"{path.stem} ({path.name} local)"
+    module = _import_file(path, who)
+    plugin = getattr(module, "plugin", module)
+    check_plugin(plugin, who)
+    card = read_card(plugin, who)
+    digest = code_digest(module)
+    return LoadedMethod(card.name, plugin, card, path.name, "local", digest)
+
+
+def _import_file(path: Path, who: str) -> ModuleType:
     if not path.is_file():
-        raise PluginError(
-            who,
-            "import",
-            f"there is no file {path}.",
-            "Check the path given to --plugin.",
-        )
+        fix = "Check the path given to --plugin."
+        raise PluginError(who, "import", f"there is no file {path}.", fix)
     name = _module_name(path.resolve())
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PluginError(
-            who,
-            "import",
-            f"{path.name} is no Python file.",
-            "Name a file that ends in .py.",
-        )
+        what = f"{path.name} is no Python file."
+        raise PluginError(who, "import", what, "Name a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)
+    # Before it runs, as the import system does: dataclasses look their own module up there.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         sys.modules.pop(name, None)
-        raise PluginError(
-            who,
-            "import",
-            f"importing it failed with {type(error).__name__}: {error}.",
-            "Repair the file.",
-        ) from error
-    plugin = getattr(module, "plugin", module)
-    check_plugin(plugin, who)
-    card = read_card(plugin, who)
-    return LoadedMethod(
-        card.name, plugin, card, path.name, "local", code_digest(module)
-    )
+        what = f"importing it failed with {type(error).__name__}: {error}."
+        raise PluginError(who, "import", what, "Repair the file.") from error
+    return module
 
 
 def _module_name(path: Path) -> str:
-    """The file's stem, importable from its folder, so that worker processes find the plugin's functions.
+    """Return the file's stem, and make it importable, so that worker processes find the plugin's functions.
 
     A stem that is taken by another module gives way to a name of its own.
     """
@@ -258,24 +247,25 @@ def _module_name(path: Path) -> str:
     except (ImportError, ValueError):
         taken = None
     if stem.isidentifier() and (taken is None or taken.origin == str(path)):
+        # Last, so that no file of that folder hides a module that is installed.
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         return stem
-    return f"wsss_local_{stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(str(path).encode()).hexdigest()
+    return f"wsss_local_{stem}_{digest[:8]}"
 
 
 def code_digest(module: ModuleType) -> str:
-    """Hex digest over the ``.py`` files of the module's package folder (tests left out), or over its one file."""
+    """Return a hex digest over the ``.py`` files of the module's package (tests left out), or over its one file."""
     file = Path(str(module.__file__))
-    files = [file]
-    if module.__package__:
-        files = [
-            p
-            for p in sorted(file.parent.rglob("*.py"))
-            if "tests" not in p.relative_to(file.parent).parts
-        ]
+    folder = file.parent
+    # A module without a package lies among files that have nothing to do with it.
+    files = sorted(folder.rglob("*.py")) if module.__package__ else [file]
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.relative_to(file.parent).as_posix()}\0".encode())
+        place = path.relative_to(folder)
+        if "tests" in place.parts:
+            continue
+        digest.update(f"{place.as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
