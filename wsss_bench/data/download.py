@@ -9,7 +9,7 @@ import tarfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -82,35 +82,36 @@ def fetch(archive: Archive, folder: Path, progress: Progress | None = None) -> P
         folder.mkdir(parents=True, exist_ok=True)
         _stream(archive, partial, progress)
     except (OSError, urllib.error.URLError, ValueError) as error:
-        raise DataError(
-            f"{archive.url} cannot be fetched ({error}). Run the same command again to go on where it stopped."
-        ) from error
+        what = f"{archive.url} cannot be fetched ({error})."
+        fix = "Run the same command again to go on where it stopped."
+        raise DataError(f"{what} {fix}") from error
     if archive.md5 is not None and _md5(partial) != archive.md5:
+        # To go on from these bytes would fail again.
         partial.unlink()
-        raise DataError(
-            f"{archive.url}: the file that came is not the known one (MD5 differs from {archive.md5}). Fetch it again."
+        what = (
+            f"the file that came is not the known one (MD5 differs from {archive.md5})."
         )
+        raise DataError(f"{archive.url}: {what} Fetch it again.")
     return partial.rename(target)
 
 
 def _stream(archive: Archive, partial: Path, progress: Progress | None) -> None:
     """Append to the partial file until it is complete; a server that ignores the range starts it anew."""
     have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(
-        archive.url, headers={"Range": f"bytes={have}-"} if have else {}
-    )
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    request = urllib.request.Request(archive.url, headers=headers)
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         # "Range not satisfiable" with the whole size: the download had ended just before the rename.
-        if error.code == 416 and error.headers.get("Content-Range", "").endswith(
-            f"/{have}"
-        ):
+        size = error.headers.get("Content-Range", "").rpartition("/")[2]
+        if error.code == 416 and size == str(have):
             return
         raise
     with closing(response):
         resumed = have > 0 and response.status == 206
-        have = have if resumed else 0
+        if not resumed:
+            have = 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else 0
         with partial.open("ab" if resumed else "wb") as handle:
@@ -119,6 +120,7 @@ def _stream(archive: Archive, partial: Path, progress: Progress | None) -> None:
                 have += len(chunk)
                 if progress is not None:
                     progress(f"fetching {archive.name}", have, max(total, have))
+    # `read` takes a connection that breaks off for the end of the file.
     if total and have != total:
         raise OSError(f"the connection ended after {have:,} of {total:,} bytes")
 
@@ -136,31 +138,29 @@ def unpack(archive: Path, root: Path, progress: Progress | None = None) -> None:
     """
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                infos = [info for info in zipped.infolist() if not info.is_dir()]
-                targets = [_target(archive, root, info.filename) for info in infos]
-                _write_all(
-                    archive,
-                    (
-                        (zipped.open(info), target)
-                        for info, target in zip(infos, targets, strict=True)
-                    ),
-                    len(infos),
-                    progress,
-                )
+            _unpack_zip(archive, root, progress)
         else:
-            with tarfile.open(archive) as tar:
-                members = [member for member in tar.getmembers() if not member.isdir()]
-                paths = [_tar_target(archive, root, member) for member in members]
-                streams = (
-                    (_open(tar, member), path)
-                    for member, path in zip(members, paths, strict=True)
-                )
-                _write_all(archive, streams, len(members), progress)
+            _unpack_tar(archive, root, progress)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DataError(
-            f"archive {archive} cannot be unpacked ({error}). Delete it and run the command again."
-        ) from error
+        what = f"archive {archive} cannot be unpacked ({error})."
+        raise DataError(f"{what} Delete it and run the command again.") from error
+
+
+def _unpack_zip(archive: Path, root: Path, progress: Progress | None) -> None:
+    with zipfile.ZipFile(archive) as zipped:
+        infos = [info for info in zipped.infolist() if not info.is_dir()]
+        targets = [_target(archive, root, info.filename) for info in infos]
+        # Opened one by one while they are written: the archives have up to eighty thousand members.
+        streams = map(zipped.open, infos)
+        _write_all(archive, streams, targets, progress)
+
+
+def _unpack_tar(archive: Path, root: Path, progress: Progress | None) -> None:
+    with tarfile.open(archive) as tar:
+        members = [member for member in tar.getmembers() if not member.isdir()]
+        targets = [_tar_target(archive, root, member) for member in members]
+        streams = (_open(tar, member) for member in members)
+        _write_all(archive, streams, targets, progress)
 
 
 def _open(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -172,35 +172,34 @@ def _open(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 def _tar_target(archive: Path, root: Path, member: tarfile.TarInfo) -> Path:
     if not member.isreg():
-        raise DataError(
-            f"archive {archive}: {member.name!r} is a link or a device, which no dataset needs. Nothing was unpacked."
-        )
+        what = f"{member.name!r} is a link or a device, which no dataset needs."
+        raise DataError(f"archive {archive}: {what} Nothing was unpacked.")
     return _target(archive, root, member.name)
 
 
 def _target(archive: Path, root: Path, name: str) -> Path:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]:
-        raise DataError(
-            f"archive {archive}: {name!r} would land outside {root}. Nothing was unpacked; do not trust this archive."
-        )
+    outside = f"archive {archive}: {name!r} would land outside {root}"
+    # A backslash or a colon would be harmless here, and lead elsewhere on Windows.
+    foreign = "\\" in name or ":" in path.parts[0]
+    if path.is_absolute() or ".." in path.parts or foreign:
+        fix = "Nothing was unpacked; do not trust this archive."
+        raise DataError(f"{outside}. {fix}")
     target = root / path
     if not target.resolve().is_relative_to(root.resolve()):
-        raise DataError(
-            f"archive {archive}: {name!r} would land outside {root} through a link there. Remove the link."
-        )
+        raise DataError(f"{outside} through a link there. Remove the link.")
     return target
 
 
 def _write_all(
     archive: Path,
-    items: Iterator[tuple[IO[bytes], Path]],
-    total: int,
+    streams: Iterable[IO[bytes]],
+    targets: Sequence[Path],
     progress: Progress | None,
 ) -> None:
-    for number, (stream, target) in enumerate(items, 1):
+    for number, (stream, target) in enumerate(zip(streams, targets, strict=True), 1):
         target.parent.mkdir(parents=True, exist_ok=True)
         with stream, target.open("wb") as handle:
             shutil.copyfileobj(stream, handle, CHUNK)
         if progress is not None:
-            progress(f"unpacking {archive.name}", number, total)
+            progress(f"unpacking {archive.name}", number, len(targets))
