@@ -547,3 +547,12 @@ def test_a_stage_computed_by_other_harness_code_is_reused_and_said_so(
         == "alpha seed 0: localize was computed by other code of the engine or toolbox and is reused."
     )
     assert len(Notes.lines) == 4
+
+
+def test_a_parameter_called_rounds_is_the_harness_s_own_in_segment_alone() -> None:
+    from wsss_bench.methods.params import StageParams
+    from wsss_bench.runs.plan import plugin_params
+
+    params = StageParams({"rounds": 3, "lr": 0.1}, {})
+    assert plugin_params("segment", params) == {"lr": 0.1}
+    assert plugin_params("localize", params) == {"rounds": 3, "lr": 0.1}

@@ -150,9 +150,9 @@ def _digest(path: Path, changed: int) -> str:
     return file_digest(path)
 
 
-def plugin_params(params: StageParams) -> Parts:
+def plugin_params(stage: str, params: StageParams) -> Parts:
     """Return all parameters but the harness's own, so that a first round is shared by runs of one and two rounds."""
-    return without(params.resolved, HARNESS["segment"])
+    return without(params.resolved, HARNESS.get(stage, {}))
 
 
 def without(params: Mapping[str, Any], names: Collection[str]) -> Parts:
@@ -260,7 +260,7 @@ class _Planner:
         """Add one stage of a plugin; returns the step's name."""
         name = stage if number == 1 else f"{stage}.{number}"
         names = test_settings(method, stage)
-        handed = plugin_params(params)
+        handed = plugin_params(stage, params)
         trained = without(handed, names)
         # A segmentor is trained here and predicts in a step of its own, so its test settings are not this step's
         # affair.

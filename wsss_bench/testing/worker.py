@@ -233,7 +233,7 @@ def params_of(
     for key, value in own.items():
         who = f"method {method.name!r}: parameter {hook}.{key}"
         put(params, key, value, who)
-    return without(params, HARNESS["segment"])
+    return without(params, HARNESS.get(hook, {}))
 
 
 def forked(work: Work, folder: Path, timeout: float) -> dict[str, Any]:

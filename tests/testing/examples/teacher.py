@@ -12,10 +12,11 @@ def method_card():
 @hookimpl
 def localize(view, out, ctx):
     from wsss_bench.toolbox.classifier import train_classifier, write_seeds
-    from wsss_bench.toolbox.training import backbone_of
+    from wsss_bench.toolbox.training import backbone_of, seeded
 
     channels = backbone_of(ctx.params["backbone"]).channels[-1]
-    objective = make_teacher(channels, view.num_classes - 1)
+    # Its first weights are drawn, so they are drawn from the run's seed.
+    objective = seeded(lambda: make_teacher(channels, view.num_classes - 1), ctx.seed, "teacher")
     model = train_classifier(view, ctx, objective=objective)
     return write_seeds(model, view, out, ctx)
 
