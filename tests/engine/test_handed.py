@@ -1,185 +1,217 @@
-"""A training that the store keeps is handed on only to who would train the same."""
+"""What a training was handed: a kept one that was handed another setting is refused, and what does not count."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from engine_fakes import make_context, make_view
 from torch import nn
 
-from wsss_bench.contract.context import StageContext, Training
+from wsss_bench.contract.context import Training
 from wsss_bench.engine.handed import HANDED, differences, handed, plain
 from wsss_bench.engine.loading import Augment, TrainingSet
-from wsss_bench.engine.mixing import Mixup
+from wsss_bench.engine.mixing import FMix, ManifoldMixup, Mixup
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import seeded, train, training_config
 from wsss_bench.errors import RecipeError
-from wsss_bench.io.files import read_json
 
-OPTIONS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "batch": 2}
+OPTIONS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "batch": 2}
 
 
-class Keep:
-    """Keeps trainings in one folder, like the store, whatever stage asks."""
+class Thresholded(LinearCamHead):
+    """A head with a setting that is no tensor."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, channels: int, classes: int, threshold: float) -> None:
+        super().__init__(channels, classes)
+        self.threshold = threshold
+
+
+@dataclasses.dataclass
+class Kept:
+    """Trainings that outlive their stage, as the harness keeps them."""
+
+    folder: Path
+    trained: list[str] = dataclasses.field(default_factory=list)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Training]:
-        scratch, out = self.folder / name / "scratch", self.folder / name / "out"
+        out, scratch = self.folder / name, self.folder / f"{name}.scratch"
+        done = out.exists()
+        out.mkdir(parents=True, exist_ok=True)
         scratch.mkdir(parents=True, exist_ok=True)
-        out.mkdir(exist_ok=True)
-        yield Training(scratch, out, (out / "weights.pth").exists())
-
-
-class Head(LinearCamHead):
-    """A head with a setting of its own."""
-
-    def __init__(self, margin: float = 0.0, scale: float = 1.0) -> None:
-        super().__init__(16, 2)
-        self.margin = margin
-        self.classifier.weight.data *= scale
+        if not done:
+            self.trained.append(name)
+        yield Training(scratch, out, done)
 
 
 def prepared(
     folder: Path,
-    head: dict[str, Any] | None = None,
-    total: int = 2,
-    seed: int = 0,
+    threshold: float = 0.3,
     mixer: Any = None,
+    flip: bool = True,
+    head: Callable[[], nn.Module] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     register()
     view = make_view(folder / "images", 4)
+    backbone = {"type": "TinyBackbone", "width": 4}
 
     def build() -> MultiLabelClassifier:
-        backbone = {"type": "TinyBackbone", "width": 4}
-        return MultiLabelClassifier(backbone, Head(**(head or {})))
+        made = Thresholded(16, 2, threshold) if head is None else head()
+        return MultiLabelClassifier(backbone, made)
 
-    config = training_config({**OPTIONS, **options}, total, ("head.",))
-    data = TrainingSet(view, Augment("warp", 16), 0, mixer=mixer)
-    model = seeded(build, seed, "model")
-    return {**config, "model": model, "data": data, "batch": 2}
-
-
-def keeping(folder: Path, **changes: Any) -> StageContext:
-    return make_context(folder, trainings=Keep(folder / "store"), **changes)
+    data = TrainingSet(view, Augment("warp", 16, flip=flip), 0, mixer=mixer)
+    config = training_config({**OPTIONS, **options}, 2, ("head.",))
+    return {**config, "model": seeded(build, 0, "model"), "data": data, "batch": 2}
 
 
-def test_a_kept_training_serves_every_stage(tmp_path: Path) -> None:
-    seen: list[int] = []
-    first = train(prepared(tmp_path), keeping(tmp_path / "a"))
-    ctx = make_context(tmp_path / "b", trainings=Keep(tmp_path / "a" / "store"))
-    ctx.progress = lambda what, done, total: seen.append(done)
-    assert train(prepared(tmp_path), ctx) == first
-    assert seen == []
-    assert first == tmp_path / "a/store/train/out/weights.pth"
-    assert sorted(file.name for file in first.parent.iterdir()) == [
-        HANDED,
-        "weights.pth",
-    ]
-    scratch = tmp_path / "a/store/train/scratch"
-    assert list(scratch.glob("iter_*.pth")) == []
+def test_a_kept_training_that_was_handed_another_setting_is_refused(
+    tmp_path: Path,
+) -> None:
+    ctx = make_context(tmp_path, trainings=Kept(tmp_path / "kept"))
+    train(prepared(tmp_path), ctx, "classifier")
+    with pytest.raises(RecipeError) as caught:
+        train(prepared(tmp_path, threshold=0.5), ctx, "classifier")
+    message = str(caught.value)
+    assert "training 'classifier'" in message
+    assert "model.head.threshold: 0.3 -> 0.5" in message
+    assert "must not depend on a test setting" in message
+    assert "test_settings" in message
+    assert "ctx.training_params" in message
+
+
+def test_the_same_training_is_handed_on(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "kept")
+    ctx = make_context(tmp_path / "a", trainings=kept)
+    first = train(prepared(tmp_path), ctx, "classifier")
+    stamp = first.stat().st_mtime_ns
+    # Another stage's scratch and results, as with another test setting.
+    ctx = make_context(tmp_path / "b", {"flip": False}, trainings=kept)
+    assert train(prepared(tmp_path), ctx, "classifier") == first
+    assert first.stat().st_mtime_ns == stamp
+    assert kept.trained == ["classifier"]
+
+
+def test_weights_of_unknown_origin_are_taken(tmp_path: Path) -> None:
+    """A training of an earlier version left no description; its key in the store has to do."""
+    ctx = make_context(tmp_path, trainings=Kept(tmp_path / "kept"))
+    first = train(prepared(tmp_path), ctx)
+    (first.parent / HANDED).unlink()
+    assert train(prepared(tmp_path, threshold=0.5), ctx) == first
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("change", "place"),
     [
-        ({"head": {"margin": 0.5}}, r"model\.head\.margin: 0\.0 -> 0\.5"),
-        ({"head": {"scale": 2.0}}, r"start\.head: 0\.\d+ -> 0\.\d+"),
-        ({"lr": 0.2}, r"optimizer\.optimizer\.lr: 0\.1 -> 0\.2"),
-        ({"total": 3}, r"length\.max_iters: 2 -> 3"),
-        ({"mixer": Mixup()}, r"data\.mixer"),
+        ({"lr": 0.1}, "optimizer.optimizer.lr: 0.05 -> 0.1"),
+        ({"schedule": "constant"}, "schedule: "),
+        ({"flip": False}, "data.augment.flip: True -> False"),
+        ({"mixer": Mixup(0.5)}, "data.mixer: "),
+        ({"head": partial(LinearCamHead, 16, 2)}, "model.head.class: "),
+        ({"head": partial(Thresholded, 16, 3, 0.3)}, "model.tensors: "),
     ],
 )
-def test_a_training_that_was_handed_something_else_is_refused(
-    changes: dict[str, Any], message: str, tmp_path: Path
+def test_what_decides_a_training_counts(
+    change: dict[str, Any], place: str, tmp_path: Path
 ) -> None:
-    ctx = keeping(tmp_path)
-    train(prepared(tmp_path), ctx)
-    with pytest.raises(RecipeError, match=message) as refused:
-        train(prepared(tmp_path, **changes), ctx)
-    assert "test_settings" in str(refused.value)
-    # The training itself is as it was: who asks for it in the right way gets it.
-    train(prepared(tmp_path), ctx)
+    before = json.loads(json.dumps(handed(prepared(tmp_path))))
+    now = json.loads(json.dumps(handed(prepared(tmp_path, **change))))
+    changed = differences(before, now)
+    assert any(line.startswith(place) for line in changed), changed
 
 
-def test_a_network_that_was_not_seeded_is_told_apart(tmp_path: Path) -> None:
-    ctx = keeping(tmp_path)
-    train(prepared(tmp_path), ctx)
-    with pytest.raises(RecipeError, match="build the network with `seeded`"):
-        train(prepared(tmp_path, seed=5), ctx)
-    with pytest.raises(RecipeError) as refused:
-        train(prepared(tmp_path, lr=0.2), ctx)
-    assert "seeded" not in str(refused.value)
-
-
-def test_the_last_bits_of_initial_weights_do_not_count(tmp_path: Path) -> None:
-    ctx = keeping(tmp_path)
-    first = train(prepared(tmp_path), ctx)
+def test_frozen_parameters_count(tmp_path: Path) -> None:
     config = prepared(tmp_path)
-    for parameter in config["model"].parameters():
-        parameter.data *= 1 + 1e-6
-    assert train(config, ctx) == first
+    before = handed(config)
+    config["model"].head.classifier.weight.requires_grad_(False)
+    assert differences(before, handed(config))[0].startswith("model.tensors: ")
 
 
-def test_what_is_not_kept_may_start_anywhere(tmp_path: Path) -> None:
-    """A teacher's weights, say: drawn by a plugin as the process's generator stands."""
+def described(source: str, tmp_path: Path) -> dict[str, Any]:
+    """What is handed over with a head whose class is made of `source`."""
+    names: dict[str, Any] = {"nn": nn, "LinearCamHead": LinearCamHead}
+    exec(compile(source, "head.py", "exec"), {"__name__": "own.head"} | names, names)
+    return handed(prepared(tmp_path, head=partial(names["Head"], 16, 2)))
+
+
+def test_a_change_of_comments_does_not_count(tmp_path: Path) -> None:
+    body = "class Head(LinearCamHead):\n    def scores(self, features):\n"
+    one = described(body + "        return features.mean()\n", tmp_path)
+    comment = "        # In words: the mean.\n        return features.mean()\n"
+    assert described(body + comment, tmp_path) == one
+
+
+def test_attributes_of_library_modules_are_left_out(tmp_path: Path) -> None:
     config = prepared(tmp_path)
-    config["model"].objective = nn.Linear(2, 2)
-    config["drop"] = ("objective.",)
-    told = handed(config)["start"]
-    assert set(told) == {"backbone", "head"}
-    assert all(value > 0 for value in told.values())
+    before = handed(config)
+    # What another version of a library may add to its modules.
+    config["model"].head.classifier.of_a_new_version = "yes"
+    assert handed(config) == before
+    config["model"].head.threshold = 0.9
+    assert handed(config) != before
+    told = {name for name in before["model"] if name != "tensors"}
+    assert told == {".", "normalize", "backbone", "head"}
 
 
-def test_an_interrupted_training_is_not_continued_with_other_settings(
-    tmp_path: Path,
-) -> None:
-    class Stop(RuntimeError):
+def test_mixers_and_augmentation_count_field_by_field(tmp_path: Path) -> None:
+    def of(mixer: Any) -> dict[str, Any]:
+        return handed(prepared(tmp_path, mixer=mixer))["data"]
+
+    one = of(FMix(0.5, 1.0))
+    assert one["mixer"]["class"] == "wsss_bench.engine.mixing.FMix"
+    assert one["augment"]["crop"] == 16
+    assert differences(one, of(FMix(0.5, 2.0))) == ["mixer.alpha: 1.0 -> 2.0"]
+    assert differences(one, of(FMix(0.5, 1.0))) == []
+    assert differences(of(ManifoldMixup()), of(Mixup()))[-1].startswith("mixer.class")
+
+
+def test_targets_count(tmp_path: Path) -> None:
+    def of(value: float) -> dict[str, Any]:
+        config = prepared(tmp_path)
+        names = [image.id for image in config["data"].view]
+        given = np.array([1, value, 0], np.float32)
+        config["data"].targets = dict.fromkeys(names, given)
+        return handed(config)
+
+    assert of(0.5) == of(0.5)
+    assert len(differences(of(0.5), of(0.25))) == 4
+
+
+def test_values_become_plain() -> None:
+    class Own:
         pass
 
-    def stop(what: str, done: int, total: int) -> None:
-        raise Stop
-
-    with pytest.raises(Stop):
-        train(prepared(tmp_path), keeping(tmp_path, progress=stop))
-    with pytest.raises(RecipeError, match=r"lr: 0\.1 -> 0\.2"):
-        train(prepared(tmp_path, lr=0.2), keeping(tmp_path))
-
-
-def test_what_was_handed_is_written_as_plain_json(tmp_path: Path) -> None:
-    ctx = keeping(tmp_path)
-    weights = train(prepared(tmp_path, {"margin": 0.25}, mixer=Mixup(0.5)), ctx)
-    told = read_json(weights.parent / HANDED)
-    assert told["batch"] == 2
-    assert told["images"] == 4
-    assert told["length"]["max_iters"] == 2
-    assert told["model"]["head"]["margin"] == 0.25
-    assert told["data"]["augment"]["crop"] == 16
-    assert told["data"]["mixer"]["probability"] == 0.5
-    # Nothing of it is an address in memory.
-    assert "0x" not in (weights.parent / HANDED).read_text()
+    given = {
+        1: (1, 2.5, None),
+        "set": {"b", "a"},
+        "function": np.sum,
+        "object": Own(),
+        "part": partial(round, ndigits=2),
+        "array": np.arange(3),
+    }
+    found = plain(given)
+    assert json.loads(json.dumps(found)) == found
+    assert found["1"] == [1, 2.5, None]
+    assert found["set"] == ["a", "b"]
+    assert found["function"] == "numpy.sum"
+    assert found["object"].endswith("Own")
+    assert found["part"] == {
+        "function": "builtins.round",
+        "given": [[], {"ndigits": 2}],
+    }
+    assert found["array"] != plain(np.arange(4))
 
 
-def test_arrays_count_by_their_content() -> None:
-    one, other = np.arange(4.0), np.arange(4.0)
-    assert plain({"targets": one}) == plain({"targets": other})
-    other[2] = 7
-    assert plain({"targets": one}) != plain({"targets": other})
-
-
-def test_differences_name_their_place() -> None:
-    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == [
-        "a.c: 2 -> 3"
-    ]
-    assert differences({"a": 1}, {"b": 1}) == ["a: 1 -> None", "b: None -> 1"]
-    assert differences({"start": {"x": 1.0}}, {"start": {"x": 1.0 + 1e-6}}) == []
-    assert differences({"lr": 1.0}, {"lr": 1.0 + 1e-6}) != []
+def test_a_tensor_counts_by_its_kind_alone() -> None:
+    """Tensors that learn are told by name and shape; their values differ before and after the training."""
+    assert plain(torch.zeros(2)) == plain(torch.ones(3)) == "torch.Tensor"
