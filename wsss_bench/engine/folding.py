@@ -32,7 +32,7 @@ def folded(model: M) -> M:
             fused = fuse_conv_bn_eval(getattr(owner, name), getattr(parent, norm_name))
             setattr(owner, name, fused)
             setattr(parent, norm_name, nn.Identity())
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return model.to(memory_format=torch.channels_last)
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones.staged import matching, read_weights
+from wsss_bench.engine.backbones.staged import Colour, matching, read_weights
 from wsss_bench.errors import ArtifactError, RecipeError, did_you_mean
 
 PREFIX = "timm/"
@@ -61,12 +61,16 @@ def pretrained_config(name: str) -> Any:
         raise RecipeError(f"timm knows no weights {name!r} ({error}).") from error
 
 
-def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalization(name: str) -> tuple[Colour, Colour]:
     """Return mean and standard deviation per channel on the 0..255 scale, as timm's configuration gives them."""
     config = pretrained_config(name)
-    mean = tuple(255 * value for value in config.mean)
-    std = tuple(255 * value for value in config.std)
-    return mean, std
+    return _in_bytes(config.mean), _in_bytes(config.std)
+
+
+def _in_bytes(colour: Colour) -> Colour:
+    """Return a colour on the 0..255 scale; timm counts from 0 to 1."""
+    red, green, blue = colour
+    return 255 * red, 255 * green, 255 * blue
 
 
 @cache
