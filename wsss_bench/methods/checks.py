@@ -7,7 +7,7 @@ one on ``None``. Here every call goes through a manager that holds exactly the p
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pluggy
@@ -18,7 +18,7 @@ from wsss_bench.errors import PluginError, did_you_mean
 from wsss_bench.methods.hooks import (
     HOOKS,
     StageManager,
-    _arguments,
+    arguments_of,
     call_hook,
     decorated,
     signature,
@@ -29,8 +29,8 @@ def check_plugin(plugin: object, who: str) -> None:
     """Check everything that can be told without calling a hook.
 
     Raises:
-        PluginError: a class instead of an instance, an undecorated or misspelt hook, a missing ``self``, an argument the
-            hook does not have.
+        PluginError: a class instead of an instance, an undecorated or misspelt hook, a missing ``self``, an argument
+            that the hook does not have.
     """
     if inspect.isclass(plugin):
         fix = f"Register an instance: write `plugin = {plugin.__name__}()` and name that in the entry point."
@@ -39,52 +39,57 @@ def check_plugin(plugin: object, who: str) -> None:
     for hook in HOOKS:
         attribute = getattr(plugin, hook, None)
         if hook not in hooks and callable(attribute):
+            what = "the function is not decorated, so it would be ignored."
             fix = "Put @hookimpl above it (from wsss_bench import hookimpl)."
-            raise PluginError(
-                who, hook, "the function is not decorated, so it would be ignored.", fix
-            )
+            raise PluginError(who, hook, what, fix)
     for hook, function in hooks.items():
         _check_function(hook, function, who)
+    _check_registration(plugin, who)
+
+
+def _check_registration(plugin: object, who: str) -> None:
+    # Last: pluggy finds some of the same faults, in words that help only those who know pluggy.
     try:
         manager = StageManager()
         manager.register(plugin)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise PluginError(
-            who, "registration", str(error), "Compare with the hook reference."
-        ) from error
+        fix = "Compare with the hook reference."
+        raise PluginError(who, "registration", str(error), fix) from error
 
 
 def _check_function(hook: str, function: Callable[..., Any], who: str) -> None:
     if hook not in HOOKS:
-        raise PluginError(
-            who, hook, "there is no such hook.", did_you_mean(hook, HOOKS).strip()
-        )
-    allowed = _arguments(hook)
-    raw = getattr(function, "__func__", None)
-    if inspect.ismethod(function) and raw is not None:
-        first = next(iter(inspect.signature(raw).parameters), None)
-        if first is None or first in allowed:
-            raise PluginError(
-                who,
-                hook,
-                "the method has no `self`.",
-                f"Write def {hook}(self, ...): {signature(hook)}",
-            )
+        hint = did_you_mean(hook, HOOKS).strip()
+        raise PluginError(who, hook, "there is no such hook.", hint)
+    _check_self(hook, function, who)
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            what = f"takes {parameter}, hook arguments are passed by name."
-            raise PluginError(
-                who, hook, what, f"Name the ones you need of {signature(hook)}."
-            )
-        if parameter.name not in allowed and parameter.default is parameter.empty:
-            what = f"takes an argument {parameter.name!r} that the hook does not have."
-            raise PluginError(
-                who,
-                hook,
-                what,
-                f"The hook is {signature(hook)}; take any of its arguments, in any order.",
-            )
+        _check_parameter(hook, parameter, who)
+
+
+def _check_self(hook: str, function: Callable[..., Any], who: str) -> None:
+    raw = getattr(function, "__func__", None)
+    if not inspect.ismethod(function) or raw is None:
+        return
+    # A forgotten `self` makes Python bind the first argument to the plugin, and that argument is missed silently.
+    first = next(iter(inspect.signature(raw).parameters), None)
+    if first is None or first in arguments_of(hook):
+        fix = f"Write def {hook}(self, ...): {signature(hook)}"
+        raise PluginError(who, hook, "the method has no `self`.", fix)
+
+
+def _check_parameter(hook: str, parameter: inspect.Parameter, who: str) -> None:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        what = f"takes {parameter}, hook arguments are passed by name."
+        fix = f"Name the ones you need of {signature(hook)}."
+        raise PluginError(who, hook, what, fix)
+    # What has a default may stand there: it is for the plugin's own calls and tests.
+    if parameter.default is not parameter.empty:
+        return
+    if parameter.name not in arguments_of(hook):
+        what = f"takes an argument {parameter.name!r} that the hook does not have."
+        fix = f"The hook is {signature(hook)}; take any of its arguments, in any order."
+        raise PluginError(who, hook, what, fix)
 
 
 def read_card(plugin: object, who: str) -> MethodCard:
@@ -99,23 +104,17 @@ def read_card(plugin: object, who: str) -> MethodCard:
         raise PluginError(who, "method_card", "the plugin has no method card.", fix)
     card = call_hook(plugin, "method_card", who, {})
     if not isinstance(card, MethodCard):
-        raise PluginError(
-            who,
-            "method_card",
-            f"returned {type(card).__name__}.",
-            "Return a wsss_bench.MethodCard.",
-        )
+        what = f"returned {type(card).__name__}."
+        fix = "Return a wsss_bench.MethodCard."
+        raise PluginError(who, "method_card", what, fix)
     implemented = {stage for stage in STAGES if stage in hooks}
     if implemented != set(card.stages):
-        what = f"the card names the stages {_words(card.stages)}, the plugin implements {_words(sorted(implemented))}."
-        raise PluginError(
-            who,
-            "method_card",
-            what,
-            "Make `stages` of the card and the decorated hooks agree.",
-        )
+        named = f"the card names the stages {_words(card.stages)}"
+        what = f"{named}, the plugin implements {_words(sorted(implemented))}."
+        fix = "Make `stages` of the card and the decorated hooks agree."
+        raise PluginError(who, "method_card", what, fix)
     return card
 
 
-def _words(items: Any) -> str:
+def _words(items: Iterable[str]) -> str:
     return ", ".join(items) or "none"

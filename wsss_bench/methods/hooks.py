@@ -18,11 +18,13 @@ _MARK = f"{PROJECT}_impl"
 
 
 def signature(hook: str) -> str:
-    """The hook as an author writes it, e.g. ``localize(view, out, ctx)``."""
-    return f"{hook}({', '.join(_arguments(hook))})"
+    """Return the hook as an author writes it, e.g. ``localize(view, out, ctx)``."""
+    return f"{hook}({', '.join(arguments_of(hook))})"
 
 
-def _arguments(hook: str) -> tuple[str, ...]:
+def arguments_of(hook: str) -> tuple[str, ...]:
+    """Return the names of a hook's arguments, in the order of its specification."""
+    # Read from the specification each time: an argument that is added there is known everywhere.
     return tuple(inspect.signature(getattr(hookspecs, hook)).parameters)
 
 
@@ -35,7 +37,7 @@ class StageManager(pluggy.PluginManager):
         self.add_hookspecs(hookspecs)
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
-        """Pluggy's options for one attribute, or None for attributes that are no hook or not wanted here."""
+        """Return pluggy's options for one attribute, None for attributes that are no hook or not wanted here."""
         options = super().parse_hookimpl_opts(plugin, name)  # type: ignore[arg-type]
         if options is None or (options.get("specname") or name) not in self._wanted:
             return None
@@ -43,7 +45,7 @@ class StageManager(pluggy.PluginManager):
 
 
 def decorated(plugin: object) -> dict[str, Callable[..., Any]]:
-    """Everything on `plugin` that carries `hookimpl`, by the name of the hook it stands for."""
+    """Return all functions of `plugin` that carry `hookimpl`, by the name of the hook each stands for."""
     found: dict[str, Callable[..., Any]] = {}
     for name in dir(plugin):
         # Static first: a property of the plugin must not run because somebody lists the plugin.
@@ -59,45 +61,49 @@ def decorated(plugin: object) -> dict[str, Callable[..., Any]]:
 def call_hook(plugin: object, hook: str, who: str, arguments: Mapping[str, Any]) -> Any:
     """Call one hook of one plugin and return what it returned.
 
-    Errors of the harness (`WsssError`) pass through: they say already who and what. Everything else the plugin raises is
-    wrapped, with the original as its cause.
+    Errors of the harness (`WsssError`) pass through: they say already who and what. Everything else that the plugin
+    raises is wrapped, with the original as its cause.
 
     Raises:
         PluginError: the plugin does not implement the hook, raised, or returned None.
     """
-    manager = StageManager((hook,))
-    manager.register(plugin)
-    caller = getattr(manager.hook, hook)
-    if not any(
-        not (impl.wrapper or impl.hookwrapper) for impl in caller.get_hookimpls()
-    ):
-        raise PluginError(
-            who,
-            hook,
-            "the plugin does not implement this hook.",
-            f"Add @hookimpl def {signature(hook)}.",
-        )
+    caller = _caller(plugin, hook, who)
     try:
         result = caller(**arguments)
     except WsssError:
         raise
     except Exception as error:
+        # A full disk is nobody's bug, and must not look like the plugin's.
         if refused := disk_error(error, f"{who}: {hook}"):
             raise refused from error
-        what = f"raised {type(error).__name__}: {error}"
-        fix = (
-            "The traceback is in the run's log."
-            if hook != "method_card"
-            else "A card must be cheap and must not fail."
-        )
-        raise PluginError(
-            who, hook, what if what.endswith(".") else what + ".", fix
-        ) from error
+        raise _raised(error, hook, who) from error
     if result is None:
-        fix = (
-            "End it with `return out.close()`."
-            if hook in ("localize", "refine")
-            else "Return the object the hook promises."
-        )
+        # Pluggy takes None for "ask the next one"; here there is no next one.
+        fix = "Return the object the hook promises."
+        if hook in ("localize", "refine"):
+            fix = "End it with `return out.close()`."
         raise PluginError(who, hook, "returned None.", fix)
     return result
+
+
+def _caller(plugin: object, hook: str, who: str) -> pluggy.HookCaller:
+    manager = StageManager((hook,))
+    manager.register(plugin)
+    caller: pluggy.HookCaller = getattr(manager.hook, hook)
+    # Wrappers alone give no result.
+    if all(impl.wrapper or impl.hookwrapper for impl in caller.get_hookimpls()):
+        what = "the plugin does not implement this hook."
+        fix = f"Add @hookimpl def {signature(hook)}."
+        raise PluginError(who, hook, what, fix)
+    return caller
+
+
+def _raised(error: Exception, hook: str, who: str) -> PluginError:
+    what = f"raised {type(error).__name__}: {error}"
+    if not what.endswith("."):
+        what += "."
+    fix = "The traceback is in the run's log."
+    # Cards are read before there is a run.
+    if hook == "method_card":
+        fix = "A card must be cheap and must not fail."
+    return PluginError(who, hook, what, fix)
