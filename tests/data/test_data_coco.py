@@ -21,15 +21,35 @@ def square(left: float, top: float, right: float, bottom: float) -> list[float]:
     return [left, top, right, top, right, bottom, left, bottom]
 
 
-def annotation(number: int, image: int, category: int, segmentation: Any, crowd: int = 0) -> dict[str, Any]:
-    return {"id": number, "image_id": image, "category_id": category, "segmentation": segmentation, "iscrowd": crowd}
-
-
-def instances(images: list[int], split: str, annotations: list[dict[str, Any]]) -> dict[str, Any]:
+def annotation(
+    number: int, image: int, category: int, segmentation: Any, crowd: int = 0
+) -> dict[str, Any]:
     return {
-        "images": [{"id": k, "file_name": f"COCO_{split}2014_{k:012d}.jpg", "height": HEIGHT, "width": WIDTH} for k in images],
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "segmentation": segmentation,
+        "iscrowd": crowd,
+    }
+
+
+def instances(
+    images: list[int], split: str, annotations: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "images": [
+            {
+                "id": k,
+                "file_name": f"COCO_{split}2014_{k:012d}.jpg",
+                "height": HEIGHT,
+                "width": WIDTH,
+            }
+            for k in images
+        ],
         "annotations": annotations,
-        "categories": [{"id": c, "name": COCO_CLASSES[MASK_IDS[c]]} for c in CATEGORY_IDS],
+        "categories": [
+            {"id": c, "name": COCO_CLASSES[MASK_IDS[c]]} for c in CATEGORY_IDS
+        ],
     }
 
 
@@ -50,10 +70,15 @@ TRAIN = [
 def coco(tmp_path: Path) -> Path:
     """Image 5: person with bicycle in front; 7: crowd only; 3: no annotation; val image 9: a bicycle."""
     root = tmp_path / "coco"
-    for split, images, found in (("train", [7, 5, 3], TRAIN), ("val", [9], [annotation(1, 9, BICYCLE, [square(0, 0, 3, 3)])])):
+    for split, images, found in (
+        ("train", [7, 5, 3], TRAIN),
+        ("val", [9], [annotation(1, 9, BICYCLE, [square(0, 0, 3, 3)])]),
+    ):
         (root / f"{split}2014").mkdir(parents=True)
         for k in images:
-            Image.new("RGB", (WIDTH, HEIGHT), (k, k, k)).save(root / f"{split}2014" / f"COCO_{split}2014_{k:012d}.jpg")
+            Image.new("RGB", (WIDTH, HEIGHT), (k, k, k)).save(
+                root / f"{split}2014" / f"COCO_{split}2014_{k:012d}.jpg"
+            )
         write(root, split, instances(images, split, found))
     return root
 
@@ -82,7 +107,11 @@ def test_eighty_classes_in_the_order_of_category_ids() -> None:
     assert len(COCO_CLASSES) == 81
     assert COCO_CLASSES[0] == "background"
     assert (MASK_IDS[1], MASK_IDS[13], MASK_IDS[90]) == (1, 12, 80)
-    assert (COCO_CLASSES[MASK_IDS[13]], COCO_CLASSES[MASK_IDS[67]], COCO_CLASSES[80]) == (
+    assert (
+        COCO_CLASSES[MASK_IDS[13]],
+        COCO_CLASSES[MASK_IDS[67]],
+        COCO_CLASSES[80],
+    ) == (
         "stop sign",
         "dining table",
         "toothbrush",
@@ -104,7 +133,9 @@ def test_compressed_counts_round_trip_over_many_magnitudes() -> None:
         assert decode_counts(encode(counts)) == counts
 
 
-@pytest.mark.parametrize(("text", "message"), [("X", "ends within a number"), ("2 3", "character ' '")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("X", "ends within a number"), ("2 3", "character ' '")]
+)
 def test_broken_compressed_counts(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode_counts(text)
@@ -114,7 +145,9 @@ def test_rle_is_column_major_and_begins_with_zeros() -> None:
     # column 0 = 0 0 1, column 1 = 1 1 0, column 2 = 1 ... as in runs [2, 3, 1, 1] over a 1-wide or 3 x 3 grid
     expected = np.array([[0, 1, 1], [0, 1, 0], [1, 0, 0]], bool)
     for counts in ([2, 3, 1, 1, 2], encode([2, 3, 1, 1, 2])):
-        np.testing.assert_array_equal(decode_rle({"size": [3, 3], "counts": counts}, 3, 3), expected)
+        np.testing.assert_array_equal(
+            decode_rle({"size": [3, 3], "counts": counts}, 3, 3), expected
+        )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +183,9 @@ def test_polygon_takes_pixels_by_their_centres() -> None:
 def test_triangle_by_hand() -> None:
     # Right triangle (0,0) (4,0) (0,4): centre (c + .5, r + .5) inside iff c + r + 1 < 4.
     rows, columns = np.mgrid[0:6, 0:8]
-    np.testing.assert_array_equal(filled([0, 0, 4.01, 0, 0, 4.01]), rows + columns + 1 <= 4)
+    np.testing.assert_array_equal(
+        filled([0, 0, 4.01, 0, 0, 4.01]), rows + columns + 1 <= 4
+    )
 
 
 def test_polygon_is_even_odd_clipped_and_tolerates_degenerates() -> None:
@@ -191,7 +226,10 @@ def test_small_instances_lie_over_large_ones_whatever_their_order() -> None:
 
 
 def test_equal_instances_are_painted_by_id() -> None:
-    twins = [annotation(8, 1, BICYCLE, [square(0, 0, 2, 2)]), annotation(3, 1, PERSON, [square(0, 0, 2, 2)])]
+    twins = [
+        annotation(8, 1, BICYCLE, [square(0, 0, 2, 2)]),
+        annotation(3, 1, PERSON, [square(0, 0, 2, 2)]),
+    ]
     for order in (twins, twins[::-1]):
         assert paint(order, MASK_IDS, HEIGHT, WIDTH)[0, 0] == 2
 
@@ -209,7 +247,11 @@ def test_views_lists_and_labels(coco: Path) -> None:
     dataset = open_dataset("coco2014", coco)
     assert dataset.available_splits() == ("train", "val")
     view = dataset.weak_view("train")
-    assert [(i.id[-2:], i.labels) for i in view] == [("03", ()), ("05", (1, 2)), ("07", (80,))]
+    assert [(i.id[-2:], i.labels) for i in view] == [
+        ("03", ()),
+        ("05", (1, 2)),
+        ("07", (80,)),
+    ]
     assert [i.id[-2:] for i in view.with_labels()] == ["05", "07"]
     tagged = open_dataset("coco2014", coco, lists="tagged")
     assert [i.id[-2:] for i in tagged.weak_view("train")] == ["05", "07"]
@@ -236,7 +278,11 @@ def test_masks_are_rasterised_once_into_the_cache(coco: Path, tmp_path: Path) ->
 
 def test_changed_annotations_are_rasterised_anew(coco: Path) -> None:
     before = open_dataset("coco2014", coco).masks("val")
-    write(coco, "val", instances([9], "val", [annotation(1, 9, PERSON, [square(0, 0, 3, 3)])]))
+    write(
+        coco,
+        "val",
+        instances([9], "val", [annotation(1, 9, PERSON, [square(0, 0, 3, 3)])]),
+    )
     after = open_dataset("coco2014", coco).masks("val")
     assert before[before.ids[0]].max() == 2
     assert after[after.ids[0]].max() == 1
@@ -266,14 +312,21 @@ def test_a_read_only_root_sends_the_cache_to_the_working_directory(
     monkeypatch.chdir(tmp_path)
     coco.chmod(0o555)
     try:
-        assert open_dataset("coco2014", coco, "mini").masks("val").path("COCO_val2014_000000000009").is_file()
+        assert (
+            open_dataset("coco2014", coco, "mini")
+            .masks("val")
+            .path("COCO_val2014_000000000009")
+            .is_file()
+        )
         assert (tmp_path / "work_dirs" / "data" / "mini-masks2014").is_dir()
         assert not (coco / "masks2014").exists()
     finally:
         coco.chmod(0o755)
 
 
-def test_a_cache_that_cannot_be_written_names_the_option(coco: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_names_the_option(
+    coco: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="--data-option cache=FOLDER"):
         open_dataset("coco2014", coco, cache=tmp_path / "file").masks("val")
@@ -286,22 +339,39 @@ def broken(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ({k: v for k, v in broken().items() if k != "segmentation"}, "annotation id 21 has no 'segmentation'"),
-        ({k: v for k, v in broken().items() if k != "id"}, "annotation number 0 has no 'id'"),
+        (
+            {k: v for k, v in broken().items() if k != "segmentation"},
+            "annotation id 21 has no 'segmentation'",
+        ),
+        (
+            {k: v for k, v in broken().items() if k != "id"},
+            "annotation number 0 has no 'id'",
+        ),
         (broken(image_id=1), "annotation id 21: unknown image_id 1"),
         (broken(category_id=12), "annotation id 21: unknown category_id 12"),
-        (broken(segmentation={"size": [6, 8], "counts": [1]}), "annotation 21: the runs add up to 1"),
-        (broken(segmentation={"size": [6, 8], "counts": "X"}), "annotation 21: the compressed"),
+        (
+            broken(segmentation={"size": [6, 8], "counts": [1]}),
+            "annotation 21: the runs add up to 1",
+        ),
+        (
+            broken(segmentation={"size": [6, 8], "counts": "X"}),
+            "annotation 21: the compressed",
+        ),
         (broken(segmentation=[[1, 2, 3]]), "annotation 21: a polygon must be"),
         (broken(segmentation="?"), "annotation 21: the segmentation is neither"),
     ],
 )
-def test_malformed_annotations_name_file_and_id(coco: Path, found: dict[str, Any], message: str) -> None:
+def test_malformed_annotations_name_file_and_id(
+    coco: Path, found: dict[str, Any], message: str
+) -> None:
     write(coco, "val", instances([9], "val", [found]))
     dataset = open_dataset("coco2014", coco)
     with pytest.raises(DataError, match=rf"instances_val2014\.json.*{message}"):
         dataset.masks("val")
-    assert any(f.level == "error" and "instances_val2014.json" in f.where for f in verify_dataset(dataset))
+    assert any(
+        f.level == "error" and "instances_val2014.json" in f.where
+        for f in verify_dataset(dataset)
+    )
 
 
 @pytest.mark.parametrize(
@@ -310,8 +380,14 @@ def test_malformed_annotations_name_file_and_id(coco: Path, found: dict[str, Any
         ("{", "cannot be read"),
         ("[]", "must be a JSON object"),
         ("{}", "no list 'images'"),
-        ('{"images": [{"id": 4}], "annotations": [], "categories": []}', "image id 4 has no 'file_name', 'height', 'width'"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "water"}]}', "'water'. is none of COCO's 80"),
+        (
+            '{"images": [{"id": 4}], "annotations": [], "categories": []}',
+            "image id 4 has no 'file_name', 'height', 'width'",
+        ),
+        (
+            '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "water"}]}',
+            "'water'. is none of COCO's 80",
+        ),
     ],
 )
 def test_malformed_files(coco: Path, text: str, message: str) -> None:
@@ -333,12 +409,20 @@ def test_verify(coco: Path) -> None:
     findings = verify_dataset(dataset)
     assert {f.level for f in findings} == {"info"}
     assert any("lists=tagged: 2 of the official 82,081" in f.what for f in findings)
-    assert any("1 of 3 images carry a label without a pixel" in f.what for f in findings)
+    assert any(
+        "1 of 3 images carry a label without a pixel" in f.what for f in findings
+    )
     assert not (coco / "masks2014").exists()
     (coco / "train2014" / "COCO_train2014_000000000005.jpg").unlink()
-    Image.new("RGB", (4, 4)).save(coco / "train2014" / "COCO_train2014_000000000007.jpg")
+    Image.new("RGB", (4, 4)).save(
+        coco / "train2014" / "COCO_train2014_000000000007.jpg"
+    )
     (coco / "annotations" / "instances_val2014.json").unlink()
-    found = [f"{f.where}: {f.what}" for f in verify_dataset(open_dataset("coco2014", coco)) if f.level == "error"]
+    found = [
+        f"{f.where}: {f.what}"
+        for f in verify_dataset(open_dataset("coco2014", coco))
+        if f.level == "error"
+    ]
     assert len(found) == 3
     assert any("05.jpg: the image is listed" in line for line in found)
     assert any("07.jpg: the photograph is 4x4" in line for line in found)

@@ -49,7 +49,11 @@ class Server:
                 self.send_response(206 if asked else 200)
                 self.send_header("Content-Length", str(len(body) - start))
                 self.end_headers()
-                part = body[start : None if outer.hang_up_after is None else start + outer.hang_up_after]
+                part = body[
+                    start : None
+                    if outer.hang_up_after is None
+                    else start + outer.hang_up_after
+                ]
                 outer.sent += len(part)
                 self.wfile.write(part)
 
@@ -109,16 +113,26 @@ def test_fetch_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
     assert server.sent == len(BODY)
 
 
-def test_fetch_starts_anew_where_the_server_knows_no_ranges(server: Server, tmp_path: Path) -> None:
+def test_fetch_starts_anew_where_the_server_knows_no_ranges(
+    server: Server, tmp_path: Path
+) -> None:
     server.files["big.bin"], server.ranges = BODY, False
     (tmp_path / "big.bin.part").write_bytes(b"xx")
-    assert fetch(Archive(f"{server.url}/big.bin", md5(BODY)), tmp_path).read_bytes() == BODY
+    assert (
+        fetch(Archive(f"{server.url}/big.bin", md5(BODY)), tmp_path).read_bytes()
+        == BODY
+    )
 
 
-def test_a_complete_part_is_accepted_and_a_wrong_checksum_is_not(server: Server, tmp_path: Path) -> None:
+def test_a_complete_part_is_accepted_and_a_wrong_checksum_is_not(
+    server: Server, tmp_path: Path
+) -> None:
     server.files["big.bin"] = BODY
     (tmp_path / "big.bin.part").write_bytes(BODY)
-    assert fetch(Archive(f"{server.url}/big.bin", md5(BODY)), tmp_path).read_bytes() == BODY
+    assert (
+        fetch(Archive(f"{server.url}/big.bin", md5(BODY)), tmp_path).read_bytes()
+        == BODY
+    )
     assert server.sent == 0
     with pytest.raises(DataError, match="MD5 differs"):
         fetch(Archive(f"{server.url}/big.bin", "0" * 32), tmp_path / "other")
@@ -131,8 +145,19 @@ def test_an_unknown_address_is_named(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pack", [tar_bytes, zip_bytes])
-@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "a\\..\\evil.txt", "c:/evil.txt"])
-def test_members_may_not_leave_the_root_and_nothing_is_unpacked(tmp_path: Path, pack: Any, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.txt",
+        "/etc/evil.txt",
+        "a/../../evil.txt",
+        "a\\..\\evil.txt",
+        "c:/evil.txt",
+    ],
+)
+def test_members_may_not_leave_the_root_and_nothing_is_unpacked(
+    tmp_path: Path, pack: Any, name: str
+) -> None:
     (tmp_path / "x.archive").write_bytes(pack({"fine.txt": b"1", name: b"2"}))
     with pytest.raises(DataError, match="would land outside"):
         unpack(tmp_path / "x.archive", tmp_path / "root")
@@ -159,18 +184,30 @@ def test_a_link_that_lies_in_the_root_is_not_followed_out(tmp_path: Path) -> Non
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-@pytest.mark.parametrize("body", [b"not an archive", tar_bytes({"a": b"1" * 9999})[:40], zip_bytes({"a": b"1"})[:20], b""])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not an archive",
+        tar_bytes({"a": b"1" * 9999})[:40],
+        zip_bytes({"a": b"1"})[:20],
+        b"",
+    ],
+)
 def test_damaged_archives(tmp_path: Path, body: bytes) -> None:
     (tmp_path / "x").write_bytes(body)
     with pytest.raises(DataError, match="cannot be unpacked"):
         unpack(tmp_path / "x", tmp_path / "root")
 
 
-def test_download_unpacks_once(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_unpacks_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.files["a.zip"] = zip_bytes({"annotations/x.json": b"{}"})
     archives = [Archive(f"{server.url}/a.zip", md5(server.files["a.zip"]))]
     seen: list[str] = []
-    download("coco2014", tmp_path, archives, lambda what, done, total: seen.append(what))
+    download(
+        "coco2014", tmp_path, archives, lambda what, done, total: seen.append(what)
+    )
     assert (tmp_path / "annotations" / "x.json").read_text() == "{}"
     assert "unpacking a.zip" in seen
     assert not (tmp_path / "archives" / "a.zip").exists()
@@ -197,24 +234,46 @@ def voc_archive() -> bytes:
     base = "VOCdevkit/VOC2012"
     files = {f"{base}/JPEGImages/{i}.jpg": photo.getvalue() for i in "abcd"}
     files |= {f"{base}/SegmentationClass/{i}.png": mask.getvalue() for i in "ab"}
-    files |= {f"{base}/ImageSets/Segmentation/train.txt": b"a\n", f"{base}/ImageSets/Segmentation/val.txt": b"b\n"}
+    files |= {
+        f"{base}/ImageSets/Segmentation/train.txt": b"a\n",
+        f"{base}/ImageSets/Segmentation/val.txt": b"b\n",
+    }
     return tar_bytes(files)
 
 
-def test_voc_download_ends_with_the_augmented_list(server: Server, tmp_path: Path) -> None:
+def test_voc_download_ends_with_the_augmented_list(
+    server: Server, tmp_path: Path
+) -> None:
     mask = np.full((4, 5), 7, np.uint8)
     base = "benchmark_RELEASE/dataset"
     lists = {f"{base}/train.txt": b"d\na\n", f"{base}/val.txt": b"b\nc\n"}
     server.files = {
         "voc.tar": voc_archive(),
-        "sbd.tgz": tar_bytes({**lists, **{f"{base}/cls/{i}.mat": sbd_mat(mask) for i in "abcd"}}),
+        "sbd.tgz": tar_bytes(
+            {**lists, **{f"{base}/cls/{i}.mat": sbd_mat(mask) for i in "abcd"}}
+        ),
     }
-    archives = [Archive(f"{server.url}/voc.tar"), Archive(f"{server.url}/sbd.tgz", into="sbd")]
+    archives = [
+        Archive(f"{server.url}/voc.tar"),
+        Archive(f"{server.url}/sbd.tgz", into="sbd"),
+    ]
     download("voc2012", tmp_path, archives)
     voc = tmp_path / "VOCdevkit" / "VOC2012"
-    assert read_ids(voc / "ImageSets" / "Segmentation" / "train_aug.txt") == ("a", "c", "d")
-    assert sorted(p.name for p in (voc / "SegmentationClassAug").iterdir()) == ["c.png", "d.png"]
-    assert (read_mask(voc / "SegmentationClassAug" / "c.png", voc / "JPEGImages" / "c.jpg", 21) == 7).all()
+    assert read_ids(voc / "ImageSets" / "Segmentation" / "train_aug.txt") == (
+        "a",
+        "c",
+        "d",
+    )
+    assert sorted(p.name for p in (voc / "SegmentationClassAug").iterdir()) == [
+        "c.png",
+        "d.png",
+    ]
+    assert (
+        read_mask(
+            voc / "SegmentationClassAug" / "c.png", voc / "JPEGImages" / "c.jpg", 21
+        )
+        == 7
+    ).all()
 
 
 def test_a_broken_sbd_mask_is_named_and_leaves_no_list(tmp_path: Path) -> None:
@@ -228,4 +287,11 @@ def test_a_broken_sbd_mask_is_named_and_leaves_no_list(tmp_path: Path) -> None:
         (dataset / "cls" / "c.mat").write_bytes(body)
         with pytest.raises(DataError, match=r"c\.mat"):
             convert_sbd(tmp_path)
-    assert not (tmp_path / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "train_aug.txt").exists()
+    assert not (
+        tmp_path
+        / "VOCdevkit"
+        / "VOC2012"
+        / "ImageSets"
+        / "Segmentation"
+        / "train_aug.txt"
+    ).exists()

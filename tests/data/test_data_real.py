@@ -14,7 +14,10 @@ from wsss_bench.data.voc.lists import VOC_CLASSES, read_ids
 
 pytestmark = [
     pytest.mark.realdata,
-    pytest.mark.skipif("WSSS_BENCH_TEST_DATA" not in os.environ, reason="WSSS_BENCH_TEST_DATA names no folder of real data"),
+    pytest.mark.skipif(
+        "WSSS_BENCH_TEST_DATA" not in os.environ,
+        reason="WSSS_BENCH_TEST_DATA names no folder of real data",
+    ),
 ]
 
 
@@ -25,7 +28,9 @@ def data() -> Path:
 @pytest.fixture
 def voc() -> Dataset:
     pack = data() / "voc-pack"
-    return open_dataset("voc2012", pack, "voc2012-pack", labels=pack / "meta" / "voc12_cls_labels.csv")
+    return open_dataset(
+        "voc2012", pack, "voc2012-pack", labels=pack / "meta" / "voc12_cls_labels.csv"
+    )
 
 
 @pytest.fixture
@@ -34,13 +39,19 @@ def coco(tmp_path: Path) -> Dataset:
 
 
 def test_voc_counts_and_labels(voc: Dataset) -> None:
-    train, augmented, val = voc.weak_view("train"), voc.weak_view("train_aug"), voc.image_view("val")
+    train, augmented, val = (
+        voc.weak_view("train"),
+        voc.weak_view("train_aug"),
+        voc.image_view("val"),
+    )
     assert (len(train), len(augmented), len(val)) == (810, 1346, 500)
     assert {i.id for i in train} <= {i.id for i in augmented}
     with (data() / "voc-pack" / "manifest.csv").open(newline="") as handle:
         rows = {row["id"]: row for row in csv.DictReader(handle)}
     for image in augmented:
-        assert {VOC_CLASSES[c] for c in image.present} == set(rows[image.id]["image_level_labels"].split())
+        assert {VOC_CLASSES[c] for c in image.present} == set(
+            rows[image.id]["image_level_labels"].split()
+        )
 
 
 def test_voc_masks_read_and_keep_their_border(voc: Dataset) -> None:
@@ -50,7 +61,11 @@ def test_voc_masks_read_and_keep_their_border(voc: Dataset) -> None:
     with (data() / "voc-pack" / "manifest.csv").open(newline="") as handle:
         rows = {row["id"]: row for row in csv.DictReader(handle)}
     for image_id in masks.ids[::20]:
-        present = {VOC_CLASSES[c] for c in np.unique(masks[image_id]).tolist() if c not in (0, 255)}
+        present = {
+            VOC_CLASSES[c]
+            for c in np.unique(masks[image_id]).tolist()
+            if c not in (0, 255)
+        }
         assert present == set(rows[image_id]["classes_in_mask"].split())
 
 
@@ -62,13 +77,23 @@ def test_voc_pack_verifies(voc: Dataset) -> None:
 
 def test_official_lists_have_the_official_counts() -> None:
     meta = data() / "voc-pack" / "meta"
-    counts = {name: len(read_ids(meta / f"irn_{name}.txt")) for name in ("train", "train_aug", "val", "test")}
+    counts = {
+        name: len(read_ids(meta / f"irn_{name}.txt"))
+        for name in ("train", "train_aug", "val", "test")
+    }
     assert counts == {"train": 1464, "train_aug": 10582, "val": 1449, "test": 1456}
 
 
 def test_coco_counts_and_masks(coco: Dataset) -> None:
     assert (len(coco.weak_view("train")), len(coco.image_view("val"))) == (190, 164)
-    assert len(open_dataset("coco2014", data() / "coco-pack", lists="tagged").weak_view("train")) == 188
+    assert (
+        len(
+            open_dataset("coco2014", data() / "coco-pack", lists="tagged").weak_view(
+                "train"
+            )
+        )
+        == 188
+    )
     masks = coco.masks("val")
     seen = np.zeros(256, np.int64)
     for _, mask in masks:
@@ -79,9 +104,15 @@ def test_coco_counts_and_masks(coco: Dataset) -> None:
 
 
 def test_coco_regions_have_the_areas_that_the_annotations_state() -> None:
-    payload = json.loads((data() / "coco-pack" / "annotations" / "instances_val2014.json").read_text())
-    sizes = {image["id"]: (image["height"], image["width"]) for image in payload["images"]}
-    ours = np.array([region(a, *sizes[a["image_id"]]).sum() for a in payload["annotations"]], float)
+    payload = json.loads(
+        (data() / "coco-pack" / "annotations" / "instances_val2014.json").read_text()
+    )
+    sizes = {
+        image["id"]: (image["height"], image["width"]) for image in payload["images"]
+    }
+    ours = np.array(
+        [region(a, *sizes[a["image_id"]]).sum() for a in payload["annotations"]], float
+    )
     stated = np.array([a["area"] for a in payload["annotations"]])
     assert abs(ours.sum() / stated.sum() - 1) < 0.005
     assert np.median(np.abs(ours - stated) / stated) < 0.03

@@ -18,7 +18,11 @@ SMALL = {"train": 16, "val": 4, "size": 64}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,9 @@ def test_same_options_give_the_same_bytes(small: Any, tmp_path: Path) -> None:
     assert len(contents(small.root)) == 2 * 20 + 3
 
 
-def test_another_seed_gives_other_images_in_another_folder(small: Any, tmp_path: Path) -> None:
+def test_another_seed_gives_other_images_in_another_folder(
+    small: Any, tmp_path: Path
+) -> None:
     other = open_dataset("shapes", tmp_path, **SMALL, seed=1)
     other.prepare()
     assert other.root.name != small.root.name
@@ -47,14 +53,20 @@ def test_a_larger_set_begins_with_the_smaller_one(small: Any, tmp_path: Path) ->
     larger = open_dataset("shapes", tmp_path, **{**SMALL, "train": 18})
     larger.prepare()
     ours, theirs = contents(small.root), contents(larger.root)
-    assert all(ours[name] == theirs[name] for name in ours if name.endswith((".jpg", ".png")))
+    assert all(
+        ours[name] == theirs[name] for name in ours if name.endswith((".jpg", ".png"))
+    )
 
 
 def test_layout_palette_and_labels(small: Any) -> None:
     assert small.classes == NAMES
     assert len(NAMES) >= 9
     assert NAMES[0] == "background"
-    assert (small.splits.train, small.splits.seeds, small.splits.val) == ("train", "train", "val")
+    assert (small.splits.train, small.splits.seeds, small.splits.val) == (
+        "train",
+        "train",
+        "val",
+    )
     view, masks = small.weak_view("train"), small.masks("train")
     assert [i.id for i in view] == list(masks.ids)
     for image in view:
@@ -100,7 +112,9 @@ def test_backgrounds_are_skewed_but_not_determined_by_the_class() -> None:
 
 @pytest.mark.parametrize("shape", CLASSES, ids=lambda c: c.name)
 def test_the_part_is_small_against_the_object(shape: Any) -> None:
-    item = draw.Placed(CLASSES.index(shape) + 1, np.array([[40.0, 0, 60], [0, 40.0, 60]]))
+    item = draw.Placed(
+        CLASSES.index(shape) + 1, np.array([[40.0, 0, 60], [0, 40.0, 60]])
+    )
     fine = 120 * draw.OVERSAMPLING
     part = draw._coverage(shape.part, item, fine) > 0
     whole = draw._coverage((*shape.body, *shape.part), item, fine) > 0
@@ -111,7 +125,9 @@ def test_objects_range_from_tiny_to_large() -> None:
     shares = []
     for k in range(60):
         objects, _ = draw._arrange(generator("sizes", k), 96, k % 8 + 1)
-        shares += [abs(np.linalg.det(item.matrix[:, :2])) * 4 / 96**2 for item in objects]
+        shares += [
+            abs(np.linalg.det(item.matrix[:, :2])) * 4 / 96**2 for item in objects
+        ]
         assert 1 <= len(objects) <= 3
     assert min(shares) < 0.08
     assert max(shares) > 0.6
@@ -120,7 +136,9 @@ def test_objects_range_from_tiny_to_large() -> None:
 def test_colour_alone_does_not_tell_classes_apart(tmp_path: Path) -> None:
     dataset = open_dataset("shapes", tmp_path, train=64, val=1, size=64)
     view, masks = dataset.weak_view("train"), dataset.masks("train")
-    colours = np.concatenate([image.read().reshape(-1, 3) for image in view]).astype(np.float64)
+    colours = np.concatenate([image.read().reshape(-1, 3) for image in view]).astype(
+        np.float64
+    )
     truth = np.concatenate([masks[image.id].ravel() for image in view])
     means = np.stack([colours[truth == c].mean(0) for c in range(1, 9)])
     inside = (truth > 0) & (truth < 255)
@@ -128,7 +146,9 @@ def test_colour_alone_does_not_tell_classes_apart(tmp_path: Path) -> None:
     assert (nearest == truth[inside]).mean() < 0.3
 
 
-def test_an_interrupted_drawing_is_not_taken_for_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_drawing_is_not_taken_for_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, calls = draw.draw_scene, []
 
     def stops(*args: Any) -> Any:
@@ -162,7 +182,9 @@ def test_prepare_reports_progress_and_is_idempotent(tmp_path: Path) -> None:
         ({"labels": "masks"}, "no option 'labels'"),
     ],
 )
-def test_bad_options_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_refused(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         open_dataset("shapes", tmp_path, **options)
 
@@ -173,7 +195,9 @@ def test_a_root_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         open_dataset("shapes", tmp_path / "file", **SMALL).prepare()
 
 
-def test_default_root_lies_under_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_root_lies_under_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("WSSS_BENCH_DATA_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
     assert open_dataset("shapes").root.parent == tmp_path / "work_dirs" / "data"

@@ -23,7 +23,10 @@ def row(image_id: str, *present: int) -> str:
 
 
 def xml(*names: str) -> str:
-    objects = "".join(f"<object><name>{n}</name><difficult>1</difficult><part><name>head</name></part></object>" for n in names)
+    objects = "".join(
+        f"<object><name>{n}</name><difficult>1</difficult><part><name>head</name></part></object>"
+        for n in names
+    )
     return f"<annotation>{objects}</annotation>"
 
 
@@ -31,11 +34,19 @@ def xml(*names: str) -> str:
 def voc(tmp_path: Path) -> Path:
     """A devkit of six images, 6 x 8 pixels; c's mask is SBD's, f has none; labels lie in cls_labels.csv."""
     root = tmp_path / "VOCdevkit" / "VOC2012"
-    for name in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation", "Annotations"):
+    for name in (
+        "JPEGImages",
+        "SegmentationClass",
+        "SegmentationClassAug",
+        "ImageSets/Segmentation",
+        "Annotations",
+    ):
         (root / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for image_id in "abcdef":
-        Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).save(root / "JPEGImages" / f"{image_id}.jpg")
+        Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).save(
+            root / "JPEGImages" / f"{image_id}.jpg"
+        )
     for image_id, classes in MASKS.items():
         mask = np.zeros((6, 8), np.uint8)
         for k, c in enumerate(sorted(classes)):
@@ -44,8 +55,13 @@ def voc(tmp_path: Path) -> Path:
         folder = "SegmentationClassAug" if image_id == "c" else "SegmentationClass"
         write_mask(root / folder / f"{image_id}.png", mask)
     for name, ids in LISTS.items():
-        (root / "ImageSets" / "Segmentation" / f"{name}.txt").write_text("\n".join(ids.split()) + "\n")
-    (root / "cls_labels.csv").write_text("\n".join([HEADER, row("a", 1, 15), row("b", 8), row("c", 15), row("z", 3)]) + "\n")
+        (root / "ImageSets" / "Segmentation" / f"{name}.txt").write_text(
+            "\n".join(ids.split()) + "\n"
+        )
+    (root / "cls_labels.csv").write_text(
+        "\n".join([HEADER, row("a", 1, 15), row("b", 8), row("c", 15), row("z", 3)])
+        + "\n"
+    )
     return root
 
 
@@ -54,7 +70,9 @@ def lists(root: Path) -> Path:
 
 
 def errors(dataset: Dataset) -> list[str]:
-    return [f"{f.where}: {f.what}" for f in verify_dataset(dataset) if f.level == "error"]
+    return [
+        f"{f.where}: {f.what}" for f in verify_dataset(dataset) if f.level == "error"
+    ]
 
 
 @pytest.mark.parametrize("up", [0, 1, 2])
@@ -69,7 +87,11 @@ def test_the_root_may_be_any_of_three_folders(voc: Path, up: int) -> None:
 def test_views_and_masks(voc: Path) -> None:
     dataset = open_dataset("voc2012", voc)
     view = dataset.weak_view("train_aug")
-    assert [(i.id, i.labels) for i in view] == [("a", (1, 15)), ("b", (8,)), ("c", (15,))]
+    assert [(i.id, i.labels) for i in view] == [
+        ("a", (1, 15)),
+        ("b", (8,)),
+        ("c", (15,)),
+    ]
     assert view.classes == VOC_CLASSES
     assert [(i.id, i.labels) for i in dataset.image_view("test")] == [("f", None)]
     masks = dataset.masks("train_aug")
@@ -81,7 +103,9 @@ def test_views_and_masks(voc: Path) -> None:
     assert not errors(dataset)
 
 
-def test_the_augmented_list_prefers_augmented_masks_and_train_the_devkits(voc: Path) -> None:
+def test_the_augmented_list_prefers_augmented_masks_and_train_the_devkits(
+    voc: Path,
+) -> None:
     write_mask(voc / "SegmentationClassAug" / "a.png", np.ones((6, 8), np.uint8))
     dataset = open_dataset("voc2012", voc)
     assert dataset.masks("train_aug").path("a").parent.name == "SegmentationClassAug"
@@ -107,7 +131,9 @@ def test_labels_of_held_out_splits_are_refused(voc: Path, split: str) -> None:
 
 def test_a_training_list_that_holds_val_images_is_a_leak(voc: Path) -> None:
     (lists(voc) / "train_sbd.txt").write_text("a\nd\n")
-    (voc / "cls_labels.csv").write_text("\n".join([HEADER, row("a", 1), row("d", 2)]) + "\n")
+    (voc / "cls_labels.csv").write_text(
+        "\n".join([HEADER, row("a", 1), row("d", 2)]) + "\n"
+    )
     with pytest.raises(LeakError, match=r"1 images are also in 'val' .first: 'd'."):
         open_dataset("voc2012", voc).weak_view("train_sbd")
 
@@ -134,7 +160,10 @@ def test_unknown_split_suggests(voc: Path) -> None:
         ("a\r\nb\r\n\r\n", ("a", "b")),
         ("\n\n b \n a", ("b", "a")),
         ("\ufeffa\n", ("a",)),
-        ("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png\n", ("2007_000032",)),
+        (
+            "/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png\n",
+            ("2007_000032",),
+        ),
         ("a  1\nb -1\n", ("a", "b")),
     ],
 )
@@ -148,7 +177,10 @@ def test_list_forms(tmp_path: Path, text: str, ids: tuple[str, ...]) -> None:
     [
         ("a\nb\na\n", "line 3: id 'a' is listed twice .first in line 1"),
         ("\n \n", "is empty"),
-        ("/JPEGImages/a.jpg /SegmentationClassAug/b.png\n", "line 1: image and mask differ"),
+        (
+            "/JPEGImages/a.jpg /SegmentationClassAug/b.png\n",
+            "line 1: image and mask differ",
+        ),
     ],
 )
 def test_bad_lists(tmp_path: Path, text: str, message: str) -> None:
@@ -157,9 +189,15 @@ def test_bad_lists(tmp_path: Path, text: str, message: str) -> None:
         read_ids(tmp_path / "l.txt")
 
 
-def test_xml_labels_are_the_second_choice_and_count_difficult_objects(voc: Path) -> None:
+def test_xml_labels_are_the_second_choice_and_count_difficult_objects(
+    voc: Path,
+) -> None:
     (voc / "cls_labels.csv").unlink()
-    for image_id, names in {"a": ("person", "aeroplane", "person"), "b": ("cat",), "c": ("person",)}.items():
+    for image_id, names in {
+        "a": ("person", "aeroplane", "person"),
+        "b": ("cat",),
+        "c": ("person",),
+    }.items():
         (voc / "Annotations" / f"{image_id}.xml").write_text(xml(*names))
     dataset = open_dataset("voc2012", voc)
     assert dataset.labels_source == "xml"
@@ -191,7 +229,16 @@ def test_without_labels_the_masks_are_never_read_silently(voc: Path) -> None:
 def test_a_label_table_given_by_path_wins(voc: Path, tmp_path: Path) -> None:
     table = tmp_path / "other.csv"
     reordered = ["tv monitor", *VOC_CLASSES[1:20]]
-    table.write_text("id," + ",".join(reordered) + "\n" + "a,1" + ",0" * 19 + "\nb" + ",0" * 20 + "\n")
+    table.write_text(
+        "id,"
+        + ",".join(reordered)
+        + "\n"
+        + "a,1"
+        + ",0" * 19
+        + "\nb"
+        + ",0" * 20
+        + "\n"
+    )
     dataset = open_dataset("voc2012", voc, labels=str(table))
     assert [i.labels for i in dataset.weak_view("train")] == [(20,), ()]
     assert dataset.labels_source == "table other.csv"
@@ -293,20 +340,33 @@ def test_verify_names_every_defect(voc: Path) -> None:
     (lists(voc) / "val.txt").write_text("d\ne\n")
     (lists(voc) / "more.txt").write_text("e\ne\n")
     found = errors(open_dataset("voc2012", voc))
-    for word in ("a.jpg: the image is listed", "b.jpg: the image file is empty", "c.jpg: image", "d.png: the mask file is empty"):
+    for word in (
+        "a.jpg: the image is listed",
+        "b.jpg: the image file is empty",
+        "c.jpg: image",
+        "d.png: the mask file is empty",
+    ):
         assert any(word in line for line in found), (word, found)
     assert any("listed twice" in line for line in found)
     assert len(found) == 5
 
 
 def test_verify_compares_labels_with_masks(voc: Path) -> None:
-    (voc / "cls_labels.csv").write_text("\n".join([HEADER, row("a", 3), row("b", 8, 9), row("c", 15)]) + "\n")
+    (voc / "cls_labels.csv").write_text(
+        "\n".join([HEADER, row("a", 3), row("b", 8, 9), row("c", 15)]) + "\n"
+    )
     findings = verify_dataset(open_dataset("voc2012", voc))
     wrong = [f for f in findings if f.level == "error"]
     assert len(wrong) == 1
-    assert "1 of 3 masks show a class that the image-level labels lack (first: 'a')" in wrong[0].what
+    assert (
+        "1 of 3 masks show a class that the image-level labels lack (first: 'a')"
+        in wrong[0].what
+    )
     assert "check --labels" in wrong[0].fix
-    assert any("2 of 3 images carry a label without a pixel" in f.what and f.level == "warning" for f in findings)
+    assert any(
+        "2 of 3 images carry a label without a pixel" in f.what and f.level == "warning"
+        for f in findings
+    )
 
 
 def test_verify_reports_a_missing_role_and_missing_labels(voc: Path) -> None:
@@ -318,7 +378,11 @@ def test_verify_reports_a_missing_role_and_missing_labels(voc: Path) -> None:
 
 
 def test_subsets_are_infos_and_long_reports_are_cut(voc: Path) -> None:
-    infos = [f.what for f in verify_dataset(open_dataset("voc2012", voc)) if f.level == "info"]
+    infos = [
+        f.what
+        for f in verify_dataset(open_dataset("voc2012", voc))
+        if f.level == "info"
+    ]
     assert "2 of the official 1,464 images: a subset." in infos
     ids = [f"m{k}" for k in range(14)]
     (lists(voc) / "val.txt").write_text("\n".join(ids))
@@ -327,7 +391,9 @@ def test_subsets_are_infos_and_long_reports_are_cut(voc: Path) -> None:
     assert any("4 more of the same sort: missing image" in line for line in found)
 
 
-def test_roots_that_hold_nothing_say_how_to_get_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_roots_that_hold_nothing_say_how_to_get_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("WSSS_BENCH_DATA_ROOT", raising=False)
     with pytest.raises(DataError, match=r"no voc2012 under .*--download"):
         open_dataset("voc2012", tmp_path)
@@ -337,7 +403,9 @@ def test_roots_that_hold_nothing_say_how_to_get_the_data(tmp_path: Path, monkeyp
         open_dataset("voc2012")
 
 
-def test_sealed_masks_travel_to_worker_processes_and_views_do_not_reach_them(voc: Path) -> None:
+def test_sealed_masks_travel_to_worker_processes_and_views_do_not_reach_them(
+    voc: Path,
+) -> None:
     dataset = open_dataset("voc2012", voc)
     masks = pickle.loads(pickle.dumps(dataset.masks("train")))
     assert masks["b"].max() == 255

@@ -252,7 +252,8 @@ def test_a_name_claimed_twice_names_both_and_spares_the_others(
 
 def test_a_kind_may_bring_archives_and_convert_them(site: Path, tmp_path: Path) -> None:
     archive = 'archives=(Archive("file:///nowhere/wheels.zip"),), unpacked=convert)'
-    convert = "from wsss_bench.data import Archive\n\ndef convert(root, progress):\n    (root / 'converted').touch()\n\nKIND ="
+    touch = "def convert(root, progress):\n    (root / 'converted').touch()\n"
+    convert = f"from wsss_bench.data import Archive\n\n{touch}\nKIND ="
     text = changed("\nKIND =", convert).replace("get=GET)", f"get=GET, {archive}")
     install_dataset(site, MODULE, text, name="wheels")
     with pytest.raises(DataError, match=r"nowhere/wheels\.zip cannot be fetched"):

@@ -1,6 +1,7 @@
 """Datasets: images and image-level labels for methods, sealed masks for the evaluator.
 
-A distribution that brings a dataset of its own needs no more than what is named here; see "Add a dataset" in docs/data.md.
+A distribution that brings a dataset of its own needs no more than what is named here; see "Add a dataset" in
+docs/data.md.
 """
 
 from __future__ import annotations

@@ -59,9 +59,9 @@ class Finding:
 class Dataset(ABC):
     """Photographs, image-level labels and sealed masks of one folder.
 
-    A derived class sets the attributes, and fills in `masks`, `sealed` and the four methods with an underscore that tell
-    of splits, ids, images and labels. Those are for this class and for verifiers: nobody else gets at labels past the
-    checks of `weak_view`.
+    A derived class sets the attributes, and fills in `masks`, `sealed` and the four methods with an underscore that
+    tell of splits, ids, images and labels. Those are for this class and for verifiers: nobody else gets at labels past
+    the checks of `weak_view`.
 
     Attributes:
         kind: the name under which the kind is registered ("shapes", "voc2012", …).

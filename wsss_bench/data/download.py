@@ -32,7 +32,8 @@ def download(
 ) -> None:
     """Fetch and unpack what a dataset needs into `root`; what is there already is not fetched again.
 
-    A kind may convert what was unpacked: VOC's makes SBD's masks into ``SegmentationClassAug`` and writes ``train_aug.txt``.
+    A kind may convert what was unpacked: VOC's makes SBD's masks into ``SegmentationClassAug`` and writes
+    ``train_aug.txt``.
 
     Args:
         kind: a key of `wsss_bench.data.KINDS`; one that needs nothing ("shapes") is left alone.

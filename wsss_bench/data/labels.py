@@ -49,7 +49,8 @@ def read_label_table(path: Path, classes: Sequence[str], ids: Sequence[str]) -> 
         ids: the images wanted.
 
     Raises:
-        DataError: missing file, unknown or missing column, a cell that is neither 0 nor 1, an id given twice or missing.
+        DataError: missing file, unknown or missing column, a cell that is neither 0 nor 1, an id that is given twice or
+            missing.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
@@ -146,7 +147,11 @@ class XmlLabels:
         self.known = _known(classes)
 
     def read(self, ids: Sequence[str]) -> Labels:
-        """Return the labels of `ids`; raises `DataError` for a missing or malformed file, or an object of an unknown class."""
+        """Return the labels of `ids`.
+
+        Raises:
+            DataError: a missing or malformed file, or an object of an unknown class.
+        """
         if not self.folder.is_dir():
             where = f"neither a label table nor {self.folder} exists"
             what = f"there are no image-level labels: {where}."

@@ -47,7 +47,7 @@ class SealedMasks:
         return image_id in self._files
 
     def __getitem__(self, image_id: str) -> NDArray[np.uint8]:
-        """Return one mask; raises `DataError` (file and remedy) when it is missing, unreadable, or breaks the format."""
+        """Return one mask; raises `DataError` when it is missing, unreadable, or breaks the format."""
         mask, image = self._pair(image_id)
         return read_mask(mask, image, self.num_classes)
 

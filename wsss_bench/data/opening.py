@@ -24,14 +24,15 @@ def open_dataset(
 
     Args:
         kind: a key of `KINDS`: a bundled kind, or one that an installed distribution brings.
-        root: data root; else the environment variable ``WSSS_BENCH_DATA_ROOT``; `shapes` alone has a default of its own,
-            ``work_dirs/data`` under the working directory.
+        root: data root; else the environment variable ``WSSS_BENCH_DATA_ROOT``; `shapes` alone has a default of its
+            own, ``work_dirs/data`` under the working directory.
         name: what tables call it; default `kind`.
         options: the kind's own (strings as a command line gives them are understood), and ``train_split``,
             ``seeds_split``, ``val_split``. An option that is None counts as not given.
 
     Raises:
-        DataError: unknown kind or option, a root that does not hold the dataset, or a third party's kind that is broken.
+        DataError: unknown kind or option, a root that does not hold the dataset, or a third party's kind that is
+            broken.
     """
     listing = KINDS.find(kind)
     loaded = listing.load()

@@ -12,7 +12,10 @@ from wsss_bench.data.masks import RESTORE, SealedMasks, read_mask
 from wsss_bench.errors import DataError, LeakError
 
 DISAGREEMENT = 0.1
-"""Share of images whose mask shows an unlabelled class above which the labels must belong to something else (VOC: below 1 %)."""
+"""Share of images whose mask shows an unlabelled class; above it the labels must belong to something else.
+
+VOC has below 1 %.
+"""
 
 _SUBSET = "Results compare with each other, not with published ones; give the copy a name of its own (--name)."
 _OTHER_LABELS = "The labels seem to belong to other data: check --labels."
@@ -136,9 +139,10 @@ def _check_sealed(
     sealed = {path.resolve() for path in dataset.sealed().get("masks", ())}
     files = set().union(*masks.values())
     # Resolved once a folder: a root may lie behind a link, and large sets have a hundred thousand files.
-    folders = {folder: folder.resolve() for folder in {path.parent for path in files}}
+    folders = {path.parent for path in files}
+    resolved = {folder: folder.resolve() for folder in folders}
     for path in sorted(files):
-        folder = folders[path.parent]
+        folder = resolved[path.parent]
         if sealed.isdisjoint((folder / path.name, folder, *folder.parents)):
             what = "this mask is not sealed: any method could open it during a run."
             fix = "Add it, or its folder, to what the dataset's sealed() returns."

@@ -47,7 +47,7 @@ class CocoDataset(Dataset):
     """COCO 2014.
 
     Options:
-        lists: ``"all"`` (82,783 / 40,504 images, the default) or ``"tagged"`` (82,081 / 40,137: those with annotations).
+        lists: ``"all"`` (82,783 / 40,504 images, the default) or ``"tagged"`` (82,081 / 40,137: annotated ones).
         cache: folder for the rasterised masks; default ``masks2014`` beside ``annotations``, or
             ``work_dirs/data/<name>-masks2014`` where the root is read-only.
 
@@ -103,7 +103,10 @@ class CocoDataset(Dataset):
         return tuple(one for one in self.index(split) if everything or one.tagged)
 
     def mask_folder(self, split: str) -> Path:
-        """Return where the masks of a split are cached: named by annotation file and painting rule, so neither goes stale."""
+        """Return the folder where the masks of a split are cached.
+
+        It is named by annotation file and painting rule, so neither goes stale.
+        """
         from wsss_bench.data.coco.masks import RULE
 
         # The file has 300 MB; it is digested once for each opened dataset.
@@ -133,7 +136,8 @@ class CocoDataset(Dataset):
         return SealedMasks(where, tuple(files), files, len(self.classes))
 
     def sealed(self) -> Mapping[str, tuple[Path, ...]]:
-        """Return the rasterised masks, and the annotation files: they hold polygons too, but there are no boxes elsewhere."""
+        """Return the rasterised masks, and the annotation files as boxes."""
+        # They hold polygons too, but there are no boxes elsewhere.
         files = [self.annotation_file(split) for split in self.available_splits()]
         return {"masks": (self.cache,), "boxes": tuple(files)}
 

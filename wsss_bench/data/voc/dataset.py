@@ -77,10 +77,11 @@ class VocLayout(Dataset):
     @cached_property
     def _mask_names(self) -> dict[str, frozenset[str]]:
         # Listed once: to ask for ten thousand files one by one takes minutes on a network drive.
-        return {
-            folder: frozenset(path.name for path in (self.root / folder).glob("*.png"))
-            for folder in (DEVKIT, AUGMENTED)
-        }
+        names = {}
+        for folder in (DEVKIT, AUGMENTED):
+            files = (self.root / folder).glob("*.png")
+            names[folder] = frozenset(path.name for path in files)
+        return names
 
     def _mask_path(self, split: str, image_id: str) -> Path:
         # The augmented list has masks of its own; the devkit's, for all others, have the ignored border.
@@ -94,7 +95,11 @@ class VocLayout(Dataset):
         return self.root / missing / name
 
     def masks(self, split: str) -> SealedMasks:
-        """Return the masks of a split; raises `DataError` for one without any (VOC's test masks were never released)."""
+        """Return the masks of a split.
+
+        Raises:
+            DataError: the split has none at all; VOC's test masks were never released.
+        """
         split = self._resolve(split)
         files = {}
         there = 0
@@ -103,7 +108,7 @@ class VocLayout(Dataset):
             files[image_id] = mask, self._image_path(split, image_id)
             there += mask.name in self._mask_names[mask.parent.name]
         where = f"{self.name}/{split}"
-        # Single masks that are missing are told when they are read; none at all means that there is nothing to score on.
+        # Single masks that are missing are told of when they are read.
         if not there:
             what = (
                 f"{where}: {self.root / DEVKIT} holds none of its {len(files)} masks."
