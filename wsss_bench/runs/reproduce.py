@@ -130,8 +130,7 @@ def _dataset(record: RunRecord, given: Given) -> DatasetRequest:
     recorded = options.pop("labels", None)
     labels = given.labels or recorded
     # A record keeps the table's name alone; "xml" and "masks" are no files and mean the same anywhere.
-    unknown = labels is not None and not given.labels
-    if unknown and _is_file(labels) and not Path(labels).exists():
+    if labels and not given.labels and _is_file(labels) and not Path(labels).exists():
         what = f"the run read its image-level labels from {labels!r}."
         raise DataError(f"{what} Give that file: --labels PATH/{labels}")
     return DatasetRequest(
