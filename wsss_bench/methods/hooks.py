@@ -38,7 +38,7 @@ class StageManager(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         """Return pluggy's options for one attribute, None for attributes that are no hook or not wanted here."""
-        options = super().parse_hookimpl_opts(plugin, name)  # type: ignore[arg-type]
+        options = super().parse_hookimpl_opts(plugin, name)
         if options is None or (options.get("specname") or name) not in self._wanted:
             return None
         return options

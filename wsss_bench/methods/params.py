@@ -1,8 +1,9 @@
-"""Parameters in force: card defaults, then the profile, then what the user passed, checked name by name and type by type."""
+"""Parameters in force: card defaults, then the profile, then what the user passed; checked by name and by type."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,11 +56,9 @@ class Resolved:
     @property
     def rounds(self) -> int:
         """How often ``refine``, and ``segment`` where it is not left out, run."""
-        return (
-            int(self.params["segment"].resolved["rounds"])
-            if "segment" in self.params
-            else 1
-        )
+        if "segment" not in self.params:
+            return 1
+        return int(self.params["segment"].resolved["rounds"])
 
 
 def parse_options(pairs: Sequence[str]) -> list[Option]:
@@ -69,14 +68,11 @@ def parse_options(pairs: Sequence[str]) -> list[Option]:
         key, value = parse_assignment(pair, "--cfg-options")
         stage, dot, rest = key.partition(".")
         if not dot or stage not in STAGES:
-            hint = (
-                did_you_mean(stage, STAGES)
-                if dot
-                else f" For example: {STAGES[-1]}.{key}={value}"
-            )
-            raise RecipeError(
-                f"--cfg-options: {key!r} must begin with a stage ({', '.join(STAGES)}).{hint}"
-            )
+            hint = f" For example: {STAGES[-1]}.{key}={value}"
+            if dot:
+                hint = did_you_mean(stage, STAGES)
+            what = f"{key!r} must begin with a stage ({', '.join(STAGES)})."
+            raise RecipeError(f"--cfg-options: {what}{hint}")
         options.append(Option(stage, rest, value))
     return options
 
@@ -102,84 +98,101 @@ def resolve(
         lambda name: catalog.load(name).card.recipe,
     )
     methods = {stage: catalog.load(name) for stage, name in picks.names.items()}
-    base = {
-        stage: with_profiles(method, stage, [profile])
-        for stage, method in methods.items()
-    }
-    for stage, own in picks.defaults.items():
-        for key, value in own.items():
-            put(base[stage], key, value, f"method card {picks.owner!r}: {stage}.{key}")
+    base = _base(picks, methods, profile)
     passed = _bind(picks, base)
-    options = list(options)
+    given = _Given(tuple(options), weights)
     params = {
-        stage: _override(
-            base[stage], passed[stage], options, weights, stage, methods[stage]
-        )
-        for stage in methods
+        stage: _override(base[stage], passed[stage], given, stage, method)
+        for stage, method in methods.items()
     }
     retrain = None
     if "segment" in methods:
         rounds = params["segment"].resolved["rounds"]
         if rounds < 1:
-            raise RecipeError(
-                f"recipe {str(recipe)!r}: segment.rounds must be at least 1, not {rounds}."
-            )
-        owner = methods["segment"]
-        retrain = (methods["refine"], params["refine"])
-        if "refine" in owner.card.stages and owner is not methods["refine"]:
-            retrain = (
-                owner,
-                _override(
-                    with_profiles(owner, "refine", [profile]),
-                    {},
-                    options,
-                    weights,
-                    "refine",
-                    owner,
-                ),
-            )
+            what = f"segment.rounds must be at least 1, not {rounds}."
+            raise RecipeError(f"recipe {str(recipe)!r}: {what}")
+        retrain = _retrain(methods, params, profile, given)
     return Resolved(recipe, picks.owner, methods, params, retrain)
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What the user passed for all recipes: the options, and ``--weights``."""
+
+    options: tuple[Option, ...]
+    weights: str | None
+
+
+def _base(
+    picks: Picks, methods: Mapping[str, LoadedMethod], profile: Profile
+) -> dict[str, Params]:
+    """Return the parameters by stage before the user's: the methods', the profile's, the card's own recipe's."""
+    base = {}
+    for stage, method in methods.items():
+        base[stage] = with_profiles(method, stage, [profile])
+    # After the profile: a card's recipe says what makes the method, not how large it is.
+    for stage, own in picks.defaults.items():
+        for key, value in own.items():
+            where = f"method card {picks.owner!r}: {stage}.{key}"
+            put(base[stage], key, value, where)
+    return base
+
+
+def _retrain(
+    methods: Mapping[str, LoadedMethod],
+    params: Mapping[str, StageParams],
+    profile: Profile,
+    given: _Given,
+) -> tuple[LoadedMethod, StageParams]:
+    """Return method and parameters of the refine stage of later rounds."""
+    refiner, owner = methods["refine"], methods["segment"]
+    if owner is refiner or "refine" not in owner.card.stages:
+        return refiner, params["refine"]
+    # Whoever trains in rounds knows how to relabel for the next one. Brackets of the recipe's refine slot
+    # were written for another method.
+    base = with_profiles(owner, "refine", [profile])
+    return owner, _override(base, {}, given, "refine", owner)
+
+
 def _bind(picks: Picks, base: Mapping[str, Params]) -> dict[str, Params]:
-    """Bracket parameters by stage; those of a bare name go to the one stage that has them, the method's own first."""
+    """Return bracket parameters by stage; those of a bare name go to the one stage that has them, its own first."""
     bound = {stage: dict(picks.params[stage]) for stage in base}
     for key, value in picks.free.items():
-        having = [stage for stage in base if has(base[stage], key)]
-        own = [stage for stage in having if picks.names[stage] == picks.owner]
-        stages = own or having
-        if not stages:
-            known = {name for params in base.values() for name in params}
-            raise RecipeError(
-                f"recipe {str(picks.recipe)!r}: no stage has a parameter {key!r}.{did_you_mean(key, known)}"
-            )
-        if len(stages) > 1:
-            choice = " or ".join(f"{stage}.{key}" for stage in stages)
-            raise RecipeError(
-                f"recipe {str(picks.recipe)!r}: several stages have a parameter {key!r}. Write {choice}."
-            )
-        bound[stages[0]].setdefault(key, value)
+        # What is written with its stage is meant for that stage, so it wins over the same name written without.
+        bound[_stage_of(key, picks, base)].setdefault(key, value)
     return bound
+
+
+def _stage_of(key: str, picks: Picks, base: Mapping[str, Params]) -> str:
+    having = [stage for stage in base if has(base[stage], key)]
+    own = [stage for stage in having if picks.names[stage] == picks.owner]
+    stages = own or having
+    where = f"recipe {str(picks.recipe)!r}"
+    if not stages:
+        known = set().union(*base.values())
+        what = f"no stage has a parameter {key!r}.{did_you_mean(key, known)}"
+        raise RecipeError(f"{where}: {what}")
+    if len(stages) > 1:
+        choice = " or ".join(f"{stage}.{key}" for stage in stages)
+        what = f"several stages have a parameter {key!r}. Write {choice}."
+        raise RecipeError(f"{where}: {what}")
+    return stages[0]
 
 
 def _override(
     base: Params,
     bracket: Params,
-    options: Iterable[Option],
-    weights: str | None,
+    given: _Given,
     stage: str,
     method: LoadedMethod,
 ) -> StageParams:
     passed = dict(bracket)
-    passed.update(
-        {
-            option.key: option.value
-            for option in options
-            if option.stage == stage and has(base, option.key)
-        }
-    )
-    if weights is not None and "weights" in base:
-        passed.setdefault("weights", weights)
+    for option in given.options:
+        # An option goes to every recipe that has it; `check_options` tells those that none has.
+        if option.stage == stage and has(base, option.key):
+            passed[option.key] = option.value
+    if given.weights is not None and "weights" in base:
+        passed.setdefault("weights", given.weights)
     resolved = copy.deepcopy(base)
     for key, value in passed.items():
         put(resolved, key, value, f"method {method.name!r}: parameter {stage}.{key}")
@@ -190,17 +203,16 @@ def check_options(
     options: Iterable[Option], resolved: Iterable[Resolved], weights: str | None = None
 ) -> None:
     """Raise `RecipeError` for an option, or for ``--weights``, that no stage of any recipe has."""
-    recipes = list(resolved)
+    found: dict[str, list[Params]] = {stage: [] for stage in STAGES}
+    for recipe in resolved:
+        for stage, params in recipe.params.items():
+            found[stage].append(params.resolved)
     for option in options:
-        stages = [
-            r.params[option.stage].resolved for r in recipes if option.stage in r.params
-        ]
+        stages = found[option.stage]
         if not any(has(params, option.key) for params in stages):
-            known = {name for params in stages for name in params}
-            raise RecipeError(
-                f"--cfg-options: no picked method has {option}.{did_you_mean(option.key, known)}"
-            )
-    if weights is not None and not any(
-        "weights" in p.resolved for r in recipes for p in r.params.values()
-    ):
+            hint = did_you_mean(option.key, set().union(*stages))
+            what = f"no picked method has {option}.{hint}"
+            raise RecipeError(f"--cfg-options: {what}")
+    everywhere = itertools.chain(*found.values())
+    if weights is not None and not any("weights" in params for params in everywhere):
         raise RecipeError("--weights: no picked method has a parameter 'weights'.")
