@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -34,20 +34,28 @@ class ScheduleSampler(Sampler[int]):
         self.size, self.seed, self.start = size, seed, 0
 
     def skip(self, num_samples: int) -> None:
-        """Start at sample `num_samples` of the stream (mmengine calls this on resume)."""
+        """Start at sample `num_samples` of the stream; nothing is drawn for those before (mmengine calls it on resume)."""
         self.start = num_samples
 
     def __iter__(self) -> Iterator[int]:
         position = self.start
         while True:
             epoch, offset = divmod(position, self.size)
-            order = generator(self.seed, "order", epoch).permutation(self.size)
+            first = epoch * self.size
+            rng = generator(self.seed, "order", epoch)
+            order = rng.permutation(self.size)
             for index in order[offset:]:
-                yield epoch * self.size + int(index)
-            position = (epoch + 1) * self.size
+                yield first + int(index)
+            position = first + self.size
 
     def __len__(self) -> int:
+        """Return the length of an epoch; the stream itself does not end."""
         return self.size
+
+
+Photograph = NDArray[np.uint8]
+Pixels = NDArray[np.float32]
+LabelMap = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -73,95 +81,117 @@ class Augment:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Augment:
-        """Return what a stage's ``augment, crop, resize, jitter`` and ``normalize`` describe.
-
-        Images are mirrored with probability ½.
-        """
-        low, high = params["resize"]
+        """Return what a stage's ``augment, crop, resize, jitter`` and ``normalize`` describe; mirrored with probability ½."""
+        mean, _ = normalization(normalize_of(params))
         return cls(
-            str(params["augment"]),
-            int(params["crop"]),
-            (low, high),
+            mode=str(params["augment"]),
+            crop=int(params["crop"]),
+            sizes=tuple(params["resize"]),
             flip=True,
             jitter=float(params["jitter"]),
-            mean=normalization(normalize_of(params))[0],
+            mean=mean,
         )
 
     def __call__(
         self,
-        image: NDArray[np.uint8],
-        label: NDArray[np.uint8] | None,
+        image: Photograph,
+        label: LabelMap | None,
         rng: np.random.Generator,
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
+    ) -> tuple[Pixels, LabelMap | None]:
         """Return ``float32 [crop, crop, 3]`` in 0..255 and the label at the same crop (255 outside)."""
-        height, width = image.shape[:2]
+        # Drawn in every mode, so that one mode's later draws are those of another.
         draw = float(rng.uniform(*self.sizes))
-        if self.mode == "warp":
-            new = (self.crop, self.crop)
-        else:
-            factor = draw / max(height, width) if self.mode == "resize_long" else draw
-            new = (max(1, round(height * factor)), max(1, round(width * factor)))
-        image = cv2.resize(image, new[::-1], interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
+        size = self._size(image, draw)
+        image = _resized(image, size)
         if label is not None:
-            label = nearest(label, new)
+            label = nearest(label, size)
         if self.flip and rng.random() < 0.5:
             image = image[:, ::-1]
             label = None if label is None else label[:, ::-1]
         pixels = self._jittered(image.astype(np.float32), rng)
-        if self.mode == "warp":
-            return np.ascontiguousarray(
-                pixels
-            ), None if label is None else np.ascontiguousarray(label)
-        return self._cropped(pixels, label, rng)
+        if self.mode != "warp":
+            return self._cropped(pixels, label, rng)
+        # A mirrored view has negative strides, which torch does not take.
+        pixels = np.ascontiguousarray(pixels)
+        return pixels, None if label is None else np.ascontiguousarray(label)
 
-    def _jittered(
-        self, image: NDArray[np.float32], rng: np.random.Generator
-    ) -> NDArray[np.float32]:
+    def _size(self, image: Photograph, draw: float) -> tuple[int, int]:
+        if self.mode == "warp":
+            return self.crop, self.crop
+        height, width = image.shape[:2]
+        factor = draw
+        if self.mode == "resize_long":
+            factor = draw / max(height, width)
+        rows, columns = round(height * factor), round(width * factor)
+        return max(1, rows), max(1, columns)
+
+    def _jittered(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         if not self.jitter:
             return image
-        brightness, contrast, saturation = rng.uniform(
-            1 - self.jitter, 1 + self.jitter, 3
-        )
+        low, high = 1 - self.jitter, 1 + self.jitter
+        brightness, contrast, saturation = rng.uniform(low, high, 3)
         image = image * brightness
         image = (image - image.mean()) * contrast + image.mean()
         grey = image.mean(axis=2, keepdims=True)
-        return np.clip((image - grey) * saturation + grey, 0, 255).astype(np.float32)
+        image = (image - grey) * saturation + grey
+        return np.clip(image, 0, 255).astype(np.float32)
 
     def _cropped(
         self,
-        image: NDArray[np.float32],
-        label: NDArray[np.uint8] | None,
+        image: Pixels,
+        label: LabelMap | None,
         rng: np.random.Generator,
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
-        side = self.crop
-        out = np.empty((side, side, 3), np.float32)
+    ) -> tuple[Pixels, LabelMap | None]:
+        height, width = image.shape[:2]
+        from_y, to_y = self._window(height, rng)
+        from_x, to_x = self._window(width, rng)
+        out = np.empty((self.crop, self.crop, 3), np.float32)
         out[:] = self.mean
-        out_label = None if label is None else np.full((side, side), IGNORE, np.uint8)
-        slots = []
-        for length in image.shape[:2]:
-            space = length - side
-            shift = int(rng.integers(0, abs(space) + 1))
-            inside, whole = slice(shift, shift + side), slice(0, side)
-            if space <= 0:
-                # The image is smaller than the crop: all of it lies somewhere inside.
-                inside, whole = slice(0, length), slice(shift, shift + length)
-            slots.append((inside, whole))
-        (from_y, to_y), (from_x, to_x) = slots
         out[to_y, to_x] = image[from_y, from_x]
-        if label is not None and out_label is not None:
-            out_label[to_y, to_x] = label[from_y, from_x]
+        if label is None:
+            return out, None
+        # What lies outside the photograph teaches nothing.
+        out_label = np.full((self.crop, self.crop), IGNORE, np.uint8)
+        out_label[to_y, to_x] = label[from_y, from_x]
         return out, out_label
 
+    def _window(self, length: int, rng: np.random.Generator) -> tuple[slice, slice]:
+        """Return where along one side the crop lies in the image, and the image in the crop."""
+        space = length - self.crop
+        shift = int(rng.integers(0, abs(space) + 1))
+        if space > 0:
+            return slice(shift, shift + self.crop), slice(0, self.crop)
+        # The image is smaller than the crop: all of it lies somewhere inside.
+        return slice(0, length), slice(shift, shift + length)
 
-def nearest(label: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+
+def _resized(image: Photograph, size: tuple[int, int]) -> Photograph:
+    height, width = size
+    # OpenCV takes the width first.
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
+def nearest(label: LabelMap, size: tuple[int, int]) -> LabelMap:
     """Resize a label map by sampling the source at each target cell's centre."""
-    rows = ((np.arange(size[0]) + 0.5) * label.shape[0] / size[0]).astype(np.intp)
-    columns = ((np.arange(size[1]) + 0.5) * label.shape[1] / size[1]).astype(np.intp)
+    height, width = size
+    rows = _centres(label.shape[0], height)
+    columns = _centres(label.shape[1], width)
     return label[rows[:, None], columns]
 
 
-Labels = Callable[[str], NDArray[np.uint8]] | Mapping[str, NDArray[np.uint8]]
-"""Label maps ``uint8 [H, W]`` by image id: a mapping (or a `LabelSet`), or a function."""
+def _centres(old: int, new: int) -> NDArray[np.intp]:
+    # Cell centres, not corners: a cue grid then comes back unchanged from a photograph's size.
+    return ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+
+
+class ByImage(Protocol):
+    """Label maps by image id: a mapping, or a `LabelSet`, which reads them from its folder."""
+
+    def __getitem__(self, image_id: str, /) -> LabelMap: ...
+
+
+Labels = Callable[[str], LabelMap] | ByImage
+"""Label maps ``uint8 [H, W]`` by image id, or a function that gives them."""
 
 Targets = Mapping[str, NDArray[np.float32]]
 """Training targets by image id, ``float32 [K]`` in [0, 1], in place of the image's tags."""
@@ -203,7 +233,7 @@ class TrainingSet(Dataset[dict[str, Any]]):
         self.view, self.augment, self.seed = view, augment, seed
         self.label_size, self.mixer, self.targets = label_size, mixer, targets
         self._labels = labels
-        self._cache: dict[str, NDArray[np.uint8]] = {}
+        self._cache: dict[str, Photograph] = {}
         self._room = cache_mb * 2**20
 
     def __len__(self) -> int:
@@ -224,10 +254,11 @@ class TrainingSet(Dataset[dict[str, Any]]):
 
     def _sample(self, index: int, rng: np.random.Generator) -> Sample:
         image = self.view[index]
-        pixels, label = self.augment(self._pixels(image), self._label(image.id), rng)
+        photograph, label = self._pixels(image), self._label(image.id)
+        pixels, label = self.augment(photograph, label, rng)
         return Sample(pixels, label, self._tags(image))
 
-    def _label(self, image_id: str) -> NDArray[np.uint8] | None:
+    def _label(self, image_id: str) -> LabelMap | None:
         if self._labels is None:
             return None
         if callable(self._labels):
@@ -241,26 +272,31 @@ class TrainingSet(Dataset[dict[str, Any]]):
         tags[[0, *image.present]] = 1
         return tags
 
-    def _pixels(self, image: WeakImage) -> NDArray[np.uint8]:
+    def _pixels(self, image: WeakImage) -> Photograph:
         pixels = self._cache.get(image.id)
         if pixels is None:
             pixels = image.read()
+            # Photographs are read in another order every epoch: what is in stays in, nothing is thrown out again.
             if pixels.nbytes <= self._room:
                 self._cache[image.id] = pixels
                 self._room -= pixels.nbytes
         return pixels
 
     def _item(self, sample: Sample) -> dict[str, Any]:
+        pixels = torch.from_numpy(sample.pixels)
         item = {
-            "inputs": torch.from_numpy(sample.pixels).permute(2, 0, 1),
+            "inputs": pixels.permute(2, 0, 1),
             "tags": torch.from_numpy(sample.tags),
         }
         for name, array in sample.extras.items():
             # Not `ascontiguousarray`: it makes a vector of a single number, and batches would broadcast wrongly.
-            item[name] = torch.from_numpy(np.array(array, order="C"))
+            whole = np.array(array, order="C")
+            item[name] = torch.from_numpy(whole)
         label = sample.label
-        if label is not None:
-            if self.label_size is not None:
-                label = nearest(label, self.label_size)
-            item["labels"] = torch.from_numpy(np.ascontiguousarray(label))
+        if label is None:
+            return item
+        if self.label_size is not None:
+            label = nearest(label, self.label_size)
+        label = np.ascontiguousarray(label)
+        item["labels"] = torch.from_numpy(label)
         return item
