@@ -5,8 +5,9 @@ Grammar::
     methods = recipe *("," recipe)             recipe = slot | slot "/" slot "/" slot
     slot    = name ["[" param *("," param) "]"]   param = key "=" value, key = [stage "."] name *("." name)
 
-A bare name stands for the recipe on its method card. ``_`` is the method's own stage or the default, ``-`` leaves a stage
-out: ``-/a/b`` needs no seeds, ``a/b/-`` ends at pseudo-labels, ``a/-/-`` at seeds. Values are Python literals; what is none is a string.
+A bare name stands for the recipe on its method card. ``_`` is the method's own stage or the default, ``-`` leaves a
+stage out: ``-/a/b`` needs no seeds, ``a/b/-`` ends at pseudo-labels, ``a/-/-`` at seeds. Values are Python literals;
+what is none is a string.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ DEFAULTS = {"localize": "cam", "refine": "threshold", "segment": "deeplab"}
 OWN, NONE = "_", "-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*|_|-")
 _KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+# Texts that need no quotes between brackets: nothing in them could be taken for a separator.
 _BARE = re.compile(r"[A-Za-z_./~][\w./~:@+-]*")
 
 Params = tuple[tuple[str, Any], ...]
@@ -59,7 +61,9 @@ class Recipe:
         names = "+".join([{OWN: "own", NONE: "none"}.get(first, first), *rest])
         if not any(slot.params for slot in self.slots):
             return names
-        return f"{names}-{hashlib.sha256(str(self).encode()).hexdigest()[:8]}"
+        # Parameters may hold any sign and be of any length; a file's name may not.
+        digest = hashlib.sha256(str(self).encode()).hexdigest()
+        return f"{names}-{digest[:8]}"
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Picks:
         recipe: the recipe as given.
         names: method name by stage; no entry for a stage that is left out.
         params: parameters given in brackets that are bound to a stage, by stage.
-        defaults: parameters in the brackets of the card's own recipe, by stage; they are no more the user's than the card's
-            other defaults.
+        defaults: parameters in the brackets of the card's own recipe, by stage; they are no more the user's than the
+            card's other defaults.
         free: parameters of a bare name that name no stage; `wsss_bench.methods.params` binds them.
         owner: the method whose name `_` stood for.
     """
@@ -96,10 +100,9 @@ def split_outside(text: str, separator: str) -> list[str]:
     pairs = {"]": "[", ")": "(", "}": "{"}
     for position, char in enumerate(text):
         if quote:
-            escaped, closes = (
-                char == "\\" and not escaped,
-                char == quote and not escaped,
-            )
+            closes = char == quote and not escaped
+            # A backslash after a backslash escapes nothing.
+            escaped = char == "\\" and not escaped
             quote = "" if closes else quote
         elif char in "'\"":
             quote, escaped = char, False
@@ -107,9 +110,8 @@ def split_outside(text: str, separator: str) -> list[str]:
             depth.append(char)
         elif char in pairs:
             if not depth or depth.pop() != pairs[char]:
-                raise RecipeError(
-                    f"{text!r}: {char!r} at position {position} closes nothing."
-                )
+                where = f"{char!r} at position {position}"
+                raise RecipeError(f"{text!r}: {where} closes nothing.")
         elif char == separator and not depth:
             parts.append(text[start:position])
             start = position + 1
@@ -122,10 +124,10 @@ def parse_methods(text: str) -> list[Recipe]:
     """Parse the comma-separated list of ``--methods``; raises `RecipeError` for an empty or repeated recipe."""
     recipes = [parse_recipe(part) for part in split_outside(text, ",")]
     for index, recipe in enumerate(recipes):
+        # The second would find every stage in the store and look like a repetition that it is not.
         if recipe in recipes[:index]:
-            raise RecipeError(
-                f"recipe {str(recipe)!r} is listed twice. Name it once; use --seeds 0,1 to repeat it."
-            )
+            fix = "Name it once; use --seeds 0,1 to repeat it."
+            raise RecipeError(f"recipe {str(recipe)!r} is listed twice. {fix}")
     return recipes
 
 
@@ -133,44 +135,44 @@ def parse_recipe(text: str) -> Recipe:
     """Parse one recipe; raises `RecipeError` that says which part cannot be understood."""
     parts = split_outside(text.strip(), "/")
     if len(parts) not in (1, len(STAGES)):
-        raise RecipeError(
-            f"recipe {text!r} has {len(parts)} slots. Write one name, or localize/refine/segment; '_' takes the default."
-        )
+        fix = "Write one name, or localize/refine/segment; '_' takes the default."
+        raise RecipeError(f"recipe {text!r} has {len(parts)} slots. {fix}")
     recipe = Recipe(tuple(_parse_slot(part.strip(), text) for part in parts))
     names = [slot.name for slot in recipe.slots]
     if all(name in (OWN, NONE) for name in names):
         raise RecipeError(f"recipe {text!r} names no method.")
     if len(names) > 1 and names[1] == NONE != names[2]:
-        raise RecipeError(
-            f"recipe {text!r}: a segment stage needs the labels of a refine stage. Write '_' for the default one, or '-' in both slots."
-        )
+        what = "a segment stage needs the labels of a refine stage."
+        fix = "Write '_' for the default one, or '-' in both slots."
+        raise RecipeError(f"recipe {text!r}: {what} {fix}")
     return recipe
 
 
 def _parse_slot(text: str, recipe: str) -> Slot:
+    where = f"recipe {recipe!r}"
     match = _NAME.match(text)
     if match is None:
-        raise RecipeError(
-            f"recipe {recipe!r}: {text!r} is no method name. Names consist of letters, digits, '-' and '_'."
-        )
+        allowed = "Names consist of letters, digits, '-' and '_'."
+        raise RecipeError(f"{where}: {text!r} is no method name. {allowed}")
     name, rest = match.group(), text[match.end() :]
     if not rest:
         return Slot(name)
     if not (rest.startswith("[") and rest.endswith("]")):
-        raise RecipeError(
-            f"recipe {recipe!r}: cannot read {rest!r} after {name!r}. Parameters are written {name}[key=value,key=value]."
-        )
+        fix = f"Parameters are written {name}[key=value,key=value]."
+        raise RecipeError(f"{where}: cannot read {rest!r} after {name!r}. {fix}")
     if name == NONE:
-        raise RecipeError(
-            f"recipe {recipe!r}: a stage that is left out takes no parameters."
-        )
+        raise RecipeError(f"{where}: a stage that is left out takes no parameters.")
+    return Slot(name, _parse_params(rest[1:-1], where))
+
+
+def _parse_params(text: str, where: str) -> Params:
     params: dict[str, Any] = {}
-    for part in split_outside(rest[1:-1], ","):
-        key, value = parse_assignment(part, f"recipe {recipe!r}")
+    for part in split_outside(text, ","):
+        key, value = parse_assignment(part, where)
         if key in params:
-            raise RecipeError(f"recipe {recipe!r}: parameter {key!r} is given twice.")
+            raise RecipeError(f"{where}: parameter {key!r} is given twice.")
         params[key] = value
-    return Slot(name, tuple(params.items()))
+    return tuple(params.items())
 
 
 def parse_assignment(text: str, where: str) -> tuple[str, Any]:
@@ -178,30 +180,27 @@ def parse_assignment(text: str, where: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not _KEY.fullmatch(key):
-        raise RecipeError(
-            f"{where}: cannot read {text.strip()!r}. Parameters are written key=value."
-        )
+        fix = "Parameters are written key=value."
+        raise RecipeError(f"{where}: cannot read {text.strip()!r}. {fix}")
     return key, parse_value(value)
 
 
 def parse_value(text: str) -> Any:
-    """A Python literal where `text` is one, else `text` itself, stripped."""
+    """Return a Python literal where `text` is one, else `text` itself, stripped."""
     text = text.strip()
     try:
         return ast.literal_eval(text)
+    # The last two: thousands of nested brackets, which the parser gives up on.
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
 
 
 def format_value(value: Any) -> str:
-    """The text that `parse_value` reads back as `value`."""
-    if (
-        isinstance(value, str)
-        and _BARE.fullmatch(value)
-        and parse_value(value) == value
-    ):
-        return value
-    return repr(value)
+    """Return the text that `parse_value` reads back as `value`."""
+    if not isinstance(value, str) or not _BARE.fullmatch(value):
+        return repr(value)
+    # A text such as "True" would be read back as something else.
+    return value if parse_value(value) == value else repr(value)
 
 
 def expand(
@@ -219,45 +218,73 @@ def expand(
     Raises:
         RecipeError: an unknown method, or a method picked for a stage that it does not implement.
     """
+    # The first that is named; a recipe with none was refused when it was parsed.
     owner = next(slot.name for slot in recipe.slots if slot.name not in (OWN, NONE))
     slots = recipe.slots
-    params: dict[str, dict[str, Any]] = {stage: {} for stage in STAGES}
-    free: dict[str, Any] = {}
-    defaults: dict[str, dict[str, Any]] = {}
     bare = len(slots) == 1
     if bare:
         slots = parse_card_recipe(card_recipe(owner), owner).slots
-        for key, value in recipe.slots[0].params:
-            stage, rest = _split_stage(key)
-            (params[stage] if stage else free)[rest] = value
-    names = {}
+    where = f"recipe {str(recipe)!r}"
+    names: dict[str, str] = {}
+    inside: dict[str, dict[str, Any]] = {}
     for stage, slot in zip(STAGES, slots, strict=True):
-        if slot.name == NONE:
-            continue
-        own = owner if stage in implements(owner) else DEFAULTS[stage]
-        names[stage] = name = own if slot.name == OWN else slot.name
-        if stage not in implements(name):
-            has = ", ".join(implements(name))
-            raise RecipeError(
-                f"recipe {str(recipe)!r}: method {name!r} has no {stage} stage (it has {has}). Use '_' for the default."
-            )
-        for key, value in slot.params:
-            prefix, rest = _split_stage(key)
-            if prefix not in ("", stage):
-                raise RecipeError(
-                    f"recipe {str(recipe)!r}: {key!r} stands in the brackets of the {stage} slot."
-                )
-            (defaults.setdefault(stage, {}) if bare else params[stage])[rest] = value
+        if slot.name != NONE:
+            names[stage] = _pick(slot.name, stage, owner, implements, where)
+            inside[stage] = _in_brackets(slot, stage, where)
+    if not bare:
+        params = {stage: inside.get(stage, {}) for stage in STAGES}
+        return Picks(recipe, names, params, owner)
+    params, free = _by_stage(recipe.slots[0].params)
     for stage in STAGES:
         if params[stage] and stage not in names:
-            raise RecipeError(
-                f"recipe {str(recipe)!r}: parameters for {stage}, which this recipe leaves out."
-            )
+            what = f"parameters for {stage}, which this recipe leaves out."
+            raise RecipeError(f"{where}: {what}")
+    # The slots are the card's, so what stands in their brackets is no wish of the user's.
+    defaults = {stage: values for stage, values in inside.items() if values}
     return Picks(recipe, names, params, owner, free, defaults)
 
 
+def _pick(
+    name: str,
+    stage: str,
+    owner: str,
+    implements: Callable[[str], tuple[str, ...]],
+    where: str,
+) -> str:
+    """Return the method that a slot stands for; raises `RecipeError` where that has no such stage."""
+    if name == OWN:
+        name = owner if stage in implements(owner) else DEFAULTS[stage]
+    stages = implements(name)
+    if stage not in stages:
+        what = f"method {name!r} has no {stage} stage (it has {', '.join(stages)})."
+        raise RecipeError(f"{where}: {what} Use '_' for the default.")
+    return name
+
+
+def _in_brackets(slot: Slot, stage: str, where: str) -> dict[str, Any]:
+    found = {}
+    for key, value in slot.params:
+        prefix, rest = _split_stage(key)
+        if prefix not in ("", stage):
+            what = f"{key!r} stands in the brackets of the {stage} slot."
+            raise RecipeError(f"{where}: {what}")
+        found[rest] = value
+    return found
+
+
+def _by_stage(params: Params) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return a bare name's parameters by stage, and those that name no stage."""
+    bound: dict[str, dict[str, Any]] = {stage: {} for stage in STAGES}
+    free: dict[str, Any] = {}
+    for key, value in params:
+        stage, rest = _split_stage(key)
+        place = bound[stage] if stage else free
+        place[rest] = value
+    return bound, free
+
+
 def _split_stage(key: str) -> tuple[str, str]:
-    """``("segment", "lr")`` for ``segment.lr``, ``("", "lr")`` for ``lr``."""
+    """Return ``("segment", "lr")`` for ``segment.lr``, ``("", "lr")`` for ``lr``."""
     stage, dot, rest = key.partition(".")
     return (stage, rest) if dot and stage in STAGES else ("", key)
 
@@ -265,13 +292,11 @@ def _split_stage(key: str) -> tuple[str, str]:
 def parse_card_recipe(text: str, method: str) -> Recipe:
     """Parse the recipe of a method card, in which all slots may be ``_``."""
     parts = split_outside(text, "/")
+    where = f"method card {method!r}: recipe {text!r}"
     if len(parts) != len(STAGES):
-        raise RecipeError(
-            f"method card {method!r}: recipe {text!r} must have three slots."
-        )
+        raise RecipeError(f"{where} must have three slots.")
     slots = tuple(_parse_slot(part.strip(), text) for part in parts)
+    # A method's bare name must give a segmentation, or it could not stand on a board.
     if any(slot.name == NONE for slot in slots[1:]):
-        raise RecipeError(
-            f"method card {method!r}: recipe {text!r} may leave out the localize stage only."
-        )
+        raise RecipeError(f"{where} may leave out the localize stage only.")
     return Recipe(slots)
