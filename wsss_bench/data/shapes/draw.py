@@ -30,6 +30,15 @@ OVERSAMPLING = 2
 TRIES = 40
 """How often objects are placed anew before the scene gets one fewer."""
 
+COMPANIONS = (0.4, 0.4, 0.2)
+"""P(0, 1, 2 objects besides the main one)."""
+
+MAIN_SIZES, OTHER_SIZES = (0.25, 0.5), (0.11, 0.34)
+"""Half an object's side, as a share of the image's: least and most."""
+
+SPECKS = (0.55, 0.25, 0.12, 0.08)
+"""P(0, 1, 2, 3 distractors)."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -82,33 +91,48 @@ def _choose_background(rng: Rng, main: int) -> str:
 
 def _arrange(rng: Rng, size: int, main: int) -> tuple[list[Placed], NDArray[np.uint8]]:
     """Return the objects, back to front, and their mask; of each, enough can be seen (`_mask_if_visible`)."""
-    companions = rng.choice(3, p=[0.4, 0.4, 0.2])
-    chosen = [main, *(_companion(rng, main) for _ in range(companions))]
+    companions = rng.choice(3, p=COMPANIONS)
+    chosen = [main]
+    for _ in range(companions):
+        chosen.append(_companion(rng, main))
     while True:
         for _ in range(TRIES):
-            placed = [_place(rng, c, size, rank) for rank, c in enumerate(chosen)]
-            objects = [placed[k] for k in rng.permutation(len(placed))]
+            objects = _place_all(rng, chosen, size)
             mask = _mask_if_visible(objects, size)
             if mask is not None:
                 return objects, mask
         # Too many for this size; the main object alone can always be seen in the end.
-        chosen = chosen[: max(1, len(chosen) - 1)]
+        if len(chosen) > 1:
+            chosen.pop()
 
 
 def _companion(rng: Rng, main: int) -> int:
+    """Return a class to go with `main`: more often than not a friend, else any."""
     if rng.random() < 0.55:
-        return NAMES.index(str(rng.choice(CLASSES[main - 1].friends)))
-    return int(rng.integers(1, len(CLASSES) + 1))
+        friends = CLASSES[main - 1].friends
+        return NAMES.index(str(rng.choice(friends)))
+    return int(rng.integers(1, len(NAMES)))
 
 
-def _place(rng: Rng, class_id: int, size: int, rank: int) -> Placed:
-    low, high = (0.25, 0.5) if rank == 0 else (0.11, 0.34)
+def _place_all(rng: Rng, chosen: list[int], size: int) -> list[Placed]:
+    """Place objects of the given classes, the first one large; return them in any order, back to front."""
+    placed = []
+    for rank, class_id in enumerate(chosen):
+        sizes = MAIN_SIZES if rank == 0 else OTHER_SIZES
+        placed.append(_place(rng, class_id, size, sizes))
+    order = rng.permutation(len(placed))
+    return [placed[k] for k in order]
+
+
+def _place(rng: Rng, class_id: int, size: int, sizes: tuple[float, float]) -> Placed:
+    low, high = map(math.log, sizes)
     # Even in the logarithm: small objects are as common as large ones.
-    half = size * math.exp(rng.uniform(math.log(low), math.log(high)))
+    half = size * math.exp(rng.uniform(low, high))
     angle = rng.normal(0, 0.16)
     aspect = math.exp(rng.normal(0, 0.12))
     mirror = -1.0 if rng.random() < 0.5 else 1.0
-    x, y = rng.uniform(half * 0.7, size - half * 0.7, 2)
+    margin = half * 0.7
+    x, y = rng.uniform(margin, size - margin, 2)
     cos, sin = math.cos(angle), math.sin(angle)
     # In this order of factors: another one rounds otherwise, and moves outlines by a pixel here and there.
     matrix = [
@@ -180,31 +204,43 @@ def _unit_coordinates(item: Placed, fine: int) -> tuple[Float, Float]:
 
 def _paint(rng: Rng, canvas: Float, item: Placed) -> None:
     """Paint body and part into `canvas`, in place."""
+    shape = item.shape
     fine = len(canvas)
     u, v = _unit_coordinates(item, fine)
-    body = _coverage(item.shape.body, item, fine) > 0
-    base = np.asarray(BODIES[rng.integers(len(BODIES))], np.float32)
-    colour = base + rng.normal(0, 12, 3)
-    shade = 1 + rng.uniform(-0.15, 0.15) * u + rng.uniform(-0.2, 0.05) * v
+    body = _coverage(shape.body, item, fine) > 0
+    base = BODIES[rng.integers(len(BODIES))]
+    colour = _varied(rng, base, 12)
+    across = rng.uniform(-0.15, 0.15)
+    down = rng.uniform(-0.2, 0.05)
+    shade = 1 + across * u + down * v
     shade += body_texture(rng, u, v)
-    canvas[body] = (shade[..., None] * colour)[body]
-    part = _coverage(item.shape.part, item, fine) > 0
-    pattern = PATTERNS[item.shape.pattern](u, v)
-    accents = ACCENTS[item.shape.accent]
-    first, second = (np.asarray(c, np.float32) + rng.normal(0, 6, 3) for c in accents)
-    canvas[part] = np.where(pattern[..., None], first, second)[part]
+    shaded = shade[..., None] * colour
+    canvas[body] = shaded[body]
+    part = _coverage(shape.part, item, fine) > 0
+    first, second = (_varied(rng, accent, 6) for accent in ACCENTS[shape.accent])
+    pattern = PATTERNS[shape.pattern](u, v)
+    painted = np.where(pattern[..., None], first, second)
+    canvas[part] = painted[part]
+
+
+def _varied(
+    rng: Rng, colour: tuple[int, int, int], deviation: float
+) -> NDArray[np.float64]:
+    """Return a colour near `colour`."""
+    return np.asarray(colour, np.float32) + rng.normal(0, deviation, 3)
 
 
 def _scatter_distractors(rng: Rng, canvas: Float) -> None:
     """Paint up to three plain specks in accent colours (flowers, signs, balls)."""
     # They are there so that an accent colour alone proves nothing.
     fine = len(canvas)
-    for _ in range(int(rng.choice(4, p=[0.55, 0.25, 0.12, 0.08]))):
+    least, most = max(2, fine // 60), max(3, fine // 18)
+    for _ in range(rng.choice(4, p=SPECKS)):
         accent, _second = ACCENTS[rng.integers(len(ACCENTS))]
-        colour = np.asarray(accent, np.float32) + rng.normal(0, 12, 3)
+        colour = _varied(rng, accent, 12)
         centre = rng.integers(0, fine, 2).tolist()
-        axes = rng.integers(max(2, fine // 60), max(3, fine // 18), 2).tolist()
-        angle = float(rng.uniform(0, 180))
+        axes = rng.integers(least, most, 2).tolist()
+        angle = rng.uniform(0, 180)
         layer = np.zeros((fine, fine), np.uint8)
         cv2.ellipse(layer, centre, axes, angle, 0, 360, 255, cv2.FILLED)
         canvas[layer > 0] = colour
@@ -213,14 +249,19 @@ def _scatter_distractors(rng: Rng, canvas: Float) -> None:
 def _light(rng: Rng, image: Float) -> NDArray[np.uint8]:
     """Return the image under an exposure, a colour cast, a light that falls off, blur and sensor noise."""
     size = len(image)
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
-    angle, fall = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.4)
+    grid = np.mgrid[0:size, 0:size].astype(np.float32)
+    y, x = grid / size - 0.5
+    angle = rng.uniform(0, 2 * math.pi)
+    fall = rng.uniform(0, 0.4)
     slope = math.cos(angle) * x + math.sin(angle) * y
-    gain = math.exp(rng.normal(0, 0.15)) * (1 + fall * slope)
-    cast = np.exp(rng.normal(0, 0.03, 3)).astype(np.float32)
-    image = image * gain[..., None] * cast
+    exposure = math.exp(rng.normal(0, 0.15))
+    gain = exposure * (1 + fall * slope)
+    cast = np.exp(rng.normal(0, 0.03, 3))
+    image = image * gain[..., None]
+    image = image * cast.astype(np.float32)
     if rng.random() < 0.4:
         blurred = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.8))
         image = np.asarray(blurred, np.float32)
-    noisy = image + rng.normal(0, rng.uniform(2, 8), image.shape)
+    grain = rng.uniform(2, 8)
+    noisy = image + rng.normal(0, grain, image.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
