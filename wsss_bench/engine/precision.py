@@ -16,14 +16,15 @@ def dtype_of(name: str, key: str) -> str:
         RecipeError: there is no such precision; the message names the parameter `key`.
     """
     if name not in PRECISIONS:
-        raise RecipeError(
-            f"{key}={name!r} is not known; use {', '.join(PRECISIONS)} or '' for full precision."
-        )
+        known = ", ".join(PRECISIONS)
+        fix = f"use {known} or '' for full precision."
+        raise RecipeError(f"{key}={name!r} is not known; {fix}")
     return PRECISIONS[name]
 
 
 def check_device(dtype: str, key: str, device: str) -> None:
     """Raise `RecipeError` where `device` cannot compute in `dtype`."""
+    # float16 has few kernels on a CPU, and gradients underflow without a scaler, which mmengine has for GPUs only.
     if dtype == "float16" and torch.device(device).type == "cpu":
         raise RecipeError(f"{key}=fp16 needs a GPU. Use {key}=bf16 or leave it out.")
 
@@ -34,8 +35,8 @@ def autocast(name: str, key: str, device: str) -> torch.autocast:
     Raises:
         RecipeError: as `dtype_of` and `check_device` do.
     """
+    # A context that is off wants a dtype too; bfloat16 is one that every device has.
     dtype = dtype_of(name, key) if name else "bfloat16"
     check_device(dtype, key, device)
-    return torch.autocast(
-        torch.device(device).type, dtype=getattr(torch, dtype), enabled=bool(name)
-    )
+    kind = torch.device(device).type
+    return torch.autocast(kind, getattr(torch, dtype), enabled=bool(name))

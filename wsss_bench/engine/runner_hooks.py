@@ -32,7 +32,8 @@ class SeedEveryIteration(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Seed CPU and GPU generators."""
-        torch.manual_seed(derive(self.seed, self.name, runner.iter) % 2**63)
+        seed = derive(self.seed, self.name, runner.iter)
+        torch.manual_seed(seed % 2**63)
 
 
 @HOOKS.register_module()
@@ -48,13 +49,16 @@ class ReportProgress(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Report ``iteration/total`` and check the loss."""
-        loss = float(torch.as_tensor((outputs or {}).get("loss", 0.0)).detach())
+        # mmengine counts from 0, and up only after its hooks.
+        done = runner.iter + 1
+        found = (outputs or {}).get("loss", 0.0)
+        loss = float(torch.as_tensor(found).detach())
+        # At once: later checkpoints would hold nothing but NaN, and a resumed training would go on from them.
         if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"{self.name}: the loss is {loss} at iteration {runner.iter + 1}. "
-                "Lower the learning rate (lr=…) or check the labels."
-            )
-        self.report(self.name, runner.iter + 1, runner.max_iters)
+            what = f"the loss is {loss} at iteration {done}."
+            fix = "Lower the learning rate (lr=…) or check the labels."
+            raise FloatingPointError(f"{self.name}: {what} {fix}")
+        self.report(self.name, done, runner.max_iters)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -74,30 +78,34 @@ class GroupedOptimizer(DefaultOptimWrapperConstructor):
         **kwargs: Any,
     ) -> None:
         """Group all learnable parameters of `module` by (multiplier, decay)."""
-        options = self.paramwise_cfg
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in module.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            is_bias = name.endswith(".bias") and parameter.ndim == 1
-            scale = (
-                options.get("new_mult", 1.0)
-                if name.startswith(tuple(options.get("new", ())))
-                else 1.0
-            )
-            scale *= options.get("bias_mult", 1.0) if is_bias else 1.0
-            for start, factor in options.get("fast", {}).items():
-                scale *= factor if name.startswith(start) else 1.0
-            decay = 0.0 if is_bias and not options.get("bias_decay", True) else 1.0
-            groups.setdefault((scale, decay), []).append(parameter)
+            if parameter.requires_grad:
+                key = self._factors(name, parameter)
+                groups.setdefault(key, []).append(parameter)
+        # A group for each pair, not for each parameter: the optimiser's step is faster so.
         for (scale, decay), members in groups.items():
-            params.append(
-                {
-                    "params": members,
-                    "lr": self.base_lr * scale,
-                    "weight_decay": (self.base_wd or 0.0) * decay,
-                }
-            )
+            group = {
+                "params": members,
+                "lr": self.base_lr * scale,
+                "weight_decay": (self.base_wd or 0.0) * decay,
+            }
+            params.append(group)
+
+    def _factors(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
+        """Return by what a parameter's learning rate and weight decay are multiplied."""
+        options = self.paramwise_cfg
+        scale, decay = 1.0, 1.0
+        if name.startswith(tuple(options.get("new", ()))):
+            scale = options.get("new_mult", 1.0)
+        # A head may call a whole matrix its bias; Caffe's factors are for vectors.
+        if name.endswith(".bias") and parameter.ndim == 1:
+            scale *= options.get("bias_mult", 1.0)
+            decay = 1.0 if options.get("bias_decay", True) else 0.0
+        for start, factor in options.get("fast", {}).items():
+            if name.startswith(start):
+                scale *= factor
+        return scale, decay
 
 
 @OPTIM_WRAPPERS.register_module()
