@@ -36,8 +36,9 @@ segment = {
         ),
         normalize="tf",
         # Eight epochs of 1,346 images, where the literature makes twenty of ten times as many: AdamW, which needs no
-        # tuning to the width of the head, learns most in so few. A backbone that moves slowly keeps what ImageNet taught
-        # it; dropout, colour jitter and pasted squares keep the network from learning the noise of the labels by heart.
+        # tuning to the width of the head, learns most in so few. A backbone that moves slowly keeps what ImageNet
+        # taught it; dropout, colour jitter and pasted squares keep the network from learning the noise of the labels
+        # by heart.
         dropout=0.5,
         batch=16,
         iterations=700,

@@ -1,1 +1,1 @@
-"""What methods share: trainings, prediction, losses, CRF, region growing, random walks. Modules are imported by name."""
+"""What methods share: trainings, prediction, losses, CRF, region growing, random walks."""

@@ -1,11 +1,13 @@
 """Multi-label classifier training and class activation maps: the part that every localizer shares.
 
 Follows IRN's recipe (its ``train_cam`` and ``make_cam`` steps): random long-side resize, random crop padded after
-normalisation, binary cross-entropy, poly schedule; inference over scales and mirror, summed, divided by each map's maximum.
+normalisation, binary cross-entropy, poly schedule; inference over scales and mirror, summed, divided by each map's
+maximum.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -87,9 +89,9 @@ def train_classifier(
         ctx: its parameters, without test settings, hold ``backbone, weights, crop, resize (lo, hi), batch,
             epochs | iterations, lr, momentum, weight_decay, new_mult, jitter, …`` (see `training_config`).
         head: as in `build_classifier`; its parameters learn ``new_mult`` times faster.
-        objective: called as ``objective(model, batch)`` in place of the head's loss; returns losses by name. The batch holds
-            ``inputs float [B, 3, h, w]`` in 0..255, ``tags float [B, C + 1]`` and what `mixer` adds. A module's parameters
-            learn along, ``new_mult`` times faster; they are not part of the classifier that is returned.
+        objective: called as ``objective(model, batch)`` in place of the head's loss; returns losses by name. The batch
+            holds ``inputs float [B, 3, h, w]`` in 0..255, ``tags float [B, C + 1]`` and what `mixer` adds. A module's
+            parameters learn along, ``new_mult`` times faster; they are not part of the classifier that is returned.
         mixer: makes a sample of two (see `wsss_bench.toolbox.training`).
         targets: ``float32 [K]`` by image id in place of the tags. The head sees all but the first, which stands for
             background, so a head for other targets than the classes takes its size from its own factory.
@@ -141,22 +143,23 @@ def pixels_of(image: NDArray[np.uint8], size: tuple[int, int], device: str) -> T
 
 
 def normalized(maps: Tensor) -> Tensor:
-    """Each map divided by (its maximum + 1e-5), as IRN does; no minimum is subtracted. ``[K, h, w]``, non-negative."""
+    """Return maps ``[K, h, w]``, not negative, each divided by (its maximum + 1e-5), as IRN does."""
     return maps / (maps.amax((1, 2), keepdim=True) + 1e-5)
 
 
 MapFunction = Callable[[MultiLabelClassifier, Tensor, "list[int]"], Tensor]
+"""Called as ``maps(model, pixels, classes)`` with 0-based foreground classes; returns maps ``[K, h, w]``."""
 
 
 def linear_cam(
     model: MultiLabelClassifier, pixels: Tensor, classes: list[int]
 ) -> Tensor:
-    """Non-negative CAM ``[K, h, w]`` of 0-based foreground `classes`, from the head's own linear map."""
+    """Return the CAM ``[K, h, w]``, not negative, of 0-based foreground `classes`, from the head's linear map."""
     return F.relu(model.head.cam(model.features(pixels))[0, classes])
 
 
 def grad_cam(model: MultiLabelClassifier, pixels: Tensor, classes: list[int]) -> Tensor:
-    """Grad-CAM ``[K, h, w]`` on the last feature map, times h·w, so that it equals the CAM for "pool, then linear" heads.
+    """Return Grad-CAM ``[K, h, w]`` on the last feature map, times h·w: for "pool, then linear" heads it is the CAM.
 
     Selvaraju et al., ICCV 2017: channel weights are the spatial mean of d score / d features.
     """
@@ -166,7 +169,8 @@ def grad_cam(model: MultiLabelClassifier, pixels: Tensor, classes: list[int]) ->
         maps = []
         for c in classes:
             (gradient,) = torch.autograd.grad(scores[c], features, retain_graph=True)
-            maps.append((gradient.mean((2, 3), keepdim=True) * features).sum(1)[0])
+            weights = gradient.mean((2, 3), keepdim=True)
+            maps.append((weights * features).sum(1)[0])
     return F.relu(torch.stack(maps)) * features.shape[2] * features.shape[3]
 
 
@@ -182,34 +186,36 @@ def multi_scale(
     warp: int = 0,
     stride: int = 4,
 ) -> Tensor:
-    """Sum over scales of non-negative maps, at ``[K, ⌈H/stride⌉, ⌈W/stride⌉]``, divided by each one's maximum.
-
-    The wanted classes are selected before upsampling: the same result, a fraction of the work.
+    """Return the sum over scales of maps, ``[K, ⌈H/stride⌉, ⌈W/stride⌉]``, each divided by its maximum.
 
     Args:
+        model: the classifier.
+        image: a photograph ``uint8 [H, W, 3]``.
+        classes: 0-based foreground classes; only these are computed at full size.
+        scales: factors on the photograph's size.
+        device: where the network is.
+        maps: as in `write_seeds`.
+        flip: also look at the mirrored photograph.
         flip_merge: a scale's map and its mirrored twin are added ("sum", IRN) or the larger value is kept ("max", VWE).
         warp: 0 keeps the aspect; otherwise the image is warped to ``warp × warp`` first (SEC, DSRG, FickleNet).
+        stride: pixels of the photograph per cell of the result.
     """
     height, width = image.shape[:2] if not warp else (warp, warp)
-    grid = (-(-height // stride), -(-width // stride))
+    grid = (math.ceil(height / stride), math.ceil(width / stride))
     total = torch.zeros(len(classes), *grid)
     if not classes:  # COCO has photographs without tags
         return total
     for scale in scales:
-        pixels = pixels_of(
-            image,
-            (max(16, round(height * scale)), max(16, round(width * scale))),
-            device,
-        )
+        # Not below what the backbone's strides leave a cell of.
+        size = (max(16, round(height * scale)), max(16, round(width * scale)))
+        pixels = pixels_of(image, size, device)
         found = maps(model, pixels, classes).float()
         if flip:
             twin = maps(model, pixels.flip(3), classes).float().flip(2)
             found = torch.maximum(found, twin) if flip_merge == "max" else found + twin
-        total += (
-            F.interpolate(found[None], grid, mode="bilinear", align_corners=False)[0]
-            .detach()
-            .cpu()
-        )
+        large = F.interpolate(found[None], grid, mode="bilinear", align_corners=False)
+        # The sum waits on the CPU: a GPU would hold the maps of all classes and scales.
+        total += large[0].detach().cpu()
     return normalized(total)
 
 
@@ -234,8 +240,8 @@ def write_seeds(
         model: the classifier; its batch norms are folded for the purpose.
         view: the images, with their tags.
         out: takes the seeds.
-        ctx: ``params["scales"]`` and, where they are there, ``flip``, ``flip_merge``, ``warp`` and ``test_amp`` (the precision)
-            say how maps are made.
+        ctx: ``params["scales"]`` and, where they are there, ``flip``, ``flip_merge``, ``warp`` and ``test_amp`` (the
+            precision) say how maps are made.
         maps: `linear_cam`, `grad_cam` or a method's own.
         background: gives a background cue.
     """

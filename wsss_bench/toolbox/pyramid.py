@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from wsss_bench.toolbox.training import Normalizer, build_backbone, normalize_of
 
 _PROBE = 64
+"""Side of the trial image: a multiple of every stride there is."""
 
 
 class Pyramid(nn.Module):
@@ -30,6 +31,7 @@ class Pyramid(nn.Module):
         self.normalize = Normalizer(normalize_of(params))
         self.backbone = build_backbone(params)
         self.channels: tuple[int, ...] = tuple(self.backbone.channels)
+        # In eval mode: a trial must not move the running statistics.
         self.eval()
         with torch.no_grad():
             trial = self(torch.zeros(1, 3, _PROBE, _PROBE))
@@ -39,26 +41,22 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The five stages' outputs for images ``float [B, 3, H, W]`` in 0..255."""
+        """Return the five stages' outputs for images ``float [B, 3, H, W]`` in 0..255."""
         return self.backbone(self.normalize(images))
 
 
 def to_grid(maps: Tensor, stride: int, wanted: int, size: tuple[int, int]) -> Tensor:
-    """Bring maps ``[B, k, h, w]`` of one stride to the grid `size` of another, bilinear.
+    """Return maps ``[B, k, h, w]`` of one stride at the grid `size` of another, bilinear.
 
-    Coarser maps are enlarged by the ratio of strides and cut at the right and the bottom, so that cells stay over their pixels
-    where an image is no multiple of the stride.
+    Coarser maps are enlarged by the ratio of strides and cut at the right and the bottom, so that cells stay over their
+    pixels where an image is no multiple of the stride.
     """
-    if stride > wanted:
-        maps = F.interpolate(
-            maps,
-            scale_factor=float(stride // wanted),
-            mode="bilinear",
-            align_corners=False,
-        )
-        return maps[..., : size[0], : size[1]]
-    return (
-        maps
-        if stride == wanted
-        else F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    if stride == wanted:
+        return maps
+    if stride < wanted:
+        return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    factor = float(stride // wanted)
+    large = F.interpolate(
+        maps, scale_factor=factor, mode="bilinear", align_corners=False
     )
+    return large[..., : size[0], : size[1]]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from wsss_bench.contract.artifacts import Seed
 from wsss_bench.contract.context import StageContext
 from wsss_bench.contract.view import WeakImage
-from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
+from wsss_bench.toolbox.classifier import BackgroundFunction as Background
 from wsss_bench.toolbox.cues import (
     background_cues,
     foreground_cues,
@@ -22,6 +22,13 @@ from wsss_bench.toolbox.cues import (
     stack_cues,
 )
 from wsss_bench.toolbox.saliency import background_cue, external_background
+from wsss_bench.toolbox.training import LinearCamHead, MultiLabelClassifier
+
+Photograph = NDArray[np.uint8]
+"""``uint8 [H, W, 3]``, RGB."""
+
+Grid = tuple[int, int]
+"""Height and width in cells."""
 
 
 class SecHead(LinearCamHead):
@@ -44,41 +51,40 @@ class SecHead(LinearCamHead):
         self.body = nn.Sequential(*layers)
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """As `LinearCamHead.loss`, after the two convolutions."""
+        """Return what `LinearCamHead.loss` does, after the two convolutions."""
         return super().loss(self.body(features), targets)
 
     def scores(self, features: Tensor) -> Tensor:
-        """Image-level logits ``[B, C]``."""
+        """Return image-level logits ``[B, C]``."""
         return super().scores(self.body(features))
 
     def cam(self, features: Tensor) -> Tensor:
-        """Raw class activation maps ``[B, C, h, w]``."""
+        """Return raw class activation maps ``[B, C, h, w]``."""
         return super().cam(self.body(features))
 
 
-Background = Callable[
-    [MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]],
-    NDArray[np.float32],
-]
-
-
 def background_of(ctx: StageContext) -> Background:
-    """The background cue that ``saliency_dir`` asks for: maps from a folder, or the classifier's gradient."""
+    """Return the background cue that ``saliency_dir`` asks for: maps from a folder, or the classifier's gradient."""
     p = ctx.params
-    if p["saliency_dir"]:
-        folder = Path(p["saliency_dir"])
-        return lambda model, image, pixels, grid: external_background(
-            folder, image.id, grid
-        )
-    return lambda model, image, pixels, grid: background_cue(
-        model, pixels, grid, int(p["warp"]), int(p["saliency_stage"]), ctx.device
-    )
+
+    def external(
+        model: MultiLabelClassifier, image: WeakImage, pixels: Photograph, grid: Grid
+    ) -> NDArray[np.float32]:
+        return external_background(Path(p["saliency_dir"]), image.id, grid)
+
+    def own(
+        model: MultiLabelClassifier, image: WeakImage, pixels: Photograph, grid: Grid
+    ) -> NDArray[np.float32]:
+        warp, stage = int(p["warp"]), int(p["saliency_stage"])
+        return background_cue(model, pixels, grid, warp, stage, ctx.device)
+
+    return external if p["saliency_dir"] else own
 
 
 def background_mask(
     seed: Seed, size: tuple[int, int], params: Mapping[str, Any], external: bool
 ) -> NDArray[np.bool_] | None:
-    """Background cue cells ``bool [h, w]`` at `size`, None where the seed has no background cue.
+    """Return the background cue's cells ``bool [h, w]`` at `size`, None where the seed has no such cue.
 
     With saliency maps a cell is background below ``background_max`` (DSRG: 0.06); with the gradient cue the lowest
     ``background_fraction`` of the cells is (SEC: a tenth).
@@ -92,10 +98,11 @@ def background_mask(
 
 
 def to_image_size(grid: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Nearest-neighbour upsampling of a cue grid to the photograph.
+    """Return a cue grid at the photograph's `size`, by nearest neighbour.
 
-    Sampling the result at cell centres (`engine.data.nearest`) gives the grid back wherever no side is smaller than it.
+    Sampling the result at cell centres (as `nearest` does) gives the grid back wherever no side is smaller than it.
     """
+    # Centres in whole numbers: (2k + 1) / 2 of the photograph, scaled to the grid without rounding errors.
     rows = (2 * np.arange(size[0]) + 1) * grid.shape[0] // (2 * size[0])
     columns = (2 * np.arange(size[1]) + 1) * grid.shape[1] // (2 * size[1])
     return grid[rows[:, None], columns]
@@ -104,20 +111,17 @@ def to_image_size(grid: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
 def cue_label(
     seed: Seed, params: Mapping[str, Any], external: bool
 ) -> NDArray[np.uint8]:
-    """Seed cues of one image as ``uint8 [H, W]``: foreground above ``foreground`` × class maximum, background, overlap rule."""
+    """Return one image's cues, ``uint8 [H, W]``: foreground above ``foreground`` × class maximum, and background."""
     size = (int(params["grid"]), int(params["grid"]))
     ids = seed.class_ids.tolist()
-    foreground = foreground_cues(
-        resize_scores(seed.scores, size), ids, float(params["foreground"])
-    )
-    return to_image_size(
-        stack_cues(foreground, ids, background_mask(seed, size, params, external)),
-        seed.size,
-    )
+    scores = resize_scores(seed.scores, size)
+    foreground = foreground_cues(scores, ids, float(params["foreground"]))
+    background = background_mask(seed, size, params, external)
+    return to_image_size(stack_cues(foreground, ids, background), seed.size)
 
 
 def cue_function(
     params: Mapping[str, Any], external: bool
 ) -> Callable[[Seed], NDArray[np.uint8]]:
-    """`cue_label` bound to its parameters, picklable for `per_image`."""
+    """Return `cue_label` bound to its parameters, picklable for `per_image`."""
     return partial(cue_label, params=dict(params), external=external)

@@ -37,34 +37,32 @@ from wsss_bench.toolbox.training import (
 
 
 class BalancedLoss(nn.Module):
-    """Cross-entropy averaged over foreground and over background pixels apart, then summed (DSRG's balance, dense labels)."""
+    """Cross-entropy averaged over foreground and over background pixels apart, then summed: DSRG's balance."""
 
     def forward(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`logits` ``[B, C + 1, h, w]`` are brought to the size of ``batch['labels']`` first."""
+        """Return the loss by name; `logits` ``[B, C + 1, h, w]`` are brought to the labels' size first."""
         labels = batch["labels"]
-        logits = F.interpolate(
-            logits.float(),
-            tuple(labels.shape[1:]),
-            mode="bilinear",
-            align_corners=False,
-        )
-        return {"loss_seg": balanced_cross_entropy(logits, labels)}
+        return {"loss_seg": balanced_cross_entropy(_enlarged(logits, labels), labels)}
 
 
 class PlainLoss(nn.Module):
     """Cross-entropy, mean over labelled pixels; 0 where a batch has none."""
 
     def forward(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`logits` ``[B, C + 1, h, w]`` are brought to the size of ``batch['labels']`` first."""
+        """Return the loss by name; `logits` ``[B, C + 1, h, w]`` are brought to the labels' size first."""
         labels = batch["labels"].long()
-        logits = F.interpolate(
-            logits.float(),
-            tuple(labels.shape[1:]),
-            mode="bilinear",
-            align_corners=False,
+        total = F.cross_entropy(
+            _enlarged(logits, labels), labels, ignore_index=IGNORE, reduction="sum"
         )
-        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-        return {"loss_seg": total / (labels != IGNORE).sum().clamp(min=1)}
+        # Torch's own mean of no pixel is no number, and would end the training.
+        counted = (labels != IGNORE).sum().clamp(min=1)
+        return {"loss_seg": total / counted}
+
+
+def _enlarged(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return `logits` as float32 at the size of `labels` ``[B, H, W]``, bilinear."""
+    size = (labels.shape[1], labels.shape[2])
+    return F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
 
 
 LOSSES: dict[str, Callable[[], nn.Module | None]] = {
@@ -92,7 +90,8 @@ def train_segmentor(
         view: training images with tags.
         labels: a `LabelSet`, or anything that gives ``uint8 [H, W]`` for an id.
         ctx: its ``params`` (or `params`) hold ``network, backbone, weights, crop, resize, batch, iterations | epochs,
-            lr, …``, and where the method declares no test settings also ``test_scales, test_flip, test_merge, test_warp, crf``.
+            lr, …``, and where the method declares no test settings also ``test_scales, test_flip, test_merge,
+            test_warp, crf``.
         loss: a module ``loss(logits, batch) -> dict``; None takes ``params["loss"]``: "balanced", "ce" or "network"
             (mmseg's own).
         params: replaces the stage's parameters.
@@ -174,14 +173,14 @@ def classifier_segmentor(
     background: float = 0.3,
     head_options: Mapping[str, Any] | None = None,
 ) -> Segmentor:
-    """Make a segmentor of a trained classifier: it labels images by its own maps, of the classes that it predicts itself.
+    """Make a segmentor of a trained classifier: it labels by its own maps, of the classes that it predicts itself.
 
     Args:
         checkpoint: weights that `train_classifier` left: of a kept file (``seeds.kept(…)``), or saved by `save_state`.
         view: tells the classes.
         ctx: its ``params`` (or `params`) hold the classifier's ``backbone``, ``backbone_options`` and ``normalize``.
-        head: ``module:attribute`` of the classifier's head, called with (channels, classes) and `head_options`. It must be
-            importable in any process that predicts.
+        head: ``module:attribute`` of the classifier's head, called with (channels, classes) and `head_options`. It must
+            be importable in any process that predicts.
         params: replaces the stage's parameters.
         presence: a class takes part where its image-level probability exceeds this.
         background: the constant score that a class's map, divided by its maximum, must beat.
