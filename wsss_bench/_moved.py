@@ -42,6 +42,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "data.shapes_classes": ("data.shapes.classes",),
     "data.shapes_draw": ("data.shapes.draw",),
     "data.verify": (
+        "data.verifying",
         "data.voc.verify",
         "data.findings",
         "data.verifying",
