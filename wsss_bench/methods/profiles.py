@@ -28,9 +28,9 @@ LENGTHS = ("epochs", "iterations")
 class Profile:
     """Overrides by stage and method, e.g. to make a recipe run on a CPU-sized budget.
 
-    ``overrides[stage]["*"]`` applies where a method has the parameter; ``overrides[stage][method]`` must exist there. Zero
-    ``epochs`` or ``iterations`` for all methods applies only where a method has both, so that no training is left without
-    a length.
+    ``overrides[stage]["*"]`` applies where a method has the parameter; ``overrides[stage][method]`` must exist there.
+    Zero ``epochs`` or ``iterations`` for all methods applies only where a method has both, so that no training is left
+    without a length.
 
     Attributes:
         name: methods bring settings of their own under this name (``profiles`` in a card's defaults).
@@ -53,15 +53,18 @@ def load_profile(name: str) -> Profile:
         RecipeError: there is no such profile, or the file is malformed.
     """
     folder = configs_dir() / "profiles"
-    path = Path(name) if name.endswith(".py") else folder / f"{name}.py"
-    if not path.is_file():
-        if name == "paper":
-            return Profile(name)
-        known = {"paper", *(file.stem for file in folder.glob("[!_]*.py"))}
-        hint = did_you_mean(name, known)
-        what = f"there is no profile {name!r}.{hint}"
-        raise RecipeError(f"{what} Or give the path of a .py file.")
-    return Profile(path.stem, _overrides(path), _ancestors(path))
+    path = folder / f"{name}.py"
+    if name.endswith(".py"):
+        path = Path(name)
+    if path.is_file():
+        overrides = _overrides(path)
+        return Profile(path.stem, overrides, _ancestors(path))
+    if name == "paper":
+        return Profile(name)
+    known = [file.stem for file in folder.glob("[!_]*.py")]
+    hint = did_you_mean(name, ["paper", *known])
+    what = f"there is no profile {name!r}.{hint}"
+    raise RecipeError(f"{what} Or give the path of a .py file.")
 
 
 def _overrides(path: Path) -> dict[str, Mapping[str, Params]]:
@@ -140,23 +143,40 @@ def with_profiles(
         RecipeError: a value of the wrong type, or an entry for the method that names a parameter it does not have.
     """
     source = _declared(method)
+    by_profile = source.get(PROFILES, {})
     params = _defaults(source, stage)
+    whose = f"{method.name}: {stage}"
     for profile in profiles:
         entry = profile.overrides.get(stage, {})
-        where = f"profile {profile.name}"
-        for key, value in entry.get(ANY, {}).items():
-            if has(params, key) and not _ends_all_training(params, key, value):
-                put(params, key, copy.deepcopy(value), f"{where}: {stage}.{key}")
+        shared = entry.get(ANY, {})
+        _put_applicable(params, shared, f"profile {profile.name}: {stage}")
+        # A method knows better than a profile what it needs there, and a user's own file better than both.
         for name in (*profile.inherits, profile.name):
-            own = source.get(PROFILES, {}).get(name, {}).get(stage, {})
-            _put_all(params, own, f"profile {name}: {method.name}: {stage}")
+            own = by_profile.get(name, {}).get(stage, {})
+            _put_all(params, own, f"profile {name}: {whose}")
         own = entry.get(method.name, {})
-        _put_all(params, own, f"{where}: {method.name}: {stage}")
+        _put_all(params, own, f"profile {profile.name}: {whose}")
     return params
 
 
-def _put_all(params: Params, values: Mapping[str, Any], where: str) -> None:
+def _put_applicable(
+    params: Params,
+    values: Mapping[str, Any],
+    where: str,
+) -> None:
+    """Set what a profile says for all methods, as far as it applies to one with these parameters."""
     for key, value in values.items():
+        if has(params, key) and not _ends_all_training(params, key, value):
+            _put_all(params, {key: value}, where)
+
+
+def _put_all(
+    params: Params,
+    values: Mapping[str, Any],
+    where: str,
+) -> None:
+    for key, value in values.items():
+        # A copy, for lists and dicts of one profile go to several stages.
         put(params, key, copy.deepcopy(value), f"{where}.{key}")
 
 
