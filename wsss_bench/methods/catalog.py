@@ -15,6 +15,7 @@ from types import ModuleType
 from wsss_bench.contract.card import MethodCard
 from wsss_bench.errors import PluginError, RecipeError, did_you_mean
 from wsss_bench.methods.checks import check_plugin, read_card
+from wsss_bench.methods.digest import code_digest
 
 GROUP = "wsss_bench.methods"
 RESTRICT = "WSSS_BENCH_PLUGINS"
@@ -192,10 +193,14 @@ def _load(point: metadata.EntryPoint, listing: Listing) -> LoadedMethod:
     if card.name != point.name:
         what = f"the card's name is {card.name!r}, the entry point's is {point.name!r}."
         raise PluginError(listing.who, "method_card", what, "Give both the same name.")
-    digest = code_digest(sys.modules[point.module])
+    digest = code_digest(sys.modules[point.module], _config_of(card))
     return LoadedMethod(
         card.name, plugin, card, listing.distribution, listing.version, digest
     )
+
+
+def _config_of(card: MethodCard) -> Path | None:
+    return card.defaults if isinstance(card.defaults, Path) else None
 
 
 def load_file(path: Path) -> LoadedMethod:
@@ -211,7 +216,7 @@ def load_file(path: Path) -> LoadedMethod:
     plugin = getattr(module, "plugin", module)
     check_plugin(plugin, who)
     card = read_card(plugin, who)
-    digest = code_digest(module)
+    digest = code_digest(module, _config_of(card))
     return LoadedMethod(card.name, plugin, card, path.name, "local", digest)
 
 
@@ -253,19 +258,3 @@ def _module_name(path: Path) -> str:
         return stem
     digest = hashlib.sha256(str(path).encode()).hexdigest()
     return f"wsss_local_{stem}_{digest[:8]}"
-
-
-def code_digest(module: ModuleType) -> str:
-    """Return a hex digest over the ``.py`` files of the module's package (tests left out), or over its one file."""
-    file = Path(str(module.__file__))
-    folder = file.parent
-    # A module without a package lies among files that have nothing to do with it.
-    files = sorted(folder.rglob("*.py")) if module.__package__ else [file]
-    digest = hashlib.sha256()
-    for path in files:
-        place = path.relative_to(folder)
-        if "tests" in place.parts:
-            continue
-        digest.update(f"{place.as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

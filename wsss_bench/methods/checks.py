@@ -7,7 +7,7 @@ one on ``None``. Here every call goes through a manager that holds exactly the p
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pluggy
@@ -15,6 +15,8 @@ import pluggy
 from wsss_bench.contract.card import MethodCard
 from wsss_bench.contract.names import STAGES
 from wsss_bench.errors import PluginError, did_you_mean
+from wsss_bench.io.configs import INHERIT
+from wsss_bench.methods.declared import problem_of
 from wsss_bench.methods.hooks import (
     HOOKS,
     StageManager,
@@ -58,7 +60,11 @@ def _check_registration(plugin: object, who: str) -> None:
         raise PluginError(who, "registration", str(error), fix) from error
 
 
-def _check_function(hook: str, function: Callable[..., Any], who: str) -> None:
+def _check_function(
+    hook: str,
+    function: Callable[..., Any],
+    who: str,
+) -> None:
     if hook not in HOOKS:
         hint = did_you_mean(hook, HOOKS).strip()
         raise PluginError(who, hook, "there is no such hook.", hint)
@@ -67,7 +73,11 @@ def _check_function(hook: str, function: Callable[..., Any], who: str) -> None:
         _check_parameter(hook, parameter, who)
 
 
-def _check_self(hook: str, function: Callable[..., Any], who: str) -> None:
+def _check_self(
+    hook: str,
+    function: Callable[..., Any],
+    who: str,
+) -> None:
     raw = getattr(function, "__func__", None)
     if not inspect.ismethod(function) or raw is None:
         return
@@ -78,7 +88,11 @@ def _check_self(hook: str, function: Callable[..., Any], who: str) -> None:
         raise PluginError(who, hook, "the method has no `self`.", fix)
 
 
-def _check_parameter(hook: str, parameter: inspect.Parameter, who: str) -> None:
+def _check_parameter(
+    hook: str,
+    parameter: inspect.Parameter,
+    who: str,
+) -> None:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         what = f"takes {parameter}, hook arguments are passed by name."
         fix = f"Name the ones you need of {signature(hook)}."
@@ -113,6 +127,12 @@ def read_card(plugin: object, who: str) -> MethodCard:
         what = f"{named}, the plugin implements {_words(sorted(implemented))}."
         fix = "Make `stages` of the card and the decorated hooks agree."
         raise PluginError(who, "method_card", what, fix)
+    # A config is read when its parameters are needed: a card must be cheap.
+    if isinstance(card.defaults, Mapping) and INHERIT not in card.defaults:
+        problem = problem_of(card.defaults)
+        if problem is not None:
+            fix = "Correct `defaults` of the card."
+            raise PluginError(who, "method_card", problem, fix)
     return card
 
 
