@@ -43,7 +43,9 @@ def _problem_of_tests(source: Mapping[str, Any]) -> str | None:
 
 
 def _problem_of_names(
-    stage: str, names: Iterable[str], params: Mapping[str, Any]
+    stage: str,
+    names: Iterable[str],
+    params: Mapping[str, Any],
 ) -> str | None:
     for name in names:
         what = f"{TEST_SETTINGS} of {stage} has {name!r}"
@@ -69,5 +71,10 @@ def _problem_of_profiles(source: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _unknown(what: str, kind: str, name: str, known: Iterable[str]) -> str:
+def _unknown(
+    what: str,
+    kind: str,
+    name: str,
+    known: Iterable[str],
+) -> str:
     return f"{what}, which is not {kind}.{did_you_mean(name, known)}"

@@ -58,7 +58,12 @@ def decorated(plugin: object) -> dict[str, Callable[..., Any]]:
     return found
 
 
-def call_hook(plugin: object, hook: str, who: str, arguments: Mapping[str, Any]) -> Any:
+def call_hook(
+    plugin: object,
+    hook: str,
+    who: str,
+    arguments: Mapping[str, Any],
+) -> Any:
     """Call one hook of one plugin and return what it returned.
 
     Errors of the harness (`WsssError`) pass through: they say already who and what. Everything else that the plugin
@@ -86,7 +91,11 @@ def call_hook(plugin: object, hook: str, who: str, arguments: Mapping[str, Any])
     return result
 
 
-def _caller(plugin: object, hook: str, who: str) -> pluggy.HookCaller:
+def _caller(
+    plugin: object,
+    hook: str,
+    who: str,
+) -> pluggy.HookCaller:
     manager = StageManager((hook,))
     manager.register(plugin)
     caller: pluggy.HookCaller = getattr(manager.hook, hook)
@@ -98,7 +107,11 @@ def _caller(plugin: object, hook: str, who: str) -> pluggy.HookCaller:
     return caller
 
 
-def _raised(error: Exception, hook: str, who: str) -> PluginError:
+def _raised(
+    error: Exception,
+    hook: str,
+    who: str,
+) -> PluginError:
     what = f"raised {type(error).__name__}: {error}"
     if not what.endswith("."):
         what += "."

@@ -124,7 +124,9 @@ class _Given:
 
 
 def _base(
-    picks: Picks, methods: Mapping[str, LoadedMethod], profile: Profile
+    picks: Picks,
+    methods: Mapping[str, LoadedMethod],
+    profile: Profile,
 ) -> dict[str, Params]:
     """Return the parameters by stage before the user's: the methods', the profile's, the card's own recipe's."""
     base = {}
@@ -154,7 +156,10 @@ def _retrain(
     return owner, _override(base, {}, given, "refine", owner)
 
 
-def _bind(picks: Picks, base: Mapping[str, Params]) -> dict[str, Params]:
+def _bind(
+    picks: Picks,
+    base: Mapping[str, Params],
+) -> dict[str, Params]:
     """Return bracket parameters by stage; those of a bare name go to the one stage that has them, its own first."""
     bound = {stage: dict(picks.params[stage]) for stage in base}
     for key, value in picks.free.items():
@@ -163,7 +168,11 @@ def _bind(picks: Picks, base: Mapping[str, Params]) -> dict[str, Params]:
     return bound
 
 
-def _stage_of(key: str, picks: Picks, base: Mapping[str, Params]) -> str:
+def _stage_of(
+    key: str,
+    picks: Picks,
+    base: Mapping[str, Params],
+) -> str:
     having = [stage for stage in base if has(base[stage], key)]
     own = [stage for stage in having if picks.names[stage] == picks.owner]
     stages = own or having
@@ -200,7 +209,9 @@ def _override(
 
 
 def check_options(
-    options: Iterable[Option], resolved: Iterable[Resolved], weights: str | None = None
+    options: Iterable[Option],
+    resolved: Iterable[Resolved],
+    weights: str | None = None,
 ) -> None:
     """Raise `RecipeError` for an option, or for ``--weights``, that no stage of any recipe has."""
     found: dict[str, list[Params]] = {stage: [] for stage in STAGES}

@@ -180,7 +180,11 @@ def _put_all(
         put(params, key, copy.deepcopy(value), f"{where}.{key}")
 
 
-def _ends_all_training(params: Params, key: str, value: Any) -> bool:
+def _ends_all_training(
+    params: Params,
+    key: str,
+    value: Any,
+) -> bool:
     """Return whether a profile's zero hands the length over to a parameter that this method does not have."""
     if key not in LENGTHS or value:
         return False

@@ -24,6 +24,7 @@ from wsss_bench.errors import RecipeError
 
 DEFAULTS = {"localize": "cam", "refine": "threshold", "segment": "deeplab"}
 OWN, NONE = "_", "-"
+WORDS = {OWN: "own", NONE: "none"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*|_|-")
 _KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 # Texts that need no quotes between brackets: nothing in them could be taken for a separator.
@@ -58,7 +59,8 @@ class Recipe:
         """A name for files: the picks, and eight hex digits of the parameters if there are any."""
         first, *rest = (slot.name for slot in self.slots)
         # No name of a file or run may begin with either sign.
-        names = "+".join([{OWN: "own", NONE: "none"}.get(first, first), *rest])
+        first = WORDS.get(first, first)
+        names = "+".join([first, *rest])
         if not any(slot.params for slot in self.slots):
             return names
         # Parameters may hold any sign and be of any length; a file's name may not.
@@ -219,8 +221,9 @@ def expand(
         RecipeError: an unknown method, or a method picked for a stage that it does not implement.
     """
     # The first that is named; a recipe with none was refused when it was parsed.
-    owner = next(slot.name for slot in recipe.slots if slot.name not in (OWN, NONE))
     slots = recipe.slots
+    named = [slot.name for slot in slots if slot.name not in WORDS]
+    owner = named[0]
     bare = len(slots) == 1
     if bare:
         slots = parse_card_recipe(card_recipe(owner), owner).slots
@@ -261,7 +264,11 @@ def _pick(
     return name
 
 
-def _in_brackets(slot: Slot, stage: str, where: str) -> dict[str, Any]:
+def _in_brackets(
+    slot: Slot,
+    stage: str,
+    where: str,
+) -> dict[str, Any]:
     found = {}
     for key, value in slot.params:
         prefix, rest = _split_stage(key)
@@ -272,7 +279,9 @@ def _in_brackets(slot: Slot, stage: str, where: str) -> dict[str, Any]:
     return found
 
 
-def _by_stage(params: Params) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+def _by_stage(
+    params: Params,
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Return a bare name's parameters by stage, and those that name no stage."""
     bound: dict[str, dict[str, Any]] = {stage: {} for stage in STAGES}
     free: dict[str, Any] = {}

@@ -12,7 +12,10 @@ Params = dict[str, Any]
 DELETE = "_delete_"
 
 
-def has(params: Mapping[str, Any], key: str) -> bool:
+def has(
+    params: Mapping[str, Any],
+    key: str,
+) -> bool:
     """Return whether a dotted key exists."""
     node: Any = params
     for part in key.split("."):
@@ -22,7 +25,12 @@ def has(params: Mapping[str, Any], key: str) -> bool:
     return True
 
 
-def put(params: Params, key: str, value: Any, where: str) -> None:
+def put(
+    params: Params,
+    key: str,
+    value: Any,
+    where: str,
+) -> None:
     """Set a dotted key that exists to a value of the type it has; dicts merge.
 
     Raises:
@@ -63,7 +71,11 @@ def _merged(
     return old
 
 
-def _typed(old: Any, value: Any, where: str) -> Any:
+def _typed(
+    old: Any,
+    value: Any,
+    where: str,
+) -> Any:
     """Return `value` in the type of the default.
 
     An int may stand for a float, a tuple for a list, None for a text or a dict.
