@@ -36,13 +36,15 @@ def iterations(params: Any, images: int) -> int:
     """
     if params.get("iterations"):
         return int(params["iterations"])
-    return max(1, int(params["epochs"]) * max(1, images // int(params["batch"])))
+    batches = images // int(params["batch"])
+    total = int(params["epochs"]) * max(1, batches)
+    return max(1, total)
 
 
 def training_config(
     params: Any, total: int, new: tuple[str, ...], fast: dict[str, float] | None = None
 ) -> ConfigDict:
-    """The mmengine config of one training, from `configs/_base_/training.py` and a method's parameters.
+    """Return the mmengine config of one training, from `configs/_base_/training.py` and a method's parameters.
 
     Args:
         params: ``lr, momentum, weight_decay, batch`` and optionally ``schedule`` ("poly" | "step" | "constant"),
@@ -53,31 +55,14 @@ def training_config(
         fast: extra multipliers by prefix.
     """
     config = Config.fromfile(configs_dir() / "_base_" / "training.py")
-    kind = params.get("optimizer", "SGD")
-    optimizer: dict[str, Any] = {
-        "type": kind,
-        "lr": params["lr"],
-        "weight_decay": params["weight_decay"],
+    paramwise = {
+        "new": list(new),
+        "new_mult": params.get("new_mult", 1.0),
+        "bias_mult": params.get("bias_mult", 1.0),
+        "bias_decay": params.get("bias_decay", True),
+        "fast": fast or {},
     }
-    if kind == "SGD":
-        optimizer["momentum"] = params["momentum"]
-    wrapper: dict[str, Any] = {
-        "type": "AmpOptimWrapper" if params.get("amp") else "OptimWrapper",
-        "optimizer": optimizer,
-        "constructor": "GroupedOptimizer",
-        "paramwise_cfg": {
-            "new": list(new),
-            "new_mult": params.get("new_mult", 1.0),
-            "bias_mult": params.get("bias_mult", 1.0),
-            "bias_decay": params.get("bias_decay", True),
-            "fast": fast or {},
-        },
-    }
-    if params.get("amp"):
-        wrapper["dtype"] = dtype_of(str(params["amp"]), "amp")
-    if params.get("clip"):
-        wrapper["clip_grad"] = {"max_norm": params["clip"]}
-    config.optim_wrapper = wrapper
+    config.optim_wrapper = _wrapper(params, paramwise)
     config.param_scheduler = [*_warmup(params), *_schedule(params, total)]
     config.train_cfg = {
         "type": "IterBasedTrainLoop",
@@ -87,19 +72,40 @@ def training_config(
     return config
 
 
+def _wrapper(params: Any, paramwise: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of the optimiser, its precision and its gradients' norm."""
+    optimizer: dict[str, Any] = {
+        "type": params.get("optimizer", "SGD"),
+        "lr": params["lr"],
+        "weight_decay": params["weight_decay"],
+    }
+    if optimizer["type"] == "SGD":
+        optimizer["momentum"] = params["momentum"]
+    wrapper: dict[str, Any] = {
+        "type": "AmpOptimWrapper" if params.get("amp") else "OptimWrapper",
+        "optimizer": optimizer,
+        "constructor": "GroupedOptimizer",
+        "paramwise_cfg": paramwise,
+    }
+    if params.get("amp"):
+        wrapper["dtype"] = dtype_of(str(params["amp"]), "amp")
+    if params.get("clip"):
+        wrapper["clip_grad"] = {"max_norm": params["clip"]}
+    return wrapper
+
+
 def _warmup(params: Any) -> list[dict[str, Any]]:
     length = int(params.get("warmup") or 0)
     if not length:
         return []
-    return [
-        {
-            "type": "LinearLR",
-            "start_factor": 1 / (length + 1),
-            "begin": 0,
-            "end": length + 1,
-            "by_epoch": False,
-        }
-    ]
+    warmup = {
+        "type": "LinearLR",
+        "start_factor": 1 / (length + 1),
+        "begin": 0,
+        "end": length + 1,
+        "by_epoch": False,
+    }
+    return [warmup]
 
 
 def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
@@ -107,27 +113,24 @@ def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
     if kind == "poly":
         # lr · (1 - k / total)^power at step k, as the field's PolyOptimizers count; mmengine's `end` is one past
         # the last step.
-        return [
-            {
-                "type": "PolyLR",
-                "power": params.get("power", 0.9),
-                "eta_min": 0.0,
-                "begin": 0,
-                "end": total + 1,
-                "by_epoch": False,
-            }
-        ]
+        poly = {
+            "type": "PolyLR",
+            "power": params.get("power", 0.9),
+            "eta_min": 0.0,
+            "begin": 0,
+            "end": total + 1,
+            "by_epoch": False,
+        }
+        return [poly]
     if kind == "step":
         every = int(params["step_every"])
-        milestones = list(range(every, total, every))
-        return [
-            {
-                "type": "MultiStepLR",
-                "milestones": milestones,
-                "gamma": params["step_factor"],
-                "by_epoch": False,
-            }
-        ]
+        steps = {
+            "type": "MultiStepLR",
+            "milestones": list(range(every, total, every)),
+            "gamma": params["step_factor"],
+            "by_epoch": False,
+        }
+        return [steps]
     return []
 
 
@@ -148,7 +151,10 @@ def loader(data: TrainingSet, batch: int, seed: int, workers: int) -> DataLoader
 
 
 def seeded(build: Any, seed: int, name: str) -> Any:
-    """Call `build` with torch's generator seeded from (seed, name), so new layers start the same in every process."""
+    """Return ``build()``, called with torch's generator seeded from (seed, name).
+
+    So new layers start the same in every process; torch's own random state stays as it was.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, name, "init"))
         return build()
@@ -207,6 +213,10 @@ def _runner(
 
     model: nn.Module = config["model"]
     device = torch.device(ctx.device)
+    hooks = [
+        SeedEveryIteration(ctx.seed, name),
+        ReportProgress(ctx.progress, name),
+    ]
     # mmengine finds its process-wide instances by name, so the name must not repeat in a process.
     unique = f"{name}-{derive(str(work)) % 10**10}"
     model.to(device)
@@ -216,12 +226,10 @@ def _runner(
         train_dataloader=batches,
         train_cfg=dict(config["train_cfg"]),
         optim_wrapper=_optim_wrapper(config, ctx.device),
+        # None, not an empty list, which mmengine takes for a mistake.
         param_scheduler=[dict(s) for s in config["param_scheduler"]] or None,
         default_hooks=_hooks(config),
-        custom_hooks=[
-            SeedEveryIteration(ctx.seed, name),
-            ReportProgress(ctx.progress, name),
-        ],
+        custom_hooks=hooks,
         visualizer=_visualizer(ctx, unique),
         log_level="ERROR",
         resume=_resumable(work),
@@ -237,14 +245,16 @@ def _runner(
 def _hooks(config: Any) -> dict[str, Any]:
     """Return the default hooks, with at least four checkpoints in a short training."""
     hooks = dict(config["default_hooks"])
+    checkpoint = dict(hooks["checkpoint"])
     quarter = math.ceil(config["train_cfg"]["max_iters"] / 4)
-    interval = min(int(hooks["checkpoint"]["interval"]), quarter)
-    hooks["checkpoint"] = {**hooks["checkpoint"], "interval": max(1, interval)}
+    interval = min(int(checkpoint["interval"]), quarter)
+    checkpoint["interval"] = max(1, interval)
+    hooks["checkpoint"] = checkpoint
     return hooks
 
 
 def _optim_wrapper(config: Any, device: str) -> dict[str, Any]:
-    """The configured wrapper; on a CPU, which mmengine's AMP refuses, bfloat16 runs through our own."""
+    """Return the configured wrapper; on a CPU, which mmengine's AMP refuses, bfloat16 runs through our own."""
     wrapper = dict(config["optim_wrapper"])
     if wrapper["type"] == "AmpOptimWrapper" and device == "cpu":
         check_device(wrapper.pop("dtype"), "amp", device)
@@ -259,22 +269,21 @@ def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:
         "wandb": "WandbVisBackend",
         "mlflow": "MLflowVisBackend",
     }
-    return {
-        "type": "Visualizer",
-        "name": name,
-        "vis_backends": [{"type": kinds[v]} for v in ctx.visualizers],
-    }
+    backends = [{"type": kinds[wanted]} for wanted in ctx.visualizers]
+    return {"type": "Visualizer", "name": name, "vis_backends": backends}
 
 
 def _resumable(work: Path) -> bool:
-    """Whether a checkpoint is there that can be read, and mmengine's pointer leads to the newest such one.
+    """Return whether a checkpoint is there that can be read; mmengine's pointer then leads to the newest such one.
 
     Unreadable ones (a kill in the middle of a write) are deleted. The pointer is written anew: it may name a
     checkpoint that is gone, an older one than there is, or a place the folder has moved from since.
     """
     pointer = work / "last_checkpoint"
-    for checkpoint in sorted(work.glob("iter_*.pth"), key=_step, reverse=True):
+    newest_first = sorted(work.glob("iter_*.pth"), key=_step, reverse=True)
+    for checkpoint in newest_first:
         try:
+            # mmengine's checkpoints hold more than tensors, and this run wrote them itself.
             torch.load(checkpoint, map_location="cpu", weights_only=False)
         except Exception:  # torch meets damaged files with errors of a dozen kinds
             checkpoint.unlink()
@@ -312,8 +321,10 @@ def _release(runner: Runner) -> None:
 def _save_weights(model: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> None:
     kept = {}
     for key, value in model.state_dict().items():
-        if not key.startswith(drop):
-            kept[key] = value.detach().cpu().contiguous()
+        if key.startswith(drop):
+            continue
+        # In one memory layout, so that the file does not depend on what a device likes best.
+        kept[key] = value.detach().cpu().contiguous()
     save_state(kept, path)
 
 
@@ -331,11 +342,16 @@ def save_state(state: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path, device: str = "cpu") -> nn.Module:
-    """Load weights that `train` wrote (``weights_only=True``) and move the model to `device` in eval mode."""
+    """Load weights that `train` wrote and return the model on `device`, in eval mode. Nothing in the file is run.
+
+    Raises:
+        ArtifactError: the file is damaged, or of another network.
+    """
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state)
     except Exception as error:  # torch meets damaged files with errors of a dozen kinds
-        raise ArtifactError(
-            f"checkpoint {path} cannot be loaded ({error}). Delete its folder and run the command again."
-        ) from error
+        what = f"checkpoint {path} cannot be loaded ({error})."
+        fix = "Delete its folder and run the command again."
+        raise ArtifactError(f"{what} {fix}") from error
     return model.to(torch.device(device)).eval()
