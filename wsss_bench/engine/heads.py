@@ -17,12 +17,14 @@ class _Summed(BaseDecodeHead):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        del self.conv_seg  # every branch ends in its own classifier
+        # Every branch ends in its own classifier.
+        del self.conv_seg
 
     def forward(self, inputs: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-        """Class scores ``[B, C + 1, h, w]`` at the backbone's stride."""
+        """Return class scores ``[B, C + 1, h, w]`` at the backbone's stride."""
         x = self._transform_inputs(inputs)
-        return torch.stack([branch(x) for branch in self.branches]).sum(0)
+        scores = [branch(x) for branch in self.branches]
+        return torch.stack(scores).sum(0)
 
 
 @MODELS.register_module()
@@ -38,14 +40,18 @@ class DeepLabV1Head(_Summed):
         _init_classifiers(self.branches)
 
     def _branch(self, rate: int) -> nn.Sequential:
+        channels, drop = self.channels, self.dropout_ratio
         return nn.Sequential(
-            nn.Conv2d(self.in_channels, self.channels, 3, padding=rate, dilation=rate),
+            # fc6
+            nn.Conv2d(self.in_channels, channels, 3, padding=rate, dilation=rate),
             nn.ReLU(inplace=True),
-            nn.Dropout(self.dropout_ratio),
-            nn.Conv2d(self.channels, self.channels, 1),
+            nn.Dropout(drop),
+            # fc7
+            nn.Conv2d(channels, channels, 1),
             nn.ReLU(inplace=True),
-            nn.Dropout(self.dropout_ratio),
-            nn.Conv2d(self.channels, self.num_classes, 1),
+            nn.Dropout(drop),
+            # fc8
+            nn.Conv2d(channels, self.num_classes, 1),
         )
 
 
@@ -60,25 +66,26 @@ class DeepLabV2Head(_Summed):
     def __init__(
         self, rates: tuple[int, ...] = (6, 12, 18, 24), kernel: int = 3, **kwargs: Any
     ) -> None:
+        # mmseg asks for a width between input and classifier, and there is no layer between.
         kwargs.setdefault("channels", 1)
         super().__init__(init_cfg=None, **kwargs)
-        self.branches = nn.ModuleList(
-            nn.Sequential(
-                nn.Dropout2d(self.dropout_ratio),
-                nn.Conv2d(
-                    self.in_channels,
-                    self.num_classes,
-                    kernel,
-                    padding=kernel // 2 * r,
-                    dilation=r,
-                ),
-            )
-            for r in rates
-        )
+        self.branches = nn.ModuleList(self._branch(kernel, rate) for rate in rates)
         _init_classifiers(self.branches)
+
+    def _branch(self, kernel: int, rate: int) -> nn.Sequential:
+        padding = kernel // 2 * rate
+        classifier = nn.Conv2d(
+            self.in_channels,
+            self.num_classes,
+            kernel,
+            padding=padding,
+            dilation=rate,
+        )
+        return nn.Sequential(nn.Dropout2d(self.dropout_ratio), classifier)
 
 
 def _init_classifiers(branches: nn.ModuleList) -> None:
+    # As the released networks were: all classes begin nearly alike.
     for branch in branches:
         last = list(branch.children())[-1]
         assert isinstance(last, nn.Conv2d)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import torch
+from numpy.random import Generator
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
@@ -31,10 +32,12 @@ class ScheduleSampler(Sampler[int]):
     """
 
     def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.start = size, seed, 0
+        self.size = size
+        self.seed = seed
+        self.start = 0
 
     def skip(self, num_samples: int) -> None:
-        """Start at sample `num_samples` of the stream; nothing is drawn for those before (mmengine calls it on resume)."""
+        """Start at sample `num_samples` of the stream; mmengine calls this on resume, and no image is read for it."""
         self.start = num_samples
 
     def __iter__(self) -> Iterator[int]:
@@ -81,7 +84,7 @@ class Augment:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Augment:
-        """Return what a stage's ``augment, crop, resize, jitter`` and ``normalize`` describe; mirrored with probability ½."""
+        """Return what a stage's ``augment, crop, resize, jitter`` and ``normalize`` describe; it mirrors images too."""
         mean, _ = normalization(normalize_of(params))
         return cls(
             mode=str(params["augment"]),
@@ -96,7 +99,7 @@ class Augment:
         self,
         image: Photograph,
         label: LabelMap | None,
-        rng: np.random.Generator,
+        rng: Generator,
     ) -> tuple[Pixels, LabelMap | None]:
         """Return ``float32 [crop, crop, 3]`` in 0..255 and the label at the same crop (255 outside)."""
         # Drawn in every mode, so that one mode's later draws are those of another.
@@ -106,14 +109,16 @@ class Augment:
         if label is not None:
             label = nearest(label, size)
         if self.flip and rng.random() < 0.5:
-            image = image[:, ::-1]
-            label = None if label is None else label[:, ::-1]
+            image = np.fliplr(image)
+            label = None if label is None else np.fliplr(label)
         pixels = self._jittered(image.astype(np.float32), rng)
         if self.mode != "warp":
             return self._cropped(pixels, label, rng)
         # A mirrored view has negative strides, which torch does not take.
         pixels = np.ascontiguousarray(pixels)
-        return pixels, None if label is None else np.ascontiguousarray(label)
+        if label is not None:
+            label = np.ascontiguousarray(label)
+        return pixels, label
 
     def _size(self, image: Photograph, draw: float) -> tuple[int, int]:
         if self.mode == "warp":
@@ -125,22 +130,24 @@ class Augment:
         rows, columns = round(height * factor), round(width * factor)
         return max(1, rows), max(1, columns)
 
-    def _jittered(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+    def _jittered(self, image: Pixels, rng: Generator) -> Pixels:
         if not self.jitter:
             return image
         low, high = 1 - self.jitter, 1 + self.jitter
         brightness, contrast, saturation = rng.uniform(low, high, 3)
         image = image * brightness
-        image = (image - image.mean()) * contrast + image.mean()
+        mean = image.mean()
+        image = (image - mean) * contrast + mean
         grey = image.mean(axis=2, keepdims=True)
         image = (image - grey) * saturation + grey
-        return np.clip(image, 0, 255).astype(np.float32)
+        image = np.clip(image, 0, 255)
+        return image.astype(np.float32)
 
     def _cropped(
         self,
         image: Pixels,
         label: LabelMap | None,
-        rng: np.random.Generator,
+        rng: Generator,
     ) -> tuple[Pixels, LabelMap | None]:
         height, width = image.shape[:2]
         from_y, to_y = self._window(height, rng)
@@ -155,7 +162,7 @@ class Augment:
         out_label[to_y, to_x] = label[from_y, from_x]
         return out, out_label
 
-    def _window(self, length: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    def _window(self, length: int, rng: Generator) -> tuple[slice, slice]:
         """Return where along one side the crop lies in the image, and the image in the crop."""
         space = length - self.crop
         shift = int(rng.integers(0, abs(space) + 1))
@@ -174,14 +181,17 @@ def _resized(image: Photograph, size: tuple[int, int]) -> Photograph:
 def nearest(label: LabelMap, size: tuple[int, int]) -> LabelMap:
     """Resize a label map by sampling the source at each target cell's centre."""
     height, width = size
-    rows = _centres(label.shape[0], height)
-    columns = _centres(label.shape[1], width)
+    old_height, old_width = label.shape
+    rows = _centres(old_height, height)
+    columns = _centres(old_width, width)
     return label[rows[:, None], columns]
 
 
 def _centres(old: int, new: int) -> NDArray[np.intp]:
     # Cell centres, not corners: a cue grid then comes back unchanged from a photograph's size.
-    return ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+    centres = np.arange(new) + 0.5
+    places = centres * old / new
+    return places.astype(np.intp)
 
 
 class ByImage(Protocol):
@@ -230,8 +240,12 @@ class TrainingSet(Dataset[dict[str, Any]]):
     ) -> None:
         if mixer is not None:
             check_labels(mixer, labels is not None)
-        self.view, self.augment, self.seed = view, augment, seed
-        self.label_size, self.mixer, self.targets = label_size, mixer, targets
+        self.view = view
+        self.augment = augment
+        self.seed = seed
+        self.label_size = label_size
+        self.mixer = mixer
+        self.targets = targets
         self._labels = labels
         self._cache: dict[str, Photograph] = {}
         self._room = cache_mb * 2**20
@@ -242,21 +256,26 @@ class TrainingSet(Dataset[dict[str, Any]]):
     def __getitem__(self, position: int) -> dict[str, Any]:
         epoch, index = divmod(position, len(self.view))
         name = self.view[index].id
-        sample = self._sample(index, generator(self.seed, "augment", epoch, name))
-        if self.mixer is not None:
-            # A stream of its own, so that the sample's crop is the same with and without a mixer.
-            rng = generator(self.seed, self.mixer.stream, epoch, name)
-            sample = self.mixer(sample, self._any, rng)
-        return self._item(sample)
+        rng = generator(self.seed, "augment", epoch, name)
+        sample = self._sample(index, rng)
+        if self.mixer is None:
+            return self._item(sample)
+        # A stream of its own, so that the sample's crop is the same with and without a mixer.
+        rng = generator(self.seed, self.mixer.stream, epoch, name)
+        mixed = self.mixer(sample, self._any, rng)
+        return self._item(mixed)
 
-    def _any(self, rng: np.random.Generator) -> Sample:
-        return self._sample(int(rng.integers(len(self.view))), rng)
+    def _any(self, rng: Generator) -> Sample:
+        index = int(rng.integers(len(self.view)))
+        return self._sample(index, rng)
 
-    def _sample(self, index: int, rng: np.random.Generator) -> Sample:
+    def _sample(self, index: int, rng: Generator) -> Sample:
         image = self.view[index]
-        photograph, label = self._pixels(image), self._label(image.id)
+        photograph = self._pixels(image)
+        label = self._label(image.id)
         pixels, label = self.augment(photograph, label, rng)
-        return Sample(pixels, label, self._tags(image))
+        tags = self._tags(image)
+        return Sample(pixels, label, tags)
 
     def _label(self, image_id: str) -> LabelMap | None:
         if self._labels is None:

@@ -14,10 +14,15 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
 from wsss_bench.errors import RecipeError
+
+Pixels = NDArray[np.float32]
+LabelMap = NDArray[np.uint8]
+Vector = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,13 @@ class Sample:
         extras: what the mixer hands on to the training's objective, by the name it has in the batch.
     """
 
-    pixels: NDArray[np.float32]
-    label: NDArray[np.uint8] | None
-    tags: NDArray[np.float32]
+    pixels: Pixels
+    label: LabelMap | None
+    tags: Vector
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
-Draw = Callable[[np.random.Generator], Sample]
+Draw = Callable[[Generator], Sample]
 """Draws another sample of the set, augmented in its own way."""
 
 
@@ -52,7 +57,7 @@ class Mixer(Protocol):
     stream: ClassVar[str]
     labels: ClassVar[str]
 
-    def __call__(self, sample: Sample, draw: Draw, rng: np.random.Generator) -> Sample:
+    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
         """Return the mixed sample, or `sample` itself."""
 
 
@@ -60,6 +65,7 @@ def check_labels(mixer: Mixer, labelled: bool) -> None:
     """Raise `RecipeError` where the training has label maps that the mixer cannot mix, or lacks those that it needs."""
     who = mixer.stream
     if mixer.labels == "needed" and not labelled:
+        # Tags alone do not say what is left of a class under what is pasted.
         what = "pastes labelled pixels, and this training has image-level labels only"
         raise RecipeError(f"{who} {what}: set {who}=0.")
     if mixer.labels == "refused" and labelled:
@@ -89,7 +95,7 @@ class CutMix:
     def __post_init__(self) -> None:
         _check_probability(self.probability, self.stream)
 
-    def __call__(self, sample: Sample, draw: Draw, rng: np.random.Generator) -> Sample:
+    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
         """Paste a square of another sample, or return `sample` as it is."""
         if rng.random() >= self.probability:
             return sample
@@ -97,17 +103,23 @@ class CutMix:
         assert sample.label is not None
         assert other.label is not None
         place = square(len(sample.pixels), rng)
-        pixels, label = sample.pixels.copy(), sample.label.copy()
+        pixels = sample.pixels.copy()
         pixels[place] = other.pixels[place]
+        label = sample.label.copy()
         label[place] = other.label[place]
-        return Sample(pixels, label, np.maximum(sample.tags, other.tags))
+        # Both: what is hidden under the square is not known without masks of the first image.
+        tags = np.maximum(sample.tags, other.tags)
+        return Sample(pixels, label, tags)
 
 
-def square(side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+def square(side: int, rng: Generator) -> tuple[slice, slice]:
     """Return a square of a quarter to half of the area of a `side` × `side` crop, anywhere inside it."""
-    length = round(side * math.sqrt(rng.uniform(0.25, 0.5)))
+    share = rng.uniform(0.25, 0.5)
+    length = round(side * math.sqrt(share))
     top, left = rng.integers(0, side - length + 1, 2)
-    return slice(top, top + length), slice(left, left + length)
+    rows = slice(top, top + length)
+    columns = slice(left, left + length)
+    return rows, columns
 
 
 @dataclass(frozen=True)
@@ -127,23 +139,22 @@ class Mixup:
         _check_probability(self.probability, self.stream)
         _check_alpha(self.alpha, self.stream)
 
-    def __call__(self, sample: Sample, draw: Draw, rng: np.random.Generator) -> Sample:
+    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
         """Blend with another sample, or return `sample` as it is."""
         if rng.random() >= self.probability:
             return sample
-        weight = np.float32(rng.beta(self.alpha, self.alpha))
+        weight = rng.beta(self.alpha, self.alpha)
         other = draw(rng)
         pixels = blend(sample.pixels, other.pixels, weight)
-        return replace(
-            sample, pixels=pixels, tags=blend(sample.tags, other.tags, weight)
-        )
+        tags = blend(sample.tags, other.tags, weight)
+        return replace(sample, pixels=pixels, tags=tags)
 
 
-def blend(
-    first: NDArray[np.float32], second: NDArray[np.float32], weight: np.float32
-) -> NDArray[np.float32]:
-    """Return ``weight · first + (1 - weight) · second``."""
-    return weight * first + (1 - weight) * second
+def blend(first: Vector, second: Vector, weight: float) -> Vector:
+    """Return ``weight · first + (1 - weight) · second`` in float32."""
+    # Of the arrays' type: a double would make doubles of them, which the network does not take.
+    share = np.float32(weight)
+    return share * first + (1 - share) * second
 
 
 def _check_alpha(value: float, who: str) -> None:
@@ -171,43 +182,48 @@ class FMix:
         _check_probability(self.probability, self.stream)
         _check_alpha(self.alpha, self.stream)
 
-    def __call__(self, sample: Sample, draw: Draw, rng: np.random.Generator) -> Sample:
+    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
         """Combine two samples along a drawn border, or return `sample` as it is."""
         if rng.random() >= self.probability:
             return sample
         height, width = sample.pixels.shape[:2]
-        mask = region(
-            height, width, float(rng.beta(self.alpha, self.alpha)), self.decay, rng
-        )
+        share = float(rng.beta(self.alpha, self.alpha))
+        mask = region(height, width, share, self.decay, rng)
         other = draw(rng)
         pixels = np.where(mask[:, :, None], sample.pixels, other.pixels)
         if sample.label is None or other.label is None:
             # The share that is really there: λ is rounded to whole pixels.
-            tags = blend(sample.tags, other.tags, np.float32(mask.mean()))
+            tags = blend(sample.tags, other.tags, mask.mean())
             return replace(sample, pixels=pixels, tags=tags)
         label = np.where(mask, sample.label, other.label)
-        return Sample(pixels, label, np.maximum(sample.tags, other.tags))
+        tags = np.maximum(sample.tags, other.tags)
+        return Sample(pixels, label, tags)
 
 
 def region(
-    height: int, width: int, share: float, decay: float, rng: np.random.Generator
+    height: int, width: int, share: float, decay: float, rng: Generator
 ) -> NDArray[np.bool_]:
     """Return ``bool [height, width]`` of which the `share` (rounded to whole pixels) is true, in smooth regions.
 
     FMix, section 4: Gaussian noise in the Fourier domain, divided by frequency to the power of `decay`, brought
     back, and thresholded so that the brightest share is kept.
     """
-    rows = np.fft.fftfreq(height)[:, None]
-    columns = np.fft.rfftfreq(width)[None]
+    rows = np.fft.fftfreq(height)
+    columns = np.fft.rfftfreq(width)
+    frequency = np.hypot.outer(rows, columns)
     # Zero frequency would divide by nothing; the release replaces it by that of one period along the longer side.
-    frequency = np.maximum(np.hypot(rows, columns), 1 / max(height, width))
-    real, imaginary = rng.standard_normal((2, height, columns.shape[1]))
-    spectrum = (real + 1j * imaginary) / frequency**decay
-    grey = np.fft.irfft2(spectrum, s=(height, width)).ravel()
-    mask = np.zeros(height * width, bool)
-    kept = round(share * height * width)
-    mask[np.argsort(-grey, kind="stable")[:kept]] = True
-    return mask.reshape(height, width)
+    longest = 1 / max(height, width)
+    frequency = np.maximum(frequency, longest)
+    real, imaginary = rng.standard_normal((2, *frequency.shape))
+    noise = real + 1j * imaginary
+    spectrum = noise / frequency**decay
+    grey = np.fft.irfft2(spectrum, s=(height, width))
+    # Counted, not compared with a threshold: the share is then exact, and equal values cannot spoil it.
+    brightest = np.argsort(-grey, axis=None, kind="stable")
+    kept = round(share * grey.size)
+    mask = np.zeros(grey.size, bool)
+    mask[brightest[:kept]] = True
+    return mask.reshape(grey.shape)
 
 
 @dataclass(frozen=True)
@@ -228,7 +244,7 @@ class ManifoldMixup:
         _check_probability(self.probability, self.stream)
         _check_alpha(self.alpha, self.stream)
 
-    def __call__(self, sample: Sample, draw: Draw, rng: np.random.Generator) -> Sample:
+    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
         """Return `sample` with its partner beside it."""
         weight = 1.0
         if rng.random() < self.probability:
@@ -265,3 +281,7 @@ class ManifoldMixupLoss:
         tags = share * batch["tags"] + (1 - share) * batch["partner_tags"]
         losses: dict[str, Tensor] = model.head.loss(features, tags[:, 1:])
         return losses
+
+
+def _blended(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    return weight * first + (1 - weight) * second

@@ -27,18 +27,18 @@ class Normalizer(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
         mean, std = normalization(kind)
-        self.register_buffer(
-            "mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False
-        )
-        self.register_buffer(
-            "std", torch.tensor(std).view(1, 3, 1, 1), persistent=False
-        )
+        # Not persistent: they follow from a config, and old checkpoints lack them.
+        self.register_buffer("mean", _per_channel(mean), persistent=False)
+        self.register_buffer("std", _per_channel(std), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise, and lay the batch out channels-last (twice as fast on CPU, and on tensor cores)."""
-        return ((images - self.mean) / self.std).contiguous(
-            memory_format=torch.channels_last
-        )
+        """Return the normalised batch, channels last (twice as fast on a CPU, and on tensor cores)."""
+        normalized = (images - self.mean) / self.std
+        return normalized.contiguous(memory_format=torch.channels_last)
+
+
+def _per_channel(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values).view(1, 3, 1, 1)
 
 
 class LinearCamHead(nn.Module):
@@ -53,16 +53,19 @@ class LinearCamHead(nn.Module):
         self.classifier = nn.Conv2d(in_channels, num_classes, 1, bias=False)
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Binary cross-entropy, mean over classes and batch; `targets` ``float [B, C]``."""
-        logits = self.classifier(features.mean((2, 3), keepdim=True)).flatten(1)
-        return {"loss_cls": F.binary_cross_entropy_with_logits(logits.float(), targets)}
+        """Return binary cross-entropy, mean over classes and batch; `targets` ``float [B, C]``."""
+        logits = self.scores(features).float()
+        loss = F.binary_cross_entropy_with_logits(logits, targets)
+        return {"loss_cls": loss}
 
     def scores(self, features: Tensor) -> Tensor:
-        """Image-level logits ``[B, C]``."""
-        return self.classifier(features.mean((2, 3), keepdim=True)).flatten(1)
+        """Return image-level logits ``[B, C]``."""
+        # Pooled first: by linearity the mean of the maps, at a fraction of the work.
+        pooled = features.mean((2, 3), keepdim=True)
+        return self.classifier(pooled).flatten(1)
 
     def cam(self, features: Tensor) -> Tensor:
-        """Raw class activation maps ``[B, C, h, w]`` (before ReLU)."""
+        """Return raw class activation maps ``[B, C, h, w]`` (before ReLU)."""
         return self.classifier(features)
 
 
@@ -101,7 +104,14 @@ class MultiLabelClassifier(Network):
         return self.backbone(self.normalize(images))[-1]
 
     def until(self, images: Tensor, stages: int) -> Tensor:
-        """Return what the first `stages` stages make of images ``[B, 3, H, W]`` in 0..255; 0 normalises them only."""
+        """Return what the first `stages` stages make of images ``[B, 3, H, W]`` in 0..255; 0 normalises them only.
+
+        Raises:
+            RecipeError: the backbone has fewer stages, or cannot be left after that one.
+        """
+        depth = self.backbone.depth
+        if not 0 <= stages <= depth:
+            raise RecipeError(f"there is no layer {stages}; use layers 0 to {depth}.")
         return self.backbone.run(self.normalize(images), 0, stages)
 
     def onwards(self, maps: Tensor, stages: int) -> Tensor:
@@ -116,14 +126,16 @@ class MultiLabelClassifier(Network):
         **extras: Tensor,
     ) -> Any:
         """Return a dict of losses (``mode="loss"``) for `tags` ``[B, C + 1]``, or image-level logits ``[B, C]``."""
-        if mode == "loss" and self.objective is not None:
-            assert tags is not None
-            return self.objective(self, {"inputs": inputs, "tags": tags, **extras})
+        if mode != "loss":
+            features = self.features(inputs)
+            return self.head.scores(features)
+        assert tags is not None
+        if self.objective is not None:
+            batch = {"inputs": inputs, "tags": tags, **extras}
+            return self.objective(self, batch)
         features = self.features(inputs)
-        if mode == "loss":
-            assert tags is not None
-            return self.head.loss(features, tags[:, 1:])
-        return self.head.scores(features)
+        # Background is in every image, so there is nothing to learn of it here.
+        return self.head.loss(features, tags[:, 1:])
 
 
 @MODELS.register_module()
@@ -141,7 +153,7 @@ class ClassifierSegmentor(nn.Module):
         num_classes: mask ids, background included.
         presence: a class takes part where its image-level probability exceeds this.
         background: the constant score that a class's map, divided by its maximum, must beat.
-        head_options: further arguments of `head`.
+        head_options: the options.
     """
 
     def __init__(
@@ -157,19 +169,24 @@ class ClassifierSegmentor(nn.Module):
         super().__init__()
         self.backbone = MODELS.build(backbone)
         make = imported(head)
-        self.head: Any = make(in_channels, num_classes - 1, **dict(head_options or {}))
-        self.presence, self.background = presence, background
+        options = dict(head_options or {})
+        self.head: Any = make(in_channels, num_classes - 1, **options)
+        self.presence = presence
+        self.background = background
 
     def _forward(self, images: Tensor) -> Tensor:
         """Return logits ``[B, C + 1, h, w]`` (the name that mmseg gives to this step)."""
         features = self.backbone(images)[-1]
         maps = F.relu(self.head.cam(features)).float()
-        present = self.head.scores(features).float().sigmoid() > self.presence
-        scores = maps / (maps.amax((2, 3), keepdim=True) + 1e-5)
+        largest = maps.amax((2, 3), keepdim=True)
+        scores = maps / (largest + 1e-5)
+        probabilities = self.head.scores(features).float().sigmoid()
+        present = probabilities > self.presence
         scores = scores * present[:, :, None, None]
         background = torch.full_like(scores[:, :1], self.background)
+        every = torch.cat([background, scores], 1)
         # Logarithms, since prediction takes a softmax: the probabilities are the scores' shares of their sum.
-        return torch.cat([background, scores], 1).clamp(min=1e-4).log()
+        return every.clamp(min=1e-4).log()
 
 
 def imported(place: str) -> Any:
@@ -213,24 +230,23 @@ class WeakSegmentor(Network):
         labels: Tensor | None = None,
         mode: str = "tensor",
     ) -> Any:
-        """``mode="loss"``: dict of losses; ``"tensor"``: logits ``[B, C + 1, h, w]`` at the network's stride."""
+        """Return a dict of losses (``mode="loss"``), or logits ``[B, C + 1, h, w]`` at the network's stride."""
         images = self.normalize(inputs)
-        if mode == "loss" and self.criterion is None:
+        if mode != "loss":
+            return self.net._forward(images)
+        if self.criterion is None:
             assert labels is not None
-            return self.net.loss(images, [_sample(label) for label in labels])
+            samples = [_sample(label) for label in labels]
+            return self.net.loss(images, samples)
         logits = self.net._forward(images)
-        if mode == "loss":
-            assert self.criterion is not None
-            return self.criterion(
-                logits, {"inputs": inputs, "tags": tags, "labels": labels}
-            )
-        return logits
+        # The photograph as it is, not normalised: a CRF loss compares its colours.
+        batch = {"inputs": inputs, "tags": tags, "labels": labels}
+        return self.criterion(logits, batch)
 
 
 def _sample(label: Tensor) -> SegDataSample:
-    height, width = label.shape
-    sample = SegDataSample(
-        metainfo={"img_shape": (height, width), "ori_shape": (height, width)}
-    )
+    """Return a label map ``[h, w]`` as mmseg's own losses take it."""
+    size = tuple(label.shape)
+    sample = SegDataSample(metainfo={"img_shape": size, "ori_shape": size})
     sample.gt_sem_seg = PixelData(data=label.long()[None])
     return sample
