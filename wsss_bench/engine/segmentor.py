@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -43,27 +44,34 @@ def segmentor_config(
         RecipeError: there is no such network, or a module of ``custom_imports`` is missing.
     """
     register()
-    source = Config(dict(network)) if network is not None else _bundled(params)
+    source = _bundled(params) if network is None else Config(dict(network))
     modules = list(source.get("custom_imports", ()))
     import_all(modules)
     model = source.model
     if network is None:
         _fill_in(model, params)
     _set_classes(model, num_classes)
+    # Images are normalised by `WeakSegmentor`, whatever the config would do to them.
     model.pop("data_preprocessor", None)
     found = {"model": model, "normalize": normalize_of(params)}
-    return Config({**found, "custom_imports": modules} if modules else found)
+    if modules:
+        found["custom_imports"] = modules
+    return Config(found)
 
 
 def _bundled(params: Mapping[str, Any]) -> Config:
+    """Return the config that ``network`` names: one of ours, or the path of any mmseg config."""
     name = str(params["network"])
     folder = configs_dir() / "models"
-    path = Path(name) if name.endswith(".py") else folder / f"{name}.py"
-    if not path.is_file():
-        hint = did_you_mean(name, [known.stem for known in folder.glob("[!_]*.py")])
-        what = "is neither one of ours nor an mmseg config file."
-        raise RecipeError(f"segmentor network {name!r} {what}{hint}")
-    return Config.fromfile(path)
+    path = folder / f"{name}.py"
+    if name.endswith(".py"):
+        path = Path(name)
+    if path.is_file():
+        return Config.fromfile(path)
+    known = [path.stem for path in folder.glob("[!_]*.py")]
+    hint = did_you_mean(name, known)
+    what = "is neither one of ours nor an mmseg config file."
+    raise RecipeError(f"segmentor network {name!r} {what}{hint}")
 
 
 def _fill_in(model: Any, params: Mapping[str, Any]) -> None:
@@ -71,7 +79,8 @@ def _fill_in(model: Any, params: Mapping[str, Any]) -> None:
     name = params.get("backbone")
     if name:
         known = backbone_of(name)
-        options = {**known.segment, **(params.get("backbone_options") or {})}
+        asked = params.get("backbone_options") or {}
+        options = {**known.segment, **asked}
         model.backbone = backbone_config(name, params.get("weights"), **options)
         model.decode_head.in_channels = known.channels[-1]
         model.decode_head.in_index = -1
@@ -87,29 +96,31 @@ def import_all(modules: Iterable[str]) -> None:
         try:
             import_module(name)
         except ImportError as error:
-            what = f"the network is made of parts of module {name!r}, which cannot be imported ({error})."
-            raise RecipeError(
-                f"{what} Install the package that it comes from."
-            ) from error
+            why = f"which cannot be imported ({error})."
+            what = f"the network is made of parts of module {name!r}, {why}"
+            fix = "Install the package that it comes from."
+            raise RecipeError(f"{what} {fix}") from error
 
 
 def _set_classes(node: Any, num_classes: int) -> None:
     """Set ``num_classes`` of every head below `node` (decode, auxiliary, lists of heads)."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key == "num_classes":
-                node[key] = num_classes  # type: ignore[index]
-            elif (
-                key == "norm_cfg"
-                and isinstance(value, Mapping)
-                and value.get("type") == "SyncBN"
-            ):
-                value["type"] = "BN"  # type: ignore[index]  # SyncBN needs a process group
-            else:
-                _set_classes(value, num_classes)
-    elif isinstance(node, list | tuple):
+    if isinstance(node, list | tuple):
         for value in node:
             _set_classes(value, num_classes)
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        if key == "num_classes":
+            node[key] = num_classes
+        elif key == "norm_cfg" and _is_synchronised(value):
+            # It needs a process group, which a training on one device does not have.
+            value["type"] = "BN"
+        else:
+            _set_classes(value, num_classes)
+
+
+def _is_synchronised(norm: Any) -> bool:
+    return isinstance(norm, Mapping) and norm.get("type") == "SyncBN"
 
 
 def keep_segmentor(
@@ -123,19 +134,19 @@ def keep_segmentor(
     target = folder / "weights.pth"
     if checkpoint != target:
         # A copy: the training in scratch stays finished until the stage is committed, whatever happens in between.
-        write_atomic(
-            target, lambda handle: handle.write(checkpoint.read_bytes()), durable=True
-        )
+        content = checkpoint.read_bytes()
+        write_atomic(target, lambda handle: handle.write(content), durable=True)
     kept = {
         "model": _without_downloads(config["model"]),
         "normalize": config["normalize"],
     }
     if config.get("custom_imports"):
         kept["custom_imports"] = list(config["custom_imports"])
-    Config(kept).dump(folder / "config.py")
-    facts = dict(facts)
-    test = facts.pop("test", {})
-    segmentor = Segmentor(folder / "config.py", target, test, facts)
+    path = folder / "config.py"
+    Config(kept).dump(path)
+    columns = dict(facts)
+    test = columns.pop("test", {})
+    segmentor = Segmentor(path, target, test, columns)
     write_segmentor(segmentor, folder)
     return segmentor
 
@@ -145,11 +156,10 @@ def _without_downloads(model: Any) -> Any:
 
     The checkpoint replaces them, and nothing is fetched to predict.
     """
-    import copy
-
     model = copy.deepcopy(model)
     if "weights" in model.get("backbone", {}):
         model["backbone"]["weights"] = None
+    # mmseg's older name for the same thing.
     model.pop("pretrained", None)
     return model
 
