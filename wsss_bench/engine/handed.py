@@ -39,7 +39,9 @@ CLOSE = 1e-4
 
 def handed(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what decides a training's result, as JSON-ready values; `config` is what `engine.training.train` takes."""
-    data, model = config["data"], config["model"]
+    data = config["data"]
+    model = config["model"]
+    dropped = tuple(config.get("drop", ()))
     return {
         "optimizer": plain(config["optim_wrapper"]),
         "schedule": plain(config["param_scheduler"]),
@@ -48,7 +50,7 @@ def handed(config: Mapping[str, Any]) -> dict[str, Any]:
         "images": len(data),
         "data": _attributes(data),
         "model": _modules(model),
-        START: _start(model, tuple(config.get("drop", ()))),
+        START: _start(model, dropped),
     }
 
 
@@ -65,29 +67,37 @@ def check_handed(folder: Path, now: Mapping[str, Any], who: str) -> None:
     changed = differences(read_json(file), plain(now))
     if not changed:
         return
-    what = (
-        f"it is in the store, but was handed other settings ({'; '.join(changed[:3])})."
+    # The first ones: a setting that reaches every layer would fill the screen.
+    told = "; ".join(changed[:3])
+    what = f"it is in the store, but was handed other settings ({told})."
+    why = "A training must not depend on a test setting."
+    fix = (
+        "Take them out of the method's test_settings, "
+        "or give the training ctx.training_params only."
     )
-    fix = "Take them out of the method's test_settings, or give the training ctx.training_params only."
     if all(place.startswith(START) for place in changed):
         fix = f"{fix} If none has to do with it, build the network with `seeded`."
-    raise RecipeError(
-        f"training {who!r}: {what} A training must not depend on a test setting. {fix}"
-    )
+    raise RecipeError(f"training {who!r}: {what} {why} {fix}")
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
     """Return every leaf in which two JSON values differ, as ``path: old -> new``."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        found = []
-        for key in sorted({*old, *new}):
-            place = f"{where}.{key}" if where else str(key)
-            found += differences(old.get(key), new.get(key), place)
-        return found
-    same = old == new
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return [] if _same(old, new, where) else [f"{where}: {old!r} -> {new!r}"]
+    found = []
+    for key in sorted({*old, *new}):
+        place = f"{where}.{key}" if where else str(key)
+        before = old.get(key)
+        after = new.get(key)
+        found += differences(before, after, place)
+    return found
+
+
+def _same(old: Any, new: Any, where: str) -> bool:
+    # A part that one of the two models does not have at all is None here.
     if where.startswith(f"{START}.") and None not in (old, new):
-        same = math.isclose(old, new, rel_tol=CLOSE)
-    return [] if same else [f"{where}: {old!r} -> {new!r}"]
+        return math.isclose(old, new, rel_tol=CLOSE)
+    return bool(old == new)
 
 
 def plain(value: Any) -> Any:
@@ -101,15 +111,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     if isinstance(value, np.ndarray):
-        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        content = np.ascontiguousarray(value)
+        return hashlib.sha256(content.tobytes()).hexdigest()
     if is_dataclass(value) and not isinstance(value, type):
-        own = {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-        return {"class": _name(value), **own}
+        found = {"class": _name(value)}
+        for item in fields(value):
+            found[item.name] = plain(getattr(value, item.name))
+        return found
     if isinstance(value, partial):
         return {
             "function": _name(value.func),
             "given": plain([value.args, value.keywords]),
         }
+    # Anything else may be as large as it likes, and hold a folder's name: its class has to do.
     return _name(value)
 
 
@@ -120,21 +134,36 @@ def _name(value: Any) -> str:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """Return the public attributes of an object; a view counts by its own place in the key."""
+    return _told(value, "view")
+
+
+def _told(value: Any, left_out: str) -> dict[str, Any]:
+    """Return an object's class, and its public attributes without the one called `left_out`."""
     found = {"class": _name(value)}
     for name, item in sorted(vars(value).items()):
-        if not name.startswith("_") and name != "view":
+        private = name.startswith("_")
+        if not private and name != left_out:
             found[name] = plain(item)
     return found
 
 
 def _modules(model: nn.Module) -> dict[str, Any]:
     """Return the shapes of all tensors and the settings of all modules that no library brings."""
-    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    learning = [name for name, item in model.named_parameters() if item.requires_grad]
-    digest = hashlib.sha256(repr([sorted(shapes.items()), learning]).encode())
+    shapes = {}
+    for name, tensor in model.state_dict().items():
+        shapes[name] = list(tensor.shape)
+    # A frozen layer is another training, though its tensors are those of one that learns.
+    learning = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            learning.append(name)
+    tensors = repr([sorted(shapes.items()), learning])
+    digest = hashlib.sha256(tensors.encode())
     found: dict[str, Any] = {"tensors": digest.hexdigest()}
     for name, module in model.named_modules():
-        if type(module).__module__.partition(".")[0] not in LIBRARIES:
+        package = type(module).__module__.partition(".")[0]
+        if package not in LIBRARIES:
+            # The model itself has no name.
             found[name or "."] = _settings(module)
     return found
 
@@ -148,15 +177,13 @@ def _start(model: nn.Module, drop: tuple[str, ...]) -> dict[str, float]:
         if name.startswith(drop) or not tensor.is_floating_point():
             continue
         part = name.partition(".")[0]
-        total[part] = total.get(part, 0.0) + float(tensor.abs().double().sum())
+        # In double precision: a large network's sum would lose its last digits in single.
+        magnitude = tensor.abs().double().sum()
+        total[part] = total.get(part, 0.0) + float(magnitude)
         count[part] = count.get(part, 0) + tensor.numel()
     return {part: total[part] / max(1, count[part]) for part in total}
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:
     """Return a module's own plain attributes; tensors and submodules are told elsewhere."""
-    found = {"class": _name(module)}
-    for name, item in sorted(vars(module).items()):
-        if not name.startswith("_") and name != "training":
-            found[name] = plain(item)
-    return found
+    return _told(module, "training")

@@ -272,13 +272,15 @@ class ManifoldMixupLoss:
     def __call__(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a `MultiLabelClassifier` for a batch of `ManifoldMixup`."""
         # torch is seeded before every iteration, so a resumed training draws what an undisturbed one would.
-        layer = self.layers[int(torch.randint(len(self.layers), ()))]
-        weight = batch["weight"].view(-1, 1, 1, 1)
+        drawn = torch.randint(len(self.layers), ())
+        layer = self.layers[int(drawn)]
         first = model.until(batch["inputs"], layer)
         second = model.until(batch["partner"], layer)
-        features = model.onwards(weight * first + (1 - weight) * second, layer)
-        share = batch["weight"][:, None]
-        tags = share * batch["tags"] + (1 - share) * batch["partner_tags"]
+        weight = batch["weight"]
+        mixed = _blended(first, second, weight.view(-1, 1, 1, 1))
+        features = model.onwards(mixed, layer)
+        tags = _blended(batch["tags"], batch["partner_tags"], weight.view(-1, 1))
+        # The head knows nothing of background, the first of the tags.
         losses: dict[str, Tensor] = model.head.loss(features, tags[:, 1:])
         return losses
 
