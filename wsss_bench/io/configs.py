@@ -17,7 +17,7 @@ INHERIT = "inherit"
 
 
 def read_config(path: Path) -> Params:
-    """Return the variables of an mmengine Python config that are dicts, inheritance resolved; this runs the file's code.
+    """Return the variables of an mmengine Python config that are dicts, inheritance resolved; it runs the file's code.
 
     ``_base_`` names files beside it, as everywhere in mmengine. ``inherit`` names configs of the harness, which lie
     elsewhere in a checkout than in an installed wheel.

@@ -106,31 +106,35 @@ def train_classifier(
         return build_classifier(p, view.num_classes - 1, head, objective)
 
     model: MultiLabelClassifier = seeded(build, ctx.seed, name)
-    augment = Augment.of({"augment": "resize_long", "jitter": 0.0, **p})
-    if p.get("step_epochs"):
-        steps = int(p["step_epochs"]) * (len(tagged) // int(p["batch"]))
-        p["step_every"] = max(1, steps)
-    new = ("head.", "objective.")
-    config = training_config(p, iterations(p, len(tagged)), new=new, fast=fast)
     data = TrainingSet(
         tagged,
-        augment,
+        Augment.of({"augment": "resize_long", "jitter": 0.0, **p}),
         derive(ctx.seed, name),
         cache_mb=512,
         mixer=mixer,
         targets=targets,
     )
-    handed = {
-        "model": model,
-        "data": data,
-        "batch": p["batch"],
-        "drop": ("objective.",),
-    }
-    weights = train({**config, **handed}, ctx, name)
+    config = _schedule(p, len(tagged), fast)
+    drop = ("objective.",)
+    config.update(model=model, data=data, batch=p["batch"], drop=drop)
+    weights = train(config, ctx, name)
     # What taught the classifier is not part of it.
     model.objective = None
     load_weights(model, weights, ctx.device)
     return model
+
+
+def _schedule(
+    p: dict[str, Any],
+    images: int,
+    fast: dict[str, float] | None,
+) -> dict[str, Any]:
+    # Steps counted in epochs, for papers that count so.
+    if p.get("step_epochs"):
+        steps = int(p["step_epochs"]) * (images // int(p["batch"]))
+        p["step_every"] = max(1, steps)
+    new = ("head.", "objective.")
+    return dict(training_config(p, iterations(p, images), new=new, fast=fast))
 
 
 def pixels_of(image: NDArray[np.uint8], size: tuple[int, int], device: str) -> Tensor:

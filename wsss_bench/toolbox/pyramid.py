@@ -36,16 +36,20 @@ class Pyramid(nn.Module):
         with torch.no_grad():
             trial = self(torch.zeros(1, 3, _PROBE, _PROBE))
         self.train()
-        self.strides: tuple[int, ...] = tuple(
-            _PROBE // stage.shape[2] for stage in trial
-        )
+        strides = [_PROBE // stage.shape[2] for stage in trial]
+        self.strides: tuple[int, ...] = tuple(strides)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the five stages' outputs for images ``float [B, 3, H, W]`` in 0..255."""
         return self.backbone(self.normalize(images))
 
 
-def to_grid(maps: Tensor, stride: int, wanted: int, size: tuple[int, int]) -> Tensor:
+def to_grid(
+    maps: Tensor,
+    stride: int,
+    wanted: int,
+    size: tuple[int, int],
+) -> Tensor:
     """Return maps ``[B, k, h, w]`` of one stride at the grid `size` of another, bilinear.
 
     Coarser maps are enlarged by the ratio of strides and cut at the right and the bottom, so that cells stay over their
@@ -57,6 +61,9 @@ def to_grid(maps: Tensor, stride: int, wanted: int, size: tuple[int, int]) -> Te
         return F.interpolate(maps, size, mode="bilinear", align_corners=False)
     factor = float(stride // wanted)
     large = F.interpolate(
-        maps, scale_factor=factor, mode="bilinear", align_corners=False
+        maps,
+        scale_factor=factor,
+        mode="bilinear",
+        align_corners=False,
     )
     return large[..., : size[0], : size[1]]

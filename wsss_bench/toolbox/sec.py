@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wsss_bench.contract.artifacts import Seed
 from wsss_bench.contract.context import StageContext
@@ -51,8 +52,11 @@ class SecHead(LinearCamHead):
         self.body = nn.Sequential(*layers)
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return what `LinearCamHead.loss` does, after the two convolutions."""
-        return super().loss(self.body(features), targets)
+        """Return binary cross-entropy of `scores`, mean over classes and batch; `targets` ``float [B, C]``."""
+        # Of the scores themselves: the convolutions have dropout, and must run once.
+        logits = self.scores(features).float()
+        loss = F.binary_cross_entropy_with_logits(logits, targets)
+        return {"loss_cls": loss}
 
     def scores(self, features: Tensor) -> Tensor:
         """Return image-level logits ``[B, C]``."""
@@ -68,12 +72,19 @@ def background_of(ctx: StageContext) -> Background:
     p = ctx.params
 
     def external(
-        model: MultiLabelClassifier, image: WeakImage, pixels: Photograph, grid: Grid
+        model: MultiLabelClassifier,
+        image: WeakImage,
+        pixels: Photograph,
+        grid: Grid,
     ) -> NDArray[np.float32]:
-        return external_background(Path(p["saliency_dir"]), image.id, grid)
+        folder = Path(p["saliency_dir"])
+        return external_background(folder, image.id, grid)
 
     def own(
-        model: MultiLabelClassifier, image: WeakImage, pixels: Photograph, grid: Grid
+        model: MultiLabelClassifier,
+        image: WeakImage,
+        pixels: Photograph,
+        grid: Grid,
     ) -> NDArray[np.float32]:
         warp, stage = int(p["warp"]), int(p["saliency_stage"])
         return background_cue(model, pixels, grid, warp, stage, ctx.device)
@@ -82,7 +93,10 @@ def background_of(ctx: StageContext) -> Background:
 
 
 def background_mask(
-    seed: Seed, size: tuple[int, int], params: Mapping[str, Any], external: bool
+    seed: Seed,
+    size: Grid,
+    params: Mapping[str, Any],
+    external: bool,
 ) -> NDArray[np.bool_] | None:
     """Return the background cue's cells ``bool [h, w]`` at `size`, None where the seed has no such cue.
 
@@ -91,37 +105,52 @@ def background_mask(
     """
     if seed.background is None:
         return None
-    saliency = 1 - resize_scores(seed.background[None], size)[0]
+    background = resize_scores(seed.background[None], size)[0]
+    saliency = 1 - background
     if external:
-        return np.asarray(saliency < float(params["background_max"]))
-    return background_cues(saliency, float(params["background_fraction"]))
+        highest = float(params["background_max"])
+        return np.asarray(saliency < highest)
+    # A gradient has no scale of its own, so only the order of the cells says anything.
+    fraction = float(params["background_fraction"])
+    return background_cues(saliency, fraction)
 
 
-def to_image_size(grid: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def to_image_size(
+    grid: NDArray[np.uint8],
+    size: tuple[int, int],
+) -> NDArray[np.uint8]:
     """Return a cue grid at the photograph's `size`, by nearest neighbour.
 
     Sampling the result at cell centres (as `nearest` does) gives the grid back wherever no side is smaller than it.
     """
     # Centres in whole numbers: (2k + 1) / 2 of the photograph, scaled to the grid without rounding errors.
-    rows = (2 * np.arange(size[0]) + 1) * grid.shape[0] // (2 * size[0])
-    columns = (2 * np.arange(size[1]) + 1) * grid.shape[1] // (2 * size[1])
+    rows, columns = (
+        (2 * np.arange(pixels) + 1) * cells // (2 * pixels)
+        for pixels, cells in zip(size, grid.shape, strict=True)
+    )
     return grid[rows[:, None], columns]
 
 
 def cue_label(
-    seed: Seed, params: Mapping[str, Any], external: bool
+    seed: Seed,
+    params: Mapping[str, Any],
+    external: bool,
 ) -> NDArray[np.uint8]:
     """Return one image's cues, ``uint8 [H, W]``: foreground above ``foreground`` × class maximum, and background."""
-    size = (int(params["grid"]), int(params["grid"]))
+    side = int(params["grid"])
+    size = side, side
     ids = seed.class_ids.tolist()
     scores = resize_scores(seed.scores, size)
-    foreground = foreground_cues(scores, ids, float(params["foreground"]))
+    share = float(params["foreground"])
+    foreground = foreground_cues(scores, ids, share)
     background = background_mask(seed, size, params, external)
-    return to_image_size(stack_cues(foreground, ids, background), seed.size)
+    cues = stack_cues(foreground, ids, background)
+    return to_image_size(cues, seed.size)
 
 
 def cue_function(
-    params: Mapping[str, Any], external: bool
+    params: Mapping[str, Any],
+    external: bool,
 ) -> Callable[[Seed], NDArray[np.uint8]]:
     """Return `cue_label` bound to its parameters, picklable for `per_image`."""
     return partial(cue_label, params=dict(params), external=external)

@@ -125,15 +125,11 @@ def train_segmentor(
         cache_mb=512,
         mixer=_cutmix(p) if mixer is None else mixer,
     )
-    run = training_config(p, iterations(p, len(view)), new=new)
+    run = dict(training_config(p, iterations(p, len(view)), new=new))
     # Prediction builds the network without its loss, so the loss's own tensors are not kept.
-    handed = {
-        "model": model,
-        "data": data,
-        "batch": p["batch"],
-        "drop": ("criterion.",),
-    }
-    weights = train({**run, **handed}, ctx, name)
+    drop = ("criterion.",)
+    run.update(model=model, data=data, batch=p["batch"], drop=drop)
+    weights = train(run, ctx, name)
     return keep_segmentor(config, weights, ctx.out_dir, facts_of(p))
 
 
