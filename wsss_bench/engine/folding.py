@@ -29,7 +29,9 @@ def folded(model: M) -> M:
             place = _last_conv(parent, conv_name)
             assert place is not None
             owner, name = place
-            fused = fuse_conv_bn_eval(getattr(owner, name), getattr(parent, norm_name))
+            conv = getattr(owner, name)
+            norm = getattr(parent, norm_name)
+            fused = fuse_conv_bn_eval(conv, norm)
             setattr(owner, name, fused)
             setattr(parent, norm_name, nn.Identity())
     return model.to(memory_format=torch.channels_last)
@@ -42,14 +44,16 @@ def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
     if not isinstance(parent, nn.Sequential):
         # Children of any other module run in an order of its own: only torchvision's names tell it.
         candidates = [(f"conv{i}", f"bn{i}") for i in range(1, 4)]
-    for conv_name, norm_name in candidates:
-        if not {conv_name, norm_name} <= set(names):
+    for pair in candidates:
+        conv_name, norm_name = pair
+        if conv_name not in names or norm_name not in names:
+            continue
+        if _last_conv(parent, conv_name) is None:
             continue
         norm = getattr(parent, norm_name)
         # No subclass: one that also activates would lose its activation.
-        plain = type(norm) is nn.BatchNorm2d and norm.track_running_stats
-        if plain and _last_conv(parent, conv_name) is not None:
-            yield conv_name, norm_name
+        if type(norm) is nn.BatchNorm2d and norm.track_running_stats:
+            yield pair
 
 
 def _last_conv(parent: nn.Module, name: str) -> tuple[nn.Module, str] | None:

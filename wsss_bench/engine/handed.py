@@ -54,7 +54,11 @@ def handed(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_handed(folder: Path, now: Mapping[str, Any], who: str) -> None:
+def check_handed(
+    folder: Path,
+    now: Mapping[str, Any],
+    who: str,
+) -> None:
     """Compare with what the training in `folder` was handed, if that is known.
 
     Raises:
@@ -80,7 +84,11 @@ def check_handed(folder: Path, now: Mapping[str, Any], who: str) -> None:
     raise RecipeError(f"training {who!r}: {what} {why} {fix}")
 
 
-def differences(old: Any, new: Any, where: str = "") -> list[str]:
+def differences(
+    old: Any,
+    new: Any,
+    where: str = "",
+) -> list[str]:
     """Return every leaf in which two JSON values differ, as ``path: old -> new``."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return [] if _same(old, new, where) else [f"{where}: {old!r} -> {new!r}"]
@@ -93,7 +101,11 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
     return found
 
 
-def _same(old: Any, new: Any, where: str) -> bool:
+def _same(
+    old: Any,
+    new: Any,
+    where: str,
+) -> bool:
     # A part that one of the two models does not have at all is None here.
     if where.startswith(f"{START}.") and None not in (old, new):
         return math.isclose(old, new, rel_tol=CLOSE)

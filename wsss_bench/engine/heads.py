@@ -64,7 +64,10 @@ class DeepLabV2Head(_Summed):
     """
 
     def __init__(
-        self, rates: tuple[int, ...] = (6, 12, 18, 24), kernel: int = 3, **kwargs: Any
+        self,
+        rates: tuple[int, ...] = (6, 12, 18, 24),
+        kernel: int = 3,
+        **kwargs: Any,
     ) -> None:
         # mmseg asks for a width between input and classifier, and there is no layer between.
         kwargs.setdefault("channels", 1)

@@ -53,7 +53,10 @@ class TestSettings:
 
 @torch.inference_mode()
 def predict_probabilities(
-    model: WeakSegmentor, image: Photograph, settings: TestSettings, device: str
+    model: WeakSegmentor,
+    image: Photograph,
+    settings: TestSettings,
+    device: str,
 ) -> NDArray[np.float32]:
     """Return class probabilities ``float32 [C + 1, H, W]`` of one photograph ``uint8 [H, W, 3]``.
 
@@ -73,7 +76,10 @@ def predict_probabilities(
 
 
 def _passes(
-    model: WeakSegmentor, image: Photograph, settings: TestSettings, device: str
+    model: WeakSegmentor,
+    image: Photograph,
+    settings: TestSettings,
+    device: str,
 ) -> Iterator[Tensor]:
     """Yield logits ``[C + 1, H, W]`` at the photograph's size, for every scale and its mirrored twin."""
     height, width = image.shape[:2]
@@ -92,7 +98,11 @@ def _passes(
             yield whole[0]
 
 
-def _scaled(image: Photograph, scale: float, warp: int) -> Tensor:
+def _scaled(
+    image: Photograph,
+    scale: float,
+    warp: int,
+) -> Tensor:
     """Return the photograph as ``float [1, 3, h, w]`` in 0..255, at `scale` times its size (or the size of `warp`)."""
     height, width = image.shape[:2]
     base = (warp, warp) if warp else (height, width)

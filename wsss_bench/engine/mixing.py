@@ -57,7 +57,12 @@ class Mixer(Protocol):
     stream: ClassVar[str]
     labels: ClassVar[str]
 
-    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
+    def __call__(
+        self,
+        sample: Sample,
+        draw: Draw,
+        rng: Generator,
+    ) -> Sample:
         """Return the mixed sample, or `sample` itself."""
 
 
@@ -95,7 +100,12 @@ class CutMix:
     def __post_init__(self) -> None:
         _check_probability(self.probability, self.stream)
 
-    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
+    def __call__(
+        self,
+        sample: Sample,
+        draw: Draw,
+        rng: Generator,
+    ) -> Sample:
         """Paste a square of another sample, or return `sample` as it is."""
         if rng.random() >= self.probability:
             return sample
@@ -139,7 +149,12 @@ class Mixup:
         _check_probability(self.probability, self.stream)
         _check_alpha(self.alpha, self.stream)
 
-    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
+    def __call__(
+        self,
+        sample: Sample,
+        draw: Draw,
+        rng: Generator,
+    ) -> Sample:
         """Blend with another sample, or return `sample` as it is."""
         if rng.random() >= self.probability:
             return sample
@@ -150,7 +165,11 @@ class Mixup:
         return replace(sample, pixels=pixels, tags=tags)
 
 
-def blend(first: Vector, second: Vector, weight: float) -> Vector:
+def blend(
+    first: Vector,
+    second: Vector,
+    weight: float,
+) -> Vector:
     """Return ``weight · first + (1 - weight) · second`` in float32."""
     # Of the arrays' type: a double would make doubles of them, which the network does not take.
     share = np.float32(weight)
@@ -182,7 +201,12 @@ class FMix:
         _check_probability(self.probability, self.stream)
         _check_alpha(self.alpha, self.stream)
 
-    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
+    def __call__(
+        self,
+        sample: Sample,
+        draw: Draw,
+        rng: Generator,
+    ) -> Sample:
         """Combine two samples along a drawn border, or return `sample` as it is."""
         if rng.random() >= self.probability:
             return sample
@@ -201,7 +225,11 @@ class FMix:
 
 
 def region(
-    height: int, width: int, share: float, decay: float, rng: Generator
+    height: int,
+    width: int,
+    share: float,
+    decay: float,
+    rng: Generator,
 ) -> NDArray[np.bool_]:
     """Return ``bool [height, width]`` of which the `share` (rounded to whole pixels) is true, in smooth regions.
 
@@ -244,7 +272,12 @@ class ManifoldMixup:
         _check_probability(self.probability, self.stream)
         _check_alpha(self.alpha, self.stream)
 
-    def __call__(self, sample: Sample, draw: Draw, rng: Generator) -> Sample:
+    def __call__(
+        self,
+        sample: Sample,
+        draw: Draw,
+        rng: Generator,
+    ) -> Sample:
         """Return `sample` with its partner beside it."""
         weight = 1.0
         if rng.random() < self.probability:
@@ -285,5 +318,9 @@ class ManifoldMixupLoss:
         return losses
 
 
-def _blended(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+def _blended(
+    first: Tensor,
+    second: Tensor,
+    weight: Tensor,
+) -> Tensor:
     return weight * first + (1 - weight) * second

@@ -22,14 +22,22 @@ def dtype_of(name: str, key: str) -> str:
     return PRECISIONS[name]
 
 
-def check_device(dtype: str, key: str, device: str) -> None:
+def check_device(
+    dtype: str,
+    key: str,
+    device: str,
+) -> None:
     """Raise `RecipeError` where `device` cannot compute in `dtype`."""
     # float16 has few kernels on a CPU, and gradients underflow without a scaler, which mmengine has for GPUs only.
     if dtype == "float16" and torch.device(device).type == "cpu":
         raise RecipeError(f"{key}=fp16 needs a GPU. Use {key}=bf16 or leave it out.")
 
 
-def autocast(name: str, key: str, device: str) -> torch.autocast:
+def autocast(
+    name: str,
+    key: str,
+    device: str,
+) -> torch.autocast:
     """Return a context in which matrix products and convolutions run in precision `name` ("" is full).
 
     Raises:

@@ -29,7 +29,10 @@ class SeedEveryIteration(Hook):
         self.seed, self.name = seed, name
 
     def before_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
     ) -> None:
         """Seed CPU and GPU generators."""
         seed = derive(self.seed, self.name, runner.iter)
@@ -46,7 +49,11 @@ class ReportProgress(Hook):
         self.report, self.name = report, name
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
     ) -> None:
         """Report ``iteration/total`` and check the loss."""
         # mmengine counts from 0, and up only after its hooks.

@@ -124,7 +124,10 @@ def _is_synchronised(norm: Any) -> bool:
 
 
 def keep_segmentor(
-    config: Any, checkpoint: Path, folder: Path, facts: Mapping[str, Any]
+    config: Any,
+    checkpoint: Path,
+    folder: Path,
+    facts: Mapping[str, Any],
 ) -> Segmentor:
     """Copy weights and config into `folder` and describe them in ``segmentor.json``.
 

@@ -42,7 +42,10 @@ def iterations(params: Any, images: int) -> int:
 
 
 def training_config(
-    params: Any, total: int, new: tuple[str, ...], fast: dict[str, float] | None = None
+    params: Any,
+    total: int,
+    new: tuple[str, ...],
+    fast: dict[str, float] | None = None,
 ) -> ConfigDict:
     """Return the mmengine config of one training, from `configs/_base_/training.py` and a method's parameters.
 
@@ -134,7 +137,12 @@ def _schedule(params: Any, total: int) -> list[dict[str, Any]]:
     return []
 
 
-def loader(data: TrainingSet, batch: int, seed: int, workers: int) -> DataLoader[Any]:
+def loader(
+    data: TrainingSet,
+    batch: int,
+    seed: int,
+    workers: int,
+) -> DataLoader[Any]:
     """Return a loader whose order and augmentation depend on the seed alone."""
     return DataLoader(
         data,
@@ -150,7 +158,11 @@ def loader(data: TrainingSet, batch: int, seed: int, workers: int) -> DataLoader
     )
 
 
-def seeded(build: Any, seed: int, name: str) -> Any:
+def seeded(
+    build: Any,
+    seed: int,
+    name: str,
+) -> Any:
     """Return ``build()``, called with torch's generator seeded from (seed, name).
 
     So new layers start the same in every process; torch's own random state stays as it was.
@@ -160,7 +172,11 @@ def seeded(build: Any, seed: int, name: str) -> Any:
         return build()
 
 
-def train(config: Any, ctx: StageContext, name: str = "train") -> Path:
+def train(
+    config: Any,
+    ctx: StageContext,
+    name: str = "train",
+) -> Path:
     """Run one training to the end and return the path of its final weights.
 
     A finished training is not run again, an interrupted one resumes from its last checkpoint.
@@ -189,7 +205,12 @@ def train(config: Any, ctx: StageContext, name: str = "train") -> Path:
     return final
 
 
-def _fit(config: Any, ctx: StageContext, name: str, work: Path) -> None:
+def _fit(
+    config: Any,
+    ctx: StageContext,
+    name: str,
+    work: Path,
+) -> None:
     data, batch = config["data"], int(config["batch"])
     if len(data) < batch:
         what = f"{len(data)} images do not fill one batch of {batch}."
@@ -207,7 +228,11 @@ def _loader_workers(ctx: StageContext) -> int:
 
 
 def _runner(
-    config: Any, batches: DataLoader[Any], ctx: StageContext, name: str, work: Path
+    config: Any,
+    batches: DataLoader[Any],
+    ctx: StageContext,
+    name: str,
+    work: Path,
 ) -> Runner:
     from wsss_bench.engine.runner_hooks import ReportProgress, SeedEveryIteration
 
@@ -318,7 +343,11 @@ def _release(runner: Runner) -> None:
             runner.logger.removeHandler(handler)
 
 
-def _save_weights(model: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> None:
+def _save_weights(
+    model: nn.Module,
+    path: Path,
+    drop: tuple[str, ...] = (),
+) -> None:
     kept = {}
     for key, value in model.state_dict().items():
         if key.startswith(drop):
@@ -341,7 +370,11 @@ def save_state(state: dict[str, torch.Tensor], path: Path) -> None:
     write_atomic(path, lambda handle: handle.write(content.getbuffer()), durable=True)
 
 
-def load_weights(model: nn.Module, path: Path, device: str = "cpu") -> nn.Module:
+def load_weights(
+    model: nn.Module,
+    path: Path,
+    device: str = "cpu",
+) -> nn.Module:
     """Load weights that `train` wrote and return the model on `device`, in eval mode. Nothing in the file is run.
 
     Raises:

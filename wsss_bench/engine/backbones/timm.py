@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones.staged import Colour, matching, read_weights
+from wsss_bench.engine.backbones.staged import Colour, matching, read_weights, still
 from wsss_bench.errors import ArtifactError, RecipeError, did_you_mean
 
 PREFIX = "timm/"
@@ -157,12 +157,11 @@ class TimmBackbone(nn.Module):
             return modules
         # The wrapper calls the network ``model``.
         place = f"model.{stages[count - 1]}"
-        inside = [
-            index
-            for index, name in enumerate(names)
-            if name == place or name.startswith(f"{place}.")
-        ]
-        return modules[: inside[-1] + 1]
+        last = 0
+        for index, name in enumerate(names):
+            if f"{name}.".startswith(f"{place}."):
+                last = index
+        return modules[: last + 1]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the stages' outputs ``[B, k, h, w]`` for normalised images ``float [B, 3, H, W]`` of any size."""
@@ -181,7 +180,12 @@ class TimmBackbone(nn.Module):
             return x
         return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
-    def run(self, x: Tensor, start: int, stop: int) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        start: int,
+        stop: int,
+    ) -> Tensor:
         """Return `x`, or the last feature map; raises `RecipeError` for anything between."""
         if start == stop:
             return x
@@ -195,13 +199,15 @@ class TimmBackbone(nn.Module):
         super().train(mode)
         if not mode:
             return self
-        for module in self.modules() if self.bn_eval else self._frozen:
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+        still(self.modules() if self.bn_eval else self._frozen)
         return self
 
 
-def _create(model: str, pretrained: bool, stride: int | None) -> Any:
+def _create(
+    model: str,
+    pretrained: bool,
+    stride: int | None,
+) -> Any:
     """Return the network without its classifier."""
     timm = library()
     options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True}
@@ -263,7 +269,11 @@ def _with_stages(net: Any, model: str) -> Any:
     return FeatureGetterNet(net, out_indices=len(net.feature_info))
 
 
-def _load(net: nn.Module, path: Path, who: str) -> None:
+def _load(
+    net: nn.Module,
+    path: Path,
+    who: str,
+) -> None:
     """Load a state dict with timm's keys; a classifier's tensors may be there and are left out.
 
     Raises:

@@ -38,7 +38,12 @@ class TinyBackbone(StagedBackbone):
         super().__init__(stages, channels, frozen_stages, bn_eval)
 
 
-def _stage(channels: int, out: int, stride: int, rate: int) -> nn.Sequential:
+def _stage(
+    channels: int,
+    out: int,
+    stride: int,
+    rate: int,
+) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, out, 3, stride, rate, rate, bias=False),
         nn.BatchNorm2d(out),
