@@ -41,7 +41,7 @@ def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
     """Return the names of `parent`'s convolutions and of the batch norms that follow them."""
     names = [name for name, _ in parent.named_children()]
     candidates = list(pairwise(names))
-    if not isinstance(parent, nn.Sequential):
+    if not _in_order(parent):
         # Children of any other module run in an order of its own: only torchvision's names tell it.
         candidates = [(f"conv{i}", f"bn{i}") for i in range(1, 4)]
     for pair in candidates:
@@ -61,6 +61,15 @@ def _last_conv(parent: nn.Module, name: str) -> tuple[nn.Module, str] | None:
     child = getattr(parent, name)
     if isinstance(child, nn.Conv2d):
         return parent, name
-    if isinstance(child, nn.Sequential) and len(child):
-        return _last_conv(child, str(len(child) - 1))
+    if _in_order(child) and len(child):
+        # Its children may have names: timm's have.
+        *_, last = dict(child.named_children())
+        return _last_conv(child, last)
     return None
+
+
+def _in_order(module: nn.Module) -> bool:
+    """Return whether the children run one after another: a subclass of `nn.Sequential` may do otherwise."""
+    if not isinstance(module, nn.Sequential):
+        return False
+    return type(module).forward is nn.Sequential.forward

@@ -79,7 +79,11 @@ def backbone_of(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-def backbone_config(name: str, weights: str | None, **options: Any) -> dict[str, Any]:
+def backbone_config(
+    name: str,
+    weights: str | None,
+    **options: Any,
+) -> dict[str, Any]:
     """Return an mmseg backbone config; raises `RecipeError` with suggestions for an unknown name."""
     known = backbone_of(name)
     return {"type": known.type, "weights": weights, **known.fixed, **options}

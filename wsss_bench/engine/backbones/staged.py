@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class StagedBackbone(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.channels = channels
-        self.frozen_stages, self.bn_eval = frozen_stages, bn_eval
+        self.frozen_stages = frozen_stages
+        self.bn_eval = bn_eval
         for parameter in self.stages[:frozen_stages].parameters():
             parameter.requires_grad_(False)
 
@@ -63,28 +64,45 @@ class StagedBackbone(nn.Module):
         """How many stages there are."""
         return len(self.stages)
 
-    def run(self, x: Tensor, start: int, stop: int) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        start: int,
+        stop: int,
+    ) -> Tensor:
         """Return what the stages from number `start` up to, but without, `stop` make of `x`."""
+        wanted = torch.is_grad_enabled()
         for index in range(start, stop):
-            with torch.set_grad_enabled(
-                torch.is_grad_enabled() and index >= self.frozen_stages
-            ):
+            # Frozen stages keep nothing for a backward pass, which saves memory.
+            learning = wanted and index >= self.frozen_stages
+            with torch.set_grad_enabled(learning):
                 x = self.stages[index](x)
         return x
 
     def train(self, mode: bool = True) -> StagedBackbone:
         """Like `nn.Module.train`, but frozen stages and (with ``bn_eval``) batch norms stay in eval mode."""
         super().train(mode)
-        if mode:
-            self.stages[: self.frozen_stages].eval()
-            if self.bn_eval:
-                for module in self.modules():
-                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                        module.eval()
+        if not mode:
+            return self
+        self.stages[: self.frozen_stages].eval()
+        if self.bn_eval:
+            still(self.modules())
         return self
 
 
-def load_weights(model: nn.Module, weights: str | None, enum: Any, who: str) -> None:
+def still(modules: Iterable[nn.Module]) -> None:
+    """Keep the batch norms among `modules` on their running statistics; their scale and shift learn all the same."""
+    for module in modules:
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def load_weights(
+    model: nn.Module,
+    weights: str | None,
+    enum: Any,
+    who: str,
+) -> None:
     """Load ImageNet weights into a torchvision model.
 
     Args:
@@ -134,11 +152,12 @@ def matching(
     found, missing = {}, []
     for name, tensor in wanted.items():
         given = state.get(name)
-        # A counter of batches is no weight, and older files lack it.
-        needed = not name.startswith(replaced) and not name.endswith(COUNTER)
         if isinstance(given, Tensor) and given.shape == tensor.shape:
             found[name] = given
-        elif needed:
+            continue
+        # A counter of batches is no weight, and older files lack it.
+        counter = name.endswith(COUNTER)
+        if not counter and not name.startswith(replaced):
             missing.append(name)
     if missing:
         what = f"lacks {len(missing)} of {len(wanted)} tensors (first: {missing[0]})."
@@ -163,36 +182,49 @@ def _convs(module: nn.Module) -> Iterator[nn.Conv2d]:
     return (m for m in module.modules() if isinstance(m, nn.Conv2d))
 
 
-def dilate(stage: nn.Module, factor: int, *, first: int = 1) -> None:
+def dilate(
+    stage: nn.Module,
+    factor: int,
+    *,
+    first: int = 1,
+) -> None:
     """Take a stage's stride away; its 3×3 convolutions after the strided one see `factor` times farther.
 
     With ``factor=1`` the stride is dropped and nothing is dilated, as IRN's ResNet-50 does.
     """
-    seen_stride = False
+    rate = first
     for conv in _convs(stage):
-        if conv.stride[0] == 2:
+        strided = conv.stride[0] == 2
+        if strided:
             conv.stride = (1, 1)
-            if conv.kernel_size[0] == 3:
-                conv.dilation, conv.padding = (first, first), (first, first)
-                seen_stride = True
-        elif conv.kernel_size[0] == 3:
-            rate = factor if seen_stride else first
-            conv.dilation, conv.padding = (rate, rate), (rate, rate)
+        # A 1×1 convolution beside it, of a shortcut, reads one cell at any rate.
+        if conv.kernel_size[0] != 3:
+            continue
+        conv.dilation = (rate, rate)
+        conv.padding = (rate, rate)
+        if strided:
+            # From here on cells lie closer than they did in pre-training.
+            rate = factor
 
 
 def _set_stride(
-    fourth: nn.Module, fifth: nn.Module, output_stride: int, dilated: bool, who: str
+    fourth: nn.Module,
+    fifth: nn.Module,
+    output_stride: int,
+    dilated: bool,
+    who: str,
 ) -> None:
     """Bring the last two stages to `output_stride` 32, 16 or 8.
 
     Each stage is touched once, while it still has its stride.
     """
     if output_stride not in (8, 16, 32):
-        raise RecipeError(
-            f"{who}: output_stride={output_stride} is not offered; use 8, 16 or 32."
-        )
+        what = f"output_stride={output_stride} is not offered"
+        raise RecipeError(f"{who}: {what}; use 8, 16 or 32.")
+    once, twice = (2, 4) if dilated else (1, 1)
     if output_stride == 16:
-        dilate(fifth, 2 if dilated else 1)
+        dilate(fifth, once)
     elif output_stride == 8:
-        dilate(fourth, 2 if dilated else 1)
-        dilate(fifth, 4 if dilated else 1, first=2 if dilated else 1)
+        dilate(fourth, once)
+        # Before the first convolution of the fifth stage one stride is gone, after it two.
+        dilate(fifth, twice, first=once)
