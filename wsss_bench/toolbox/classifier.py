@@ -131,19 +131,26 @@ def _schedule(
 ) -> dict[str, Any]:
     # Steps counted in epochs, for papers that count so.
     if p.get("step_epochs"):
-        steps = int(p["step_epochs"]) * (images // int(p["batch"]))
+        an_epoch = images // int(p["batch"])
+        steps = int(p["step_epochs"]) * an_epoch
         p["step_every"] = max(1, steps)
     new = ("head.", "objective.")
-    return dict(training_config(p, iterations(p, images), new=new, fast=fast))
+    length = iterations(p, images)
+    return dict(training_config(p, length, new=new, fast=fast))
 
 
-def pixels_of(image: NDArray[np.uint8], size: tuple[int, int], device: str) -> Tensor:
+def pixels_of(
+    image: NDArray[np.uint8],
+    size: tuple[int, int],
+    device: str,
+) -> Tensor:
     """Return ``float [1, 3, h, w]`` in 0..255 of a photograph resized (bicubic) to `size`, (height, width)."""
     if image.shape[:2] == size:
         resized = image.copy()
     else:
         resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
-    return torch.from_numpy(resized).to(device).permute(2, 0, 1)[None].float()
+    pixels = torch.from_numpy(resized).to(device)
+    return pixels.permute(2, 0, 1)[None].float()
 
 
 def normalized(maps: Tensor) -> Tensor:
@@ -159,10 +166,16 @@ def linear_cam(
     model: MultiLabelClassifier, pixels: Tensor, classes: list[int]
 ) -> Tensor:
     """Return the CAM ``[K, h, w]``, not negative, of 0-based foreground `classes`, from the head's linear map."""
-    return F.relu(model.head.cam(model.features(pixels))[0, classes])
+    features = model.features(pixels)
+    maps = model.head.cam(features)
+    return F.relu(maps[0, classes])
 
 
-def grad_cam(model: MultiLabelClassifier, pixels: Tensor, classes: list[int]) -> Tensor:
+def grad_cam(
+    model: MultiLabelClassifier,
+    pixels: Tensor,
+    classes: list[int],
+) -> Tensor:
     """Return Grad-CAM ``[K, h, w]`` on the last feature map, times h·w: for "pool, then linear" heads it is the CAM.
 
     Selvaraju et al., ICCV 2017: channel weights are the spatial mean of d score / d features.
@@ -211,7 +224,10 @@ def multi_scale(
         return total
     for scale in scales:
         # Not below what the backbone's strides leave a cell of.
-        size = (max(16, round(height * scale)), max(16, round(width * scale)))
+        size = (
+            max(16, round(height * scale)),
+            max(16, round(width * scale)),
+        )
         pixels = pixels_of(image, size, device)
         found = maps(model, pixels, classes).float()
         if flip:

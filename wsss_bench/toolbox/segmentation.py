@@ -39,7 +39,11 @@ from wsss_bench.toolbox.training import (
 class BalancedLoss(nn.Module):
     """Cross-entropy averaged over foreground and over background pixels apart, then summed: DSRG's balance."""
 
-    def forward(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(
+        self,
+        logits: Tensor,
+        batch: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
         """Return the loss by name; `logits` ``[B, C + 1, h, w]`` are brought to the labels' size first."""
         labels = batch["labels"]
         return {"loss_seg": balanced_cross_entropy(_enlarged(logits, labels), labels)}
@@ -48,7 +52,11 @@ class BalancedLoss(nn.Module):
 class PlainLoss(nn.Module):
     """Cross-entropy, mean over labelled pixels; 0 where a batch has none."""
 
-    def forward(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(
+        self,
+        logits: Tensor,
+        batch: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
         """Return the loss by name; `logits` ``[B, C + 1, h, w]`` are brought to the labels' size first."""
         labels = batch["labels"].long()
         total = F.cross_entropy(
@@ -125,7 +133,8 @@ def train_segmentor(
         cache_mb=512,
         mixer=_cutmix(p) if mixer is None else mixer,
     )
-    run = dict(training_config(p, iterations(p, len(view)), new=new))
+    length = iterations(p, len(view))
+    run = dict(training_config(p, length, new=new))
     # Prediction builds the network without its loss, so the loss's own tensors are not kept.
     drop = ("criterion.",)
     run.update(model=model, data=data, batch=p["batch"], drop=drop)
@@ -154,7 +163,9 @@ def _start_from(start: Segmentor, model: WeakSegmentor) -> None:
 
 def _label_size(p: Mapping[str, Any]) -> tuple[int, int]:
     """Return the size at which the loss is taken: the crop's, divided by ``label_stride`` and rounded up."""
-    side = math.ceil(int(p["crop"]) / int(p["label_stride"]))
+    crop = int(p["crop"])
+    stride = int(p["label_stride"])
+    side = math.ceil(crop / stride)
     return side, side
 
 
@@ -198,7 +209,8 @@ def classifier_segmentor(
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     weights = ctx.scratch / "classifier_segmentor.pth"
     # A segmentor's network lies one level deeper than a classifier's parts.
-    save_state({f"net.{key}": value for key, value in state.items()}, weights)
+    deeper = {f"net.{key}": value for key, value in state.items()}
+    save_state(deeper, weights)
     config = {"model": network, "normalize": normalize_of(p)}
     facts = {
         "network": "the localizer",
