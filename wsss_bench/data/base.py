@@ -104,14 +104,20 @@ class Dataset(ABC):
         labels = self._labels(split, ids)
         # Such labels are better than people give: tables must not mix the two up.
         source = " (labels: masks)" if self.labels_source == "masks" else ""
-        images = [WeakImage(i, self._image_path(split, i), labels[i]) for i in ids]
+        images = []
+        for image_id in ids:
+            path = self._image_path(split, image_id)
+            images.append(WeakImage(image_id, path, labels[image_id]))
         return WeakView(self.name + source, split, self.classes, images)
 
     def image_view(self, split: str) -> WeakView:
         """Return the images of any split, labels hidden (None): what is predicted on."""
         split = self._resolve(split)
         ids = self._kept(split)
-        images = [WeakImage(i, self._image_path(split, i), None) for i in ids]
+        images = []
+        for image_id in ids:
+            path = self._image_path(split, image_id)
+            images.append(WeakImage(image_id, path, None))
         return WeakView(self.name, split, self.classes, images)
 
     @abstractmethod
@@ -197,9 +203,9 @@ class Dataset(ABC):
         # Not far-fetched: SBD's own training list holds half of VOC val.
         scored = {"val", "test", self.splits.val} & set(self._split_names())
         for held_out in sorted(scored - {split}):
-            both = sorted(set(ids) & set(self._ids(held_out)))
+            both = set(ids).intersection(self._ids(held_out))
             if both:
                 raise LeakError(
-                    f"{self.name}/{split}: {len(both)} images are also in {held_out!r} (first: {both[0]!r}). "
+                    f"{self.name}/{split}: {len(both)} images are also in {held_out!r} (first: {min(both)!r}). "
                     f"Remove them from the {split!r} list; the usual train_aug list of 10,582 ids leaves val out."
                 )

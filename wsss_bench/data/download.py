@@ -76,7 +76,8 @@ def _fetch_once(archive: Archive, root: Path, progress: Progress | None) -> None
 
 def fetch(archive: Archive, folder: Path, progress: Progress | None = None) -> Path:
     """Download one file into `folder`, going on where an interrupted download stopped; raises `DataError`."""
-    target, partial = folder / archive.name, folder / f"{archive.name}.part"
+    target = folder / archive.name
+    partial = folder / f"{archive.name}.part"
     if target.exists():
         return target
     try:
@@ -105,7 +106,8 @@ def _stream(archive: Archive, partial: Path, progress: Progress | None) -> None:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         # "Range not satisfiable" with the whole size: the download had ended just before the rename.
-        size = error.headers.get("Content-Range", "").rpartition("/")[2]
+        covered = error.headers.get("Content-Range", "")
+        size = covered.rpartition("/")[2]
         if error.code == 416 and size == str(have):
             return
         raise
@@ -198,7 +200,8 @@ def _write_all(
     targets: Sequence[Path],
     progress: Progress | None,
 ) -> None:
-    for number, (stream, target) in enumerate(zip(streams, targets, strict=True), 1):
+    pairs = zip(streams, targets, strict=True)
+    for number, (stream, target) in enumerate(pairs, 1):
         target.parent.mkdir(parents=True, exist_ok=True)
         with stream, target.open("wb") as handle:
             shutil.copyfileobj(stream, handle, CHUNK)

@@ -29,13 +29,19 @@ class Notebook:
         self._sorts: Counter[tuple[str, str]] = Counter()
 
     def note(
-        self, sort: str, level: str, what: str, where: str | Path, fix: str = ""
+        self,
+        sort: str,
+        level: str,
+        what: str,
+        where: str | Path,
+        fix: str = "",
     ) -> None:
         """Add a finding; `sort` groups findings that differ in the file only."""
         # A broken disk makes a hundred thousand findings, and the one that explains them must still be seen.
         self._sorts[sort, level] += 1
         if self._sorts[sort, level] <= SHOWN:
-            self._kept.append(Finding(level, what, str(where), fix))
+            finding = Finding(level, what, str(where), fix)
+            self._kept.append(finding)
 
     def error(self, sort: str, error: Exception, where: str | Path) -> None:
         """Add an exception as a finding of level error."""
@@ -75,4 +81,5 @@ def present_in(mask: NDArray[np.uint8]) -> set[int]:
 
     # Counting beats sorting: `np.unique` takes ten times as long on a photograph's mask.
     counts = np.bincount(mask.ravel(), minlength=256)
-    return set(np.flatnonzero(counts).tolist()) - {0, IGNORE}
+    values = np.flatnonzero(counts).tolist()
+    return set(values) - {0, IGNORE}

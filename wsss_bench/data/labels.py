@@ -28,7 +28,10 @@ HOW_TO_LABEL = (
 
 def find_table(root: Path) -> Path | None:
     """Return the label table that lies in a dataset's root, or None."""
-    return next((root / name for name in TABLE_NAMES if (root / name).is_file()), None)
+    for name in TABLE_NAMES:
+        if (root / name).is_file():
+            return root / name
+    return None
 
 
 def refuse_pickle(path: Path) -> None:
@@ -77,24 +80,26 @@ def _columns(path: Path, header: list[str], classes: Sequence[str]) -> list[int]
         raise DataError(f"label table {path} {what}")
     columns = []
     for name in header[1:]:
-        if _plain(name) not in known:
+        mask_id = known.get(_plain(name))
+        if mask_id is None:
             hint = did_you_mean(name, classes[1:])
             what = f"column {name!r} is no class here."
             raise DataError(f"label table {path}: {what}{hint}")
-        columns.append(known[_plain(name)])
-    absent = sorted(set(known.values()) - set(columns))
-    what = "has two columns for one class"
+        columns.append(mask_id)
+    absent = set(known.values()).difference(columns)
+    what = ""
     if absent:
-        what = f"lacks a column for {classes[absent[0]]!r}"
-    if absent or len(columns) != len(set(columns)):
+        first = classes[min(absent)]
+        what = f"lacks a column for {first!r}"
+    elif len(columns) != len(known):
+        what = "has two columns for one class"
+    if what:
         fix = "Its header must name each class once."
         raise DataError(f"label table {path} {what}. {fix}")
     return columns
 
 
-def _rows(
-    path: Path, rows: Iterable[list[str]], columns: list[int]
-) -> dict[str, tuple[int, ...]]:
+def _rows(path: Path, rows: Iterable[list[str]], columns: list[int]) -> Labels:
     table: dict[str, tuple[int, ...]] = {}
     # The header was line 1.
     for number, row in enumerate(rows, 2):
@@ -103,14 +108,16 @@ def _rows(
             continue
         where = f"label table {path}, line {number}"
         image_id, *cells = (cell.strip() for cell in row)
-        if len(cells) != len(columns) or set(cells) - {"0", "1"}:
+        foreign = set(cells) - {"0", "1"}
+        if foreign or len(cells) != len(columns):
             needed = f"{len(columns)} cells of 0 or 1 are needed"
             raise DataError(f"{where}: {needed}, not {cells!r}.")
         if image_id in table:
             what = f"image {image_id!r} has a row already."
             raise DataError(f"{where}: {what} Remove one of them.")
         marked = zip(columns, cells, strict=True)
-        table[image_id] = tuple(sorted(c for c, cell in marked if cell == "1"))
+        present = [mask_id for mask_id, cell in marked if cell == "1"]
+        table[image_id] = tuple(sorted(present))
     return table
 
 
@@ -162,11 +169,12 @@ class XmlLabels:
         present = set()
         for item in _parse(path).findall("object"):
             name = (item.findtext("name") or "").strip()
-            if _plain(name) not in self.known:
+            mask_id = self.known.get(_plain(name))
+            if mask_id is None:
                 hint = did_you_mean(name, self.known)
                 what = f"object {name!r} is no class here."
                 raise DataError(f"annotation {path}: {what}{hint}")
-            present.add(self.known[_plain(name)])
+            present.add(mask_id)
         return tuple(sorted(present))
 
 

@@ -37,7 +37,9 @@ class SealedMasks:
         files: Mapping[str, tuple[Path, Path]],
         num_classes: int,
     ) -> None:
-        self.where, self.ids, self.num_classes = where, tuple(ids), num_classes
+        self.where = where
+        self.ids = tuple(ids)
+        self.num_classes = num_classes
         self._files = files
 
     def __len__(self) -> int:
@@ -131,7 +133,8 @@ def _decode(path: Path) -> tuple[NDArray[np.uint8], list[int]]:
             raise DataError(_wrong_mode(path, handle.mode))
         check_png(path)
         array = np.asarray(handle, dtype=np.uint8)
-        values = np.flatnonzero(np.bincount(array.ravel(), minlength=256)).tolist()
+        counts = np.bincount(array.ravel(), minlength=256)
+        values = np.flatnonzero(counts).tolist()
         if handle.mode == "P":
             _check_palette(path, handle, values)
     return array, values

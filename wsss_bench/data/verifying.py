@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsss_bench.data.base import ROLES, Dataset, Finding, Progress
 from wsss_bench.data.findings import Notebook, check_image, present_in
+from wsss_bench.data.labels import Labels
 from wsss_bench.data.masks import RESTORE, SealedMasks, read_mask
 from wsss_bench.errors import DataError, LeakError
 
@@ -23,6 +24,9 @@ _HIDDEN = "Some is normal: objects that are tiny, hidden, or inside the ignored 
 
 Lists = Mapping[str, tuple[str, ...]]
 """Image ids by split."""
+
+Photograph = tuple[str, Path]
+"""Image id and file."""
 
 
 def verify_images(
@@ -42,19 +46,21 @@ def verify_images(
     """
     book = Notebook()
     lists = _check_lists(dataset, book)
+    official = expected or {}
     for split in lists:
         count = len(dataset._ids(split))
-        _check_count(book, split, count, (expected or {}).get(split), complete)
+        _check_count(book, split, count, official.get(split), complete)
     photographs = _photographs(dataset, lists)
     masks = _mask_files(dataset, book, lists)
     _check_sealed(dataset, book, masks)
     labels = _check_labels(dataset, book, lists)
     compared = _Compared()
-    for number, (image_id, photograph) in enumerate(photographs, 1):
-        intact = check_image(book, photograph) is not None
+    for number, photograph in enumerate(photographs, 1):
+        image_id, file = photograph
+        intact = check_image(book, file) is not None
         # A broken photograph has been noted, and its mask can still be right.
-        image = photograph if intact else None
-        for path in sorted(masks.get((image_id, photograph), ())):
+        image = file if intact else None
+        for path in sorted(masks.get(photograph, ())):
             present = _check_mask(book, path, image, len(dataset.classes))
             if present is not None and image_id in labels:
                 compared.add(image_id, present, set(labels[image_id]))
@@ -64,7 +70,7 @@ def verify_images(
     return book.findings()
 
 
-def _check_lists(dataset: Dataset, book: Notebook) -> dict[str, tuple[str, ...]]:
+def _check_lists(dataset: Dataset, book: Notebook) -> Lists:
     lists = {}
     splits = dataset.available_splits()
     for split in splits:
@@ -82,7 +88,11 @@ def _check_lists(dataset: Dataset, book: Notebook) -> dict[str, tuple[str, ...]]
 
 
 def _check_count(
-    book: Notebook, split: str, count: int, expected: int | None, complete: bool
+    book: Notebook,
+    split: str,
+    count: int,
+    expected: int | None,
+    complete: bool,
 ) -> None:
     if expected is None:
         book.note("count", "info", f"{count:,} images.", split)
@@ -96,29 +106,33 @@ def _check_count(
         book.note("count", "info", what, split, _SUBSET)
 
 
-def _photographs(dataset: Dataset, lists: Lists) -> list[tuple[str, Path]]:
-    """Return every (id, file) once, however many lists name it."""
+def _photographs(dataset: Dataset, lists: Lists) -> list[Photograph]:
+    """Return every photograph once, however many lists name it."""
     found = set()
     for split, ids in lists.items():
-        found |= {(i, dataset._image_path(split, i)) for i in ids}
+        for image_id in ids:
+            file = dataset._image_path(split, image_id)
+            found.add((image_id, file))
     return sorted(found)
 
 
 def _mask_files(
     dataset: Dataset, book: Notebook, lists: Lists
-) -> dict[tuple[str, Path], set[Path]]:
+) -> dict[Photograph, set[Path]]:
     """Return the mask files of each photograph; it may have two, as in VOC the devkit's and the augmented one."""
-    files: dict[tuple[str, Path], set[Path]] = {}
+    files: dict[Photograph, set[Path]] = {}
     for split, ids in lists.items():
         masks = _masks(dataset, book, split)
         if masks is None:
             continue
         for image_id in ids:
-            key = image_id, dataset._image_path(split, image_id)
+            photograph = image_id, dataset._image_path(split, image_id)
             try:
-                files.setdefault(key, set()).add(masks.path(image_id))
+                mask = masks.path(image_id)
             except DataError as error:
                 book.error("no mask", error, split)
+            else:
+                files.setdefault(photograph, set()).add(mask)
     return files
 
 
@@ -128,15 +142,19 @@ def _masks(dataset: Dataset, book: Notebook, split: str) -> SealedMasks | None:
     except DataError as error:
         # A test split without masks is as it should be; nothing can be scored on it.
         scored = split in (dataset.splits.seeds, dataset.splits.val)
-        book.note("no masks", "error" if scored else "info", str(error), split)
+        level = "error" if scored else "info"
+        book.note("no masks", level, str(error), split)
         return None
 
 
 def _check_sealed(
-    dataset: Dataset, book: Notebook, masks: Mapping[tuple[str, Path], set[Path]]
+    dataset: Dataset,
+    book: Notebook,
+    masks: Mapping[Photograph, set[Path]],
 ) -> None:
     """Note every mask that a method could open behind the harness's back."""
-    sealed = {path.resolve() for path in dataset.sealed().get("masks", ())}
+    declared = dataset.sealed().get("masks", ())
+    sealed = {path.resolve() for path in declared}
     files = set().union(*masks.values())
     # Resolved once a folder: a root may lie behind a link, and large sets have a hundred thousand files.
     folders = {path.parent for path in files}
@@ -149,9 +167,7 @@ def _check_sealed(
             book.note("open mask", "error", what, path, fix)
 
 
-def _check_labels(
-    dataset: Dataset, book: Notebook, lists: Lists
-) -> dict[str, tuple[int, ...]]:
+def _check_labels(dataset: Dataset, book: Notebook, lists: Lists) -> Labels:
     """Return the labels of every training split; none where they are taken from the masks, so nothing is compared."""
     labels: dict[str, tuple[int, ...]] = {}
     for split, ids in lists.items():

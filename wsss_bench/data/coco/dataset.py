@@ -16,6 +16,7 @@ from wsss_bench.data.coco.index import (
     MASK_IDS,
     RESTORE,
     CocoImage,
+    Content,
     by_image,
     digest,
     index_images,
@@ -35,6 +36,8 @@ PLACES = (".", "coco2014", "coco", "COCO", "COCO2014")
 """Where under a data root COCO may lie, best first."""
 
 SPLITS = ("train", "val")
+
+Images = tuple[CocoImage, ...]
 
 OFFICIAL_COUNTS = {
     "all": {"train": 82783, "val": 40504},
@@ -57,25 +60,31 @@ class CocoDataset(Dataset):
     kind: ClassVar[str] = "coco2014"
 
     def __init__(
-        self, root: Path | None, name: str, options: Mapping[str, Any]
+        self,
+        root: Path | None,
+        name: str,
+        options: Mapping[str, Any],
     ) -> None:
-        self.name, self.classes = name, COCO_CLASSES
+        self.name = name
+        self.classes = COCO_CLASSES
         self.root = find_folder(self.kind, root, PLACES, "annotations", HOW)
         self.lists = str(options.get("lists", "all"))
         if self.lists not in OFFICIAL_COUNTS:
             hint = did_you_mean(self.lists, OFFICIAL_COUNTS)
             what = f"{name}: there is no list convention {self.lists!r}."
             raise DataError(what + hint)
-        self.splits = choose_splits(Splits("train", "train", "val"), options)
+        default = Splits("train", "train", "val")
+        self.splits = choose_splits(default, options)
         self.labels_source = "instances_*2014.json"
-        cache = options.get("cache")
-        self.cache = Path(cache).expanduser() if cache else self._default_cache()
-        self._indices: dict[str, tuple[CocoImage, ...]] = {}
+        cache = options.get("cache") or self._default_cache()
+        self.cache = Path(cache).expanduser()
+        self._indices: dict[str, Images] = {}
         self._digests: dict[str, str] = {}
 
     def _default_cache(self) -> Path:
         # The permission bits are asked, not the kernel: root may write anywhere, and still should not.
-        if stat.S_IMODE(self.root.stat().st_mode) & 0o222:
+        mode = self.root.stat().st_mode
+        if stat.S_IMODE(mode) & 0o222:
             return self.root / "masks2014"
         return Path("work_dirs") / "data" / f"{self.name}-masks2014"
 
@@ -87,7 +96,7 @@ class CocoDataset(Dataset):
         """Return the list convention, besides what every dataset says."""
         return {**super().facts(), "lists": self.lists}
 
-    def index(self, split: str) -> tuple[CocoImage, ...]:
+    def index(self, split: str) -> Images:
         """Return every image of the annotation file, tagged or not; parsed once, then read from the cache."""
         if split not in self._indices:
             found = self._stored_index(split)
@@ -97,10 +106,12 @@ class CocoDataset(Dataset):
             self._indices[split] = found
         return self._indices[split]
 
-    def listed(self, split: str) -> tuple[CocoImage, ...]:
+    def listed(self, split: str) -> Images:
         """Return the images that the list convention keeps."""
-        everything = self.lists == "all"
-        return tuple(one for one in self.index(split) if everything or one.tagged)
+        images = self.index(split)
+        if self.lists == "all":
+            return images
+        return tuple(image for image in images if image.tagged)
 
     def mask_folder(self, split: str) -> Path:
         """Return the folder where the masks of a split are cached.
@@ -138,8 +149,9 @@ class CocoDataset(Dataset):
     def sealed(self) -> Mapping[str, tuple[Path, ...]]:
         """Return the rasterised masks, and the annotation files as boxes."""
         # They hold polygons too, but there are no boxes elsewhere.
-        files = [self.annotation_file(split) for split in self.available_splits()]
-        return {"masks": (self.cache,), "boxes": tuple(files)}
+        splits = self.available_splits()
+        files = tuple(map(self.annotation_file, splits))
+        return {"masks": (self.cache,), "boxes": files}
 
     def _rasterise(self, split: str, progress: Progress | None) -> None:
         from wsss_bench.io.files import write_json
@@ -149,12 +161,14 @@ class CocoDataset(Dataset):
             return
         path = self.annotation_file(split)
         data = read_annotations(path)
-        images, groups = index_images(path, data), by_image(data)
+        images = index_images(path, data)
+        groups = by_image(data)
+        what = f"rasterising {self.name}/{split}"
         try:
             for number, image in enumerate(images, 1):
                 self._paint(folder, path, image, groups[image.id])
                 if progress is not None:
-                    progress(f"rasterising {self.name}/{split}", number, len(images))
+                    progress(what, number, len(images))
             entries = [asdict(image) for image in images]
             # Last, since its presence says that all masks are there.
             index = {"version": INDEX_VERSION, "images": entries}
@@ -165,7 +179,10 @@ class CocoDataset(Dataset):
 
     @staticmethod
     def _paint(
-        folder: Path, path: Path, image: CocoImage, group: Sequence[Mapping[str, Any]]
+        folder: Path,
+        path: Path,
+        image: CocoImage,
+        group: Sequence[Content],
     ) -> None:
         from wsss_bench.data.coco.masks import paint
         from wsss_bench.io.files import write_atomic
@@ -182,7 +199,7 @@ class CocoDataset(Dataset):
             raise DataError(f"{what} {RESTORE}") from error
         write_atomic(target, partial(write_mask, mask=mask))
 
-    def _stored_index(self, split: str) -> tuple[CocoImage, ...] | None:
+    def _stored_index(self, split: str) -> Images | None:
         from wsss_bench.io.files import read_json
 
         path = self.mask_folder(split) / "index.json"
@@ -198,10 +215,11 @@ class CocoDataset(Dataset):
             raise DataError(f"{path} is damaged ({error}). {fix}") from error
 
     def _split_names(self) -> Collection[str]:
-        found = [split for split in SPLITS if self.annotation_file(split).is_file()]
+        files = {split: self.annotation_file(split) for split in SPLITS}
+        found = [split for split, file in files.items() if file.is_file()]
         if not found:
-            files = " or ".join(self.annotation_file(split).name for split in SPLITS)
-            what = f"{self.root / 'annotations'} holds no {files}."
+            names = " or ".join(file.name for file in files.values())
+            what = f"{self.root / 'annotations'} holds no {names}."
             raise DataError(f"{what} {HOW}")
         return found
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink,
 refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush
 """
 
-COCO_CLASSES = ("background", *(name.strip() for name in _NAMES.split(",")))
+COCO_CLASSES = ("background", *map(str.strip, _NAMES.split(",")))
 """Class names by mask id, in the order of their category ids."""
 
 MASK_IDS: Mapping[int, int] = {
@@ -41,11 +42,19 @@ LARGEST = 20_000
 """Pixels a side; larger sizes are typing errors, and painting them would fill the memory."""
 RESTORE = "Restore it from annotations_trainval2014.zip."
 
+Content = Mapping[str, Any]
+"""The annotation file, or one entry of a list in it."""
+
 Keys = Mapping[str, type]
 """What each entry of a list must have, and of what type."""
 
 _SECTIONS: Mapping[str, Keys] = {
-    "images": {"id": int, "file_name": str, "height": int, "width": int},
+    "images": {
+        "id": int,
+        "file_name": str,
+        "height": int,
+        "width": int,
+    },
     "annotations": {
         "id": int,
         "image_id": int,
@@ -113,46 +122,46 @@ def read_annotations(path: Path) -> dict[str, Any]:
     return data
 
 
-def _check_section(
-    path: Path, data: Mapping[str, Any], section: str, keys: Keys
-) -> None:
-    if not isinstance(data.get(section), list):
+def _check_section(path: Path, data: Content, section: str, keys: Keys) -> None:
+    entries = data.get(section)
+    if not isinstance(entries, list):
         what = f"has no list {section!r}; instances_*2014.json is needed."
         raise _damaged(f"{path} {what}")
-    for number, entry in enumerate(data[section]):
-        what = _fault_of(entry, keys)
-        if what:
+    for number, entry in enumerate(entries):
+        fault = _fault_of(entry, keys)
+        if fault:
             known = isinstance(entry, dict) and "id" in entry
             who = f"id {entry['id']}" if known else f"number {number}"
-            raise _damaged(f"{path}: {section[:-1]} {who} {what}.")
+            one = section.removesuffix("s")
+            raise _damaged(f"{path}: {one} {who} {fault}.")
 
 
 def _fault_of(entry: object, keys: Keys) -> str:
     """Return what is wrong with one entry of a list; empty where nothing is."""
-    fields: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
+    fields: Content = entry if isinstance(entry, dict) else {}
     lacking = sorted(keys.keys() - fields.keys())
     if lacking:
-        return f"has no {', '.join(map(repr, lacking))}"
+        listed = ", ".join(map(repr, lacking))
+        return f"has no {listed}"
     for key, kind in keys.items():
         value = fields[key]
         # To Python, true is an integer.
         if not isinstance(value, kind) or isinstance(value, bool):
-            return f"has a wrong {key!r}: {str(value)[:60]!r}"
+            shown = str(value)[:60]
+            return f"has a wrong {key!r}: {shown!r}"
     return ""
 
 
-def _check_sizes(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
+def _check_sizes(path: Path, images: Iterable[Content]) -> None:
     for image in images:
-        sides = image["height"], image["width"]
-        if min(sides) < 1 or max(sides) > LARGEST:
-            size = "{}x{}".format(*sides)
-            what = (
-                f"image id {image['id']} has size {size}, 1 to {LARGEST} is possible."
-            )
-            raise _damaged(f"{path}: {what}")
+        height = image["height"]
+        width = image["width"]
+        if min(height, width) < 1 or max(height, width) > LARGEST:
+            what = f"image id {image['id']} has size {height}x{width}"
+            raise _damaged(f"{path}: {what}, 1 to {LARGEST} is possible.")
 
 
-def _check_categories(path: Path, categories: Iterable[Mapping[str, Any]]) -> None:
+def _check_categories(path: Path, categories: Iterable[Content]) -> None:
     for category in categories:
         mask_id = MASK_IDS.get(category["id"])
         if mask_id is None or COCO_CLASSES[mask_id] != category["name"]:
@@ -162,7 +171,7 @@ def _check_categories(path: Path, categories: Iterable[Mapping[str, Any]]) -> No
             raise DataError(f"annotations {path}: {what}")
 
 
-def index_images(path: Path, data: Mapping[str, Any]) -> tuple[CocoImage, ...]:
+def index_images(path: Path, data: Content) -> tuple[CocoImage, ...]:
     """Return the images in the order of their ids, with labels from the annotations.
 
     A class counts as soon as one annotation names it, crowds included: so the field's lists do. Its pixels may then all
@@ -173,7 +182,8 @@ def index_images(path: Path, data: Mapping[str, Any]) -> tuple[CocoImage, ...]:
     """
     labels = _labels(path, data)
     found: dict[str, CocoImage] = {}
-    for image in sorted(data["images"], key=lambda entry: entry["id"]):
+    images = sorted(data["images"], key=itemgetter("id"))
+    for image in images:
         name = image["file_name"]
         stem = Path(name).stem
         plain = name == Path(name).name and name.isprintable()
@@ -181,14 +191,22 @@ def index_images(path: Path, data: Mapping[str, Any]) -> tuple[CocoImage, ...]:
         if stem in found or not plain:
             what = f"file name {name!r} is not unique and plain."
             raise _damaged(f"{path}: image id {image['id']}: {what}")
-        present = tuple(sorted(labels[image["id"]]))
-        found[stem] = CocoImage(stem, name, image["height"], image["width"], present)
+        present = sorted(labels[image["id"]])
+        found[stem] = CocoImage(
+            id=stem,
+            file_name=name,
+            height=image["height"],
+            width=image["width"],
+            labels=tuple(present),
+        )
     return tuple(found.values())
 
 
-def _labels(path: Path, data: Mapping[str, Any]) -> dict[int, set[int]]:
+def _labels(path: Path, data: Content) -> dict[int, set[int]]:
     """Return the mask ids that are named for each image id."""
-    labels: dict[int, set[int]] = {image["id"]: set() for image in data["images"]}
+    labels: dict[int, set[int]] = {}
+    for image in data["images"]:
+        labels[image["id"]] = set()
     known: Mapping[str, Mapping[int, object]] = {
         "image_id": labels,
         "category_id": MASK_IDS,
@@ -203,10 +221,15 @@ def _labels(path: Path, data: Mapping[str, Any]) -> dict[int, set[int]]:
     return labels
 
 
-def by_image(data: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+def by_image(data: Content) -> dict[str, list[Content]]:
     """Return the annotations of each image, by file stem."""
-    stems = {image["id"]: Path(image["file_name"]).stem for image in data["images"]}
-    groups: dict[str, list[Mapping[str, Any]]] = {stem: [] for stem in stems.values()}
+    stems: dict[int, str] = {}
+    groups: dict[str, list[Content]] = {}
+    for image in data["images"]:
+        stem = Path(image["file_name"]).stem
+        stems[image["id"]] = stem
+        groups[stem] = []
     for annotation in data["annotations"]:
-        groups[stems[annotation["image_id"]]].append(annotation)
+        stem = stems[annotation["image_id"]]
+        groups[stem].append(annotation)
     return groups

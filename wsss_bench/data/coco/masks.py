@@ -17,6 +17,15 @@ from wsss_bench.contract.view import IGNORE
 RULE = 1
 """Version of the painting rule; part of the cache folder's name."""
 
+Annotation = Mapping[str, Any]
+"""One entry of the annotation file."""
+
+Mask = NDArray[np.uint8]
+Pixels = NDArray[np.bool_]
+"""``bool [H, W]``: the pixels that belong to something."""
+
+Floats = NDArray[np.float64]
+
 
 def decode_counts(text: str | bytes) -> list[int]:
     """Return the run lengths of a compressed RLE string.
@@ -27,10 +36,11 @@ def decode_counts(text: str | bytes) -> list[int]:
     Raises:
         ValueError: the string ends within a number or holds a foreign character.
     """
-    data = text.encode() if isinstance(text, str) else text
+    if isinstance(text, str):
+        text = text.encode()
     counts: list[int] = []
     value = shift = 0
-    for byte in data:
+    for byte in text:
         group = byte - 48
         if not 0 <= group < 64:
             what = "is not part of a compressed run-length string"
@@ -51,7 +61,7 @@ def decode_counts(text: str | bytes) -> list[int]:
     return counts
 
 
-def decode_rle(rle: Mapping[str, Any], height: int, width: int) -> NDArray[np.bool_]:
+def decode_rle(rle: Annotation, height: int, width: int) -> Pixels:
     """Return a run-length encoded region as ``bool [height, width]``.
 
     Args:
@@ -68,20 +78,24 @@ def decode_rle(rle: Mapping[str, Any], height: int, width: int) -> NDArray[np.bo
     size = list(rle["size"])
     if size != [height, width]:
         raise ValueError(f"the RLE's size {size} is not the image's {[height, width]}")
-    raw = rle["counts"]
-    runs = decode_counts(raw) if isinstance(raw, str | bytes) else raw
+    runs = rle["counts"]
+    if isinstance(runs, str | bytes):
+        runs = decode_counts(runs)
     counts = np.asarray(runs, dtype=np.int64)
     total = int(counts.sum())
+    pixels = height * width
     # A negative run could make up for one that is too long.
-    if counts.ndim != 1 or (counts < 0).any() or total != height * width:
-        has = f"the image has {height * width}"
+    negative = (counts < 0).any()
+    if counts.ndim != 1 or negative or total != pixels:
+        has = f"the image has {pixels}"
         raise ValueError(f"the runs add up to {total} pixels, {has}")
     inside = np.arange(len(counts)) % 2 == 1
-    columns = np.repeat(inside, counts).reshape(width, height)
+    flat = np.repeat(inside, counts)
+    columns = flat.reshape(width, height)
     return columns.T
 
 
-def fill_polygon(target: NDArray[np.bool_], polygon: Sequence[float]) -> None:
+def fill_polygon(target: Pixels, polygon: Sequence[float]) -> None:
     """Set the pixels of `target`, ``bool [H, W]``, whose centres lie in a polygon ``[x0, y0, x1, y1, …]``.
 
     Fewer than 3 points fill none.
@@ -90,43 +104,55 @@ def fill_polygon(target: NDArray[np.bool_], polygon: Sequence[float]) -> None:
         ValueError: an odd number of coordinates, or one that is not finite.
     """
     flat = np.asarray(polygon, dtype=np.float64)
-    if flat.ndim != 1 or len(flat) % 2 or not np.isfinite(flat).all():
+    pairs = flat.ndim == 1 and len(flat) % 2 == 0
+    if not pairs or not np.isfinite(flat).all():
         form = "a flat list [x0, y0, x1, y1, …] of finite numbers"
         raise ValueError(f"a polygon must be {form}")
     if len(flat) < 6:
         return
     height, width = target.shape
-    x, y = flat[0::2], flat[1::2]
+    x = flat[0::2]
+    y = flat[1::2]
     # Only rows whose centres the polygon can reach: most objects are far smaller than their image.
-    top = max(0, int(np.ceil(y.min() - 0.5)))
-    bottom = min(height, int(np.ceil(y.max() - 0.5)))
+    top = max(0, _first_centre(y.min()))
+    bottom = min(height, _first_centre(y.max()))
     if top < bottom:
-        target[top:bottom] |= _inside(x, y, range(top, bottom), width)
+        rows = range(top, bottom)
+        target[top:bottom] |= _inside(x, y, rows, width)
 
 
-def _inside(
-    x: NDArray[np.float64], y: NDArray[np.float64], rows: range, width: int
-) -> NDArray[np.bool_]:
+def _first_centre(y: float) -> int:
+    """Return the first row whose centre lies at `y` or below."""
+    return int(np.ceil(y - 0.5))
+
+
+def _inside(x: Floats, y: Floats, rows: range, width: int) -> Pixels:
     """Return which centres of the given rows lie inside, ``bool [len(rows), width]``."""
     centres = np.arange(rows.start, rows.stop) + 0.5
     # Every edge goes from (x, y) to (x2, y2).
-    x2, y2 = np.roll(x, -1), np.roll(y, -1)
+    x2 = np.roll(x, -1)
+    y2 = np.roll(y, -1)
     starts_above = y[:, None] <= centres
     ends_above = y2[:, None] <= centres
     edge, row = np.nonzero(starts_above != ends_above)
-    run, rise = x2[edge] - x[edge], y2[edge] - y[edge]
+    run = x2[edge] - x[edge]
+    rise = y2[edge] - y[edge]
+    below = centres[row] - y[edge]
     # Multiplied first: with the slope instead, some pixels on the very edge would change sides.
-    at = x[edge] + (centres[row] - y[edge]) * run / rise
+    at = x[edge] + below * run / rise
     # Each crossing flips every pixel whose centre lies at or right of it: one flip per crossing, then a running parity.
-    column = np.clip(np.ceil(at - 0.5), 0, width).astype(np.int64)
+    column = np.ceil(at - 0.5)
+    column = np.clip(column, 0, width).astype(np.int64)
     # One column more than there are, for crossings beyond the right border.
     stride = width + 1
-    flips = np.bincount(row * stride + column, minlength=len(rows) * stride)
-    crossings = flips.reshape(len(rows), stride)[:, :width]
-    return np.cumsum(crossings, axis=1) % 2 == 1
+    place = row * stride + column
+    flips = np.bincount(place, minlength=len(rows) * stride)
+    flips = flips.reshape(len(rows), stride)
+    crossed = np.cumsum(flips[:, :width], axis=1)
+    return crossed % 2 == 1
 
 
-def region(annotation: Mapping[str, Any], height: int, width: int) -> NDArray[np.bool_]:
+def region(annotation: Annotation, height: int, width: int) -> Pixels:
     """Return the pixels of one annotation, ``bool [height, width]``: the union of its polygons, or its RLE.
 
     Raises:
@@ -144,11 +170,11 @@ def region(annotation: Mapping[str, Any], height: int, width: int) -> NDArray[np
 
 
 def paint(
-    annotations: Iterable[Mapping[str, Any]],
+    annotations: Iterable[Annotation],
     mask_ids: Mapping[int, int],
     height: int,
     width: int,
-) -> NDArray[np.uint8]:
+) -> Mask:
     """Return all annotations of one image as a mask ``uint8 [height, width]``: 0 background, mask ids, 255 for crowds.
 
     Crowd regions are painted first, as 255, then single instances from the largest to the smallest (pixels of the
@@ -171,6 +197,7 @@ def paint(
         order = (not crowd, -size, int(annotation["id"]))
         layers.append((order, value, covered))
     mask = np.zeros((height, width), np.uint8)
-    for _, value, covered in sorted(layers, key=lambda layer: layer[0]):
+    layers.sort(key=lambda layer: layer[0])
+    for _, value, covered in layers:
         mask[covered] = value
     return mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from wsss_bench.data.base import Finding, Progress
 from wsss_bench.data.coco.dataset import OFFICIAL_COUNTS, SPLITS, CocoDataset
@@ -11,6 +10,7 @@ from wsss_bench.data.coco.index import (
     MASK_IDS,
     RESTORE,
     CocoImage,
+    Content,
     by_image,
     index_images,
     read_annotations,
@@ -27,10 +27,11 @@ def verify_coco(
 ) -> list[Finding]:
     """Return everything that is wrong with a COCO root; every annotation is decoded, nothing is written."""
     book = Notebook()
-    for split in sorted(set(SPLITS) - set(dataset.available_splits())):
+    splits = dataset.available_splits()
+    for split in sorted({*SPLITS}.difference(splits)):
         file = dataset.annotation_file(split)
         book.note("annotations", "error", f"{file.name} is missing.", file, RESTORE)
-    for split in dataset.available_splits():
+    for split in splits:
         path = dataset.annotation_file(split)
         try:
             data = read_annotations(path)
@@ -50,9 +51,13 @@ def verify_coco(
 
 
 def _check_counts(
-    dataset: CocoDataset, book: Notebook, split: str, images: Sequence[CocoImage]
+    dataset: CocoDataset,
+    book: Notebook,
+    split: str,
+    images: Sequence[CocoImage],
 ) -> None:
-    counts = {"all": len(images), "tagged": sum(image.tagged for image in images)}
+    tagged = [image for image in images if image.tagged]
+    counts = {"all": len(images), "tagged": len(tagged)}
     # With as many images as there should be, untagged ones say that annotations are lost.
     whole = len(images) >= OFFICIAL_COUNTS["all"][split]
     for lists, count in counts.items():
@@ -75,7 +80,7 @@ def _check_images(
     book: Notebook,
     split: str,
     images: Sequence[CocoImage],
-    groups: Mapping[str, list[Mapping[str, Any]]],
+    groups: Mapping[str, list[Content]],
     progress: Progress | None,
 ) -> list[str]:
     """Check photographs and annotations; return the ids of images of which some label has no pixel in the mask."""

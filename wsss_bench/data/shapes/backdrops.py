@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wsss_bench.data.shapes.textures import Float, Rng, noise
+from wsss_bench.data.shapes.textures import Flags, Float, Numbers, Rng, noise
 
 Colour = tuple[int, int, int]
+Backdrop = Callable[[Rng, Float, Float], Float]
+"""Called with the generator and with x and y, ``float32 [fine, fine]`` in [0, 1); returns ``[fine, fine, 3]`` RGB."""
 
 WATER = (66, 112, 146)
 OVER_WATER = (168, 190, 205)
@@ -25,8 +26,8 @@ PLANKS = (122, 90, 66)
 
 def background(rng: Rng, kind: str, fine: int) -> Float:
     """Return one of the backgrounds, ``float32 [fine, fine, 3]`` RGB."""
-    grid = np.mgrid[0:fine, 0:fine].astype(np.float32)
-    y, x = grid / fine
+    pixels = np.mgrid[0:fine, 0:fine]
+    y, x = pixels.astype(np.float32) / fine
     draw = _BACKDROPS[kind]
     canvas = draw(rng, x, y)
     # Large and small blotches: a plain background would give objects away by their edges alone.
@@ -39,18 +40,20 @@ def background(rng: Rng, kind: str, fine: int) -> Float:
 
 def _fill(rng: Rng, x: Float, colour: Colour) -> Float:
     """Return a canvas of the size of `x` in about `colour`."""
-    cast = rng.normal(0, 12, 3).astype(np.float32)
-    shade = np.asarray(colour, np.float32) + cast
-    canvas = np.ones((*x.shape, 3), np.float32)
+    cast = rng.normal(0, 12, 3)
+    shade = np.asarray(colour, np.float32)
+    shade = shade + cast.astype(np.float32)
+    height, width = x.shape
+    canvas = np.ones((height, width, 3), np.float32)
     return canvas * shade
 
 
-def _lit(canvas: Float, light: NDArray[np.floating]) -> Float:
+def _lit(canvas: Float, light: Numbers) -> Float:
     """Return `canvas` with every pixel times its value in `light`, ``[H, W]``."""
-    return canvas * light[..., None]
+    return np.multiply(canvas, light[..., None])
 
 
-def _where(chosen: NDArray[np.bool_], these: Float, others: Float) -> Float:
+def _where(chosen: Flags, these: Float, others: Float) -> Float:
     return np.where(chosen[..., None], these, others)
 
 
@@ -98,11 +101,12 @@ def _street(rng: Rng, x: Float, y: Float) -> Float:
 
 def _sky(rng: Rng, x: Float, y: Float) -> Float:
     blotches = noise(rng, len(x), 5, 0.7)
-    clouds = np.clip(blotches, 0, 1)[..., None]
+    clouds = np.clip(blotches, 0, 1)
     sky = _fill(rng, x, SKY)
     # Brighter towards the horizon.
     sky = _lit(sky, 0.85 + 0.3 * y)
-    return sky * (1 - clouds) + 225 * clouds
+    white = 225 * clouds
+    return _lit(sky, 1 - clouds) + white[..., None]
 
 
 def _room(rng: Rng, x: Float, y: Float) -> Float:
@@ -113,13 +117,15 @@ def _room(rng: Rng, x: Float, y: Float) -> Float:
     wall = _lit(wall, 1 - 0.13 * stripes)
     skirting = rng.uniform(0.6, 0.85)
     # The gaps lean: the floor is seen from the side.
-    gaps = np.mod(x * 7 + y * 1.5, 1) < 0.08
+    across = x * 7 + y * 1.5
+    gaps = np.mod(across, 1) < 0.08
     floor = _fill(rng, x, PLANKS)
     floor = _lit(floor, 1 - 0.18 * gaps)
-    return _where(y > skirting, floor, wall).astype(np.float32)
+    room = _where(y > skirting, floor, wall)
+    return room.astype(np.float32)
 
 
-_BACKDROPS: dict[str, Callable[[Rng, Float, Float], Float]] = {
+_BACKDROPS: dict[str, Backdrop] = {
     "water": _water,
     "meadow": _meadow,
     "street": _street,

@@ -125,18 +125,30 @@ lamp   part  ellipse  0.0 -0.25     0.44 0.4
 
 def ellipse(cx: float, cy: float, rx: float, ry: float) -> Polygon:
     """Return an ellipse as a polygon of 28 points."""
-    angles = [2 * math.pi * k / 28 for k in range(28)]
-    return tuple((cx + rx * math.cos(a), cy + ry * math.sin(a)) for a in angles)
+    points = []
+    for k in range(28):
+        angle = 2 * math.pi * k / 28
+        x = cx + rx * math.cos(angle)
+        y = cy + ry * math.sin(angle)
+        points.append((x, y))
+    return tuple(points)
 
 
 def box(left: float, top: float, right: float, bottom: float) -> Polygon:
     """Return an axis-parallel rectangle as a polygon."""
-    return ((left, top), (right, top), (right, bottom), (left, bottom))
+    return (
+        (left, top),
+        (right, top),
+        (right, bottom),
+        (left, bottom),
+    )
 
 
 def polygon(*numbers: float) -> Polygon:
     """Return the points of ``x0, y0, x1, y1, …``."""
-    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    xs = numbers[::2]
+    ys = numbers[1::2]
+    return tuple(zip(xs, ys, strict=True))
 
 
 _FORMS: dict[str, Callable[..., Polygon]] = {
@@ -156,7 +168,8 @@ def _outlines(name: str, where: str) -> tuple[Polygon, ...]:
     found = []
     for of, kind, form, *numbers in _rows(_OUTLINES):
         if (of, kind) == (name, where):
-            found.append(_FORMS[form](*map(float, numbers)))
+            make = _FORMS[form]
+            found.append(make(*map(float, numbers)))
     return tuple(found)
 
 

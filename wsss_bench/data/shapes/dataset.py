@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +28,12 @@ GENERATOR_VERSION = 1
 """Raised whenever the drawing changes, so that old folders are not taken for new ones."""
 
 DEFAULT_ROOT = Path("work_dirs") / "data"
-DEFAULTS = {"train": 200, "val": 80, "size": 96, "seed": 0}
+DEFAULTS = {
+    "train": 200,
+    "val": 80,
+    "size": 96,
+    "seed": 0,
+}
 RANGES = {
     "train": (1, 100_000),
     "val": (1, 100_000),
@@ -50,25 +55,37 @@ class ShapesDataset(VocLayout):
     kind: ClassVar[str] = "shapes"
 
     def __init__(
-        self, root: Path | None, name: str, options: Mapping[str, Any]
+        self,
+        root: Path | None,
+        name: str,
+        options: Mapping[str, Any],
     ) -> None:
         numbers = {}
         for option, (low, high) in RANGES.items():
-            default = DEFAULTS[option]
             numbers[option] = integer_option(
-                self.kind, options, option, default, low, high
+                self.kind,
+                options,
+                option,
+                DEFAULTS[option],
+                low,
+                high,
             )
-        self.counts = {split: numbers[split] for split in ("train", "val")}
-        self.size, self.seed = numbers["size"], numbers["seed"]
+        self.size = numbers.pop("size")
+        self.seed = numbers.pop("seed")
+        # What is left: how many images each split has.
+        self.counts = numbers
         parent = (root or DEFAULT_ROOT).expanduser().absolute()
-        super().__init__(parent / self._folder_name(), name, NAMES)
+        folder = parent / self._folder_name()
+        super().__init__(folder, name, NAMES)
         self.splits = choose_splits(Splits("train", "train", "val"), options)
         self.labels_source = f"table {_TABLE}"
 
     def _folder_name(self) -> str:
-        counts = "-".join(f"{split}{count}" for split, count in self.counts.items())
-        of = f"size{self.size}-seed{self.seed}"
-        return f"shapes-v{GENERATOR_VERSION}-{counts}-{of}"
+        parts = ["shapes", f"v{GENERATOR_VERSION}"]
+        for split, count in self.counts.items():
+            parts.append(f"{split}{count}")
+        parts += [f"size{self.size}", f"seed{self.seed}"]
+        return "-".join(parts)
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Draw the dataset unless it is there.
@@ -103,7 +120,8 @@ class ShapesDataset(VocLayout):
         workshop = None
         try:
             prefix = f".{self.root.name}-"
-            workshop = Path(tempfile.mkdtemp(dir=self.root.parent, prefix=prefix))
+            made = tempfile.mkdtemp(dir=self.root.parent, prefix=prefix)
+            workshop = Path(made)
             self._draw(workshop, progress)
             # `mkdtemp` lets nobody else in, and the data may be shared by several users.
             workshop.chmod(0o755)
@@ -116,33 +134,35 @@ class ShapesDataset(VocLayout):
 
     def _draw(self, folder: Path, progress: Progress | None) -> None:
         lists = folder / "ImageSets" / "Segmentation"
-        for place in (folder / "JPEGImages", folder / "SegmentationClass", lists):
-            place.mkdir(parents=True)
-        rows: list[list[object]] = [["id", *NAMES[1:]]]
+        lists.mkdir(parents=True)
+        (folder / "JPEGImages").mkdir()
+        (folder / "SegmentationClass").mkdir()
+        header: list[object] = ["id", *NAMES[1:]]
+        rows = [header]
         total = sum(self.counts.values())
-        for done, (split, number, image_id) in enumerate(self._wanted(), 1):
-            present = self._draw_one(folder, split, number, image_id)
-            # The labels of validation images are nowhere but in their masks.
-            if split == "train":
-                cells = [int(k in present) for k in range(1, len(NAMES))]
-                rows.append([image_id, *cells])
-            if progress is not None:
-                progress("drawing shapes", done, total)
-        for split in self.counts:
-            ids = [image_id for of, _, image_id in self._wanted() if of == split]
+        done = 0
+        for split, count in self.counts.items():
+            ids = [f"{split}_{number:05d}" for number in range(count)]
             (lists / f"{split}.txt").write_text("\n".join(ids) + "\n")
+            for number, image_id in enumerate(ids):
+                present = self._draw_one(folder, split, number, image_id)
+                # The labels of validation images are nowhere but in their masks.
+                if split == "train":
+                    cells = [k in present for k in range(1, len(NAMES))]
+                    rows.append([image_id, *map(int, cells)])
+                done += 1
+                if progress is not None:
+                    progress("drawing shapes", done, total)
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         (folder / _TABLE).write_text(text.getvalue())
 
-    def _wanted(self) -> Iterator[tuple[str, int, str]]:
-        """Yield (split, number in the split, id) of every image."""
-        for split, count in self.counts.items():
-            for number in range(count):
-                yield split, number, f"{split}_{number:05d}"
-
     def _draw_one(
-        self, folder: Path, split: str, number: int, image_id: str
+        self,
+        folder: Path,
+        split: str,
+        number: int,
+        image_id: str,
     ) -> set[int]:
         """Draw and write one image and its mask; return the values in the mask."""
         import numpy as np
@@ -153,14 +173,17 @@ class ShapesDataset(VocLayout):
         from wsss_bench.rng import generator
 
         of = (GENERATOR_VERSION, self.seed, split, number, self.size)
+        rng = generator("shapes", *of)
         # In turn, so that every class leads equally often.
         main = number % (len(NAMES) - 1) + 1
-        image, mask = draw_scene(generator("shapes", *of), self.size, main)
+        image, mask = draw_scene(rng, self.size, main)
         photograph = folder / "JPEGImages" / f"{image_id}.jpg"
         # Colours at full resolution: at 96 pixels a side, JPEG's usual halving would smear the small parts.
-        Image.fromarray(image).save(photograph, quality=95, subsampling=0)
+        drawn = Image.fromarray(image)
+        drawn.save(photograph, quality=95, subsampling=0)
         write_mask(folder / "SegmentationClass" / f"{image_id}.png", mask)
-        return set(np.unique(mask).tolist())
+        values = np.unique(mask).tolist()
+        return set(values)
 
     def facts(self) -> Mapping[str, Any]:
         """Return the options and the generator's version, besides what every dataset says."""

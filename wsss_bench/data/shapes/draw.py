@@ -6,6 +6,7 @@ The order of the draws from the generator is part of the data: another order giv
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,7 +25,19 @@ from wsss_bench.data.shapes.classes import (
     Polygon,
     ShapeClass,
 )
-from wsss_bench.data.shapes.textures import PATTERNS, Float, Rng, body_texture
+from wsss_bench.data.shapes.textures import (
+    PATTERNS,
+    Flags,
+    Float,
+    Rng,
+    body_texture,
+)
+
+Mask = NDArray[np.uint8]
+Bytes = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+Colour = tuple[int, int, int]
+Range = tuple[float, float]
 
 OVERSAMPLING = 2
 TRIES = 40
@@ -33,7 +46,8 @@ TRIES = 40
 COMPANIONS = (0.4, 0.4, 0.2)
 """P(0, 1, 2 objects besides the main one)."""
 
-MAIN_SIZES, OTHER_SIZES = (0.25, 0.5), (0.11, 0.34)
+MAIN_SIZES: Range = (0.25, 0.5)
+OTHER_SIZES: Range = (0.11, 0.34)
 """Half an object's side, as a share of the image's: least and most."""
 
 SPECKS = (0.55, 0.25, 0.12, 0.08)
@@ -50,7 +64,7 @@ class Placed:
     """
 
     class_id: int
-    matrix: NDArray[np.float64]
+    matrix: Matrix
 
     @property
     def shape(self) -> ShapeClass:
@@ -63,9 +77,7 @@ class Placed:
         return (*self.shape.body, *self.shape.part)
 
 
-def draw_scene(
-    rng: Rng, size: int, main: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def draw_scene(rng: Rng, size: int, main: int) -> tuple[Bytes, Mask]:
     """Draw one image with an object of class `main` in it.
 
     Returns:
@@ -74,22 +86,35 @@ def draw_scene(
     """
     fine = size * OVERSAMPLING
     objects, mask = _arrange(rng, size, main)
-    canvas = background(rng, _choose_background(rng, main), fine)
+    kind = _choose_background(rng, main)
+    canvas = background(rng, kind, fine)
     _scatter_distractors(rng, canvas)
     for item in objects:
         _paint(rng, canvas, item)
-    image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
-    return _light(rng, np.asarray(image, np.float32)), mask
+    image = _shrink(canvas, size)
+    return _light(rng, image), mask
+
+
+def _shrink(canvas: Float, size: int) -> Float:
+    image = cv2.resize(
+        canvas,
+        (size, size),
+        interpolation=cv2.INTER_AREA,
+    )
+    return np.asarray(image, np.float32)
 
 
 def _choose_background(rng: Rng, main: int) -> str:
     home = CLASSES[main - 1].home
-    rest = (1 - HOME_PROBABILITY) / (len(BACKGROUNDS) - 1)
-    odds = [HOME_PROBABILITY if one == home else rest for one in BACKGROUNDS]
-    return str(rng.choice(BACKGROUNDS, p=odds))
+    others = len(BACKGROUNDS) - 1
+    rest = (1 - HOME_PROBABILITY) / others
+    odds = dict.fromkeys(BACKGROUNDS, rest)
+    odds[home] = HOME_PROBABILITY
+    chosen = rng.choice(BACKGROUNDS, p=list(odds.values()))
+    return str(chosen)
 
 
-def _arrange(rng: Rng, size: int, main: int) -> tuple[list[Placed], NDArray[np.uint8]]:
+def _arrange(rng: Rng, size: int, main: int) -> tuple[list[Placed], Mask]:
     """Return the objects, back to front, and their mask; of each, enough can be seen (`_mask_if_visible`)."""
     companions = rng.choice(3, p=COMPANIONS)
     chosen = [main]
@@ -110,11 +135,16 @@ def _companion(rng: Rng, main: int) -> int:
     """Return a class to go with `main`: more often than not a friend, else any."""
     if rng.random() < 0.55:
         friends = CLASSES[main - 1].friends
-        return NAMES.index(str(rng.choice(friends)))
+        friend = str(rng.choice(friends))
+        return NAMES.index(friend)
     return int(rng.integers(1, len(NAMES)))
 
 
-def _place_all(rng: Rng, chosen: list[int], size: int) -> list[Placed]:
+def _place_all(
+    rng: Rng,
+    chosen: Sequence[int],
+    size: int,
+) -> list[Placed]:
     """Place objects of the given classes, the first one large; return them in any order, back to front."""
     placed = []
     for rank, class_id in enumerate(chosen):
@@ -124,7 +154,12 @@ def _place_all(rng: Rng, chosen: list[int], size: int) -> list[Placed]:
     return [placed[k] for k in order]
 
 
-def _place(rng: Rng, class_id: int, size: int, sizes: tuple[float, float]) -> Placed:
+def _place(
+    rng: Rng,
+    class_id: int,
+    size: int,
+    sizes: Range,
+) -> Placed:
     low, high = map(math.log, sizes)
     # Even in the logarithm: small objects are as common as large ones.
     half = size * math.exp(rng.uniform(low, high))
@@ -133,39 +168,59 @@ def _place(rng: Rng, class_id: int, size: int, sizes: tuple[float, float]) -> Pl
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     margin = half * 0.7
     x, y = rng.uniform(margin, size - margin, 2)
-    cos, sin = math.cos(angle), math.sin(angle)
+    cos = math.cos(angle)
+    sin = math.sin(angle)
     # In this order of factors: another one rounds otherwise, and moves outlines by a pixel here and there.
-    matrix = [
-        [cos * half * aspect * mirror, -sin * half / aspect, x],
-        [sin * half * aspect * mirror, cos * half / aspect, y],
-    ]
-    return Placed(class_id, np.array(matrix))
+    matrix = np.empty((2, 3))
+    matrix[0, 0] = cos * half * aspect * mirror
+    matrix[0, 1] = -sin * half / aspect
+    matrix[1, 0] = sin * half * aspect * mirror
+    matrix[1, 1] = cos * half / aspect
+    matrix[:, 2] = x, y
+    return Placed(class_id, matrix)
 
 
-def _mask_if_visible(objects: list[Placed], size: int) -> NDArray[np.uint8] | None:
+def _mask_if_visible(
+    objects: Sequence[Placed],
+    size: int,
+) -> Mask | None:
     """Paint the objects in order, back to front; return None when one of them is hidden too far.
 
     Of each at least a quarter must not be covered, and ten pixels must be left inside its ignored outline.
     """
     instance = np.zeros((size, size), np.uint8)
     areas = []
+    class_ids = [0]
     for number, item in enumerate(objects, 1):
-        cover = _coverage(item.outlines, item, size * OVERSAMPLING)
-        inside = cv2.resize(cover, (size, size), interpolation=cv2.INTER_AREA) >= 128
+        inside = _covered(item, size)
         instance[inside] = number
         areas.append(int(inside.sum()))
+        class_ids.append(item.class_id)
     border = outline(instance)
     for number, area in enumerate(areas, 1):
         seen = instance == number
-        if (seen & ~border).sum() < 10 or seen.sum() < area / 4:
+        clear = seen & ~border
+        if clear.sum() < 10 or seen.sum() < area / 4:
             return None
-    lookup = np.array([0, *(item.class_id for item in objects)], np.uint8)
+    lookup = np.array(class_ids, np.uint8)
     mask = lookup[instance]
     mask[border] = IGNORE
     return mask
 
 
-def outline(instance: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _covered(item: Placed, size: int) -> Flags:
+    """Return the pixels of the finished image that lie in the object by half or more, ``bool [size, size]``."""
+    fine = size * OVERSAMPLING
+    cover = _coverage(item.outlines, item, fine)
+    share = cv2.resize(
+        cover,
+        (size, size),
+        interpolation=cv2.INTER_AREA,
+    )
+    return np.asarray(share) >= 128
+
+
+def outline(instance: Mask) -> Flags:
     """Return the pixels with a differing 4-neighbour in an instance map: one pixel on either side of every outline."""
     border = np.zeros(instance.shape, bool)
     down = instance[1:] != instance[:-1]
@@ -178,27 +233,34 @@ def outline(instance: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _coverage(
-    polygons: tuple[Polygon, ...], item: Placed, fine: int
-) -> NDArray[np.uint8]:
+    polygons: Sequence[Polygon],
+    item: Placed,
+    fine: int,
+) -> Bytes:
     """Return the filled polygons on the oversampled grid ``[fine, fine]``, 0 or 255."""
     cover = np.zeros((fine, fine), np.uint8)
     # OpenCV takes fixed-point corners: 4 bits behind the point are sixteenths.
     bits = 4
+    turn = item.matrix[:, :2].T
+    centre = item.matrix[:, 2]
     for polygon in polygons:
-        points = np.asarray(polygon) @ item.matrix[:, :2].T + item.matrix[:, 2]
-        corners = np.rint(points * OVERSAMPLING * 2**bits).astype(np.int32)
-        cv2.fillPoly(cover, [corners.reshape(-1, 1, 2)], 255, cv2.LINE_8, bits)
+        points = np.asarray(polygon) @ turn + centre
+        corners = np.rint(points * OVERSAMPLING * 2**bits)
+        contour = corners.astype(np.int32).reshape(-1, 1, 2)
+        cv2.fillPoly(cover, [contour], 255, cv2.LINE_8, bits)
     return cover
 
 
 def _unit_coordinates(item: Placed, fine: int) -> tuple[Float, Float]:
     """Return where each pixel of the oversampled grid lies in the object's unit box."""
-    inverse = np.linalg.inv(item.matrix[:, :2])
+    turn = item.matrix[:, :2]
+    (a, b), (c, d) = np.linalg.inv(turn)
     centre_x, centre_y = item.matrix[:, 2]
-    grid = (np.arange(fine) + 0.5) / OVERSAMPLING
+    centres = np.arange(fine) + 0.5
+    grid = centres / OVERSAMPLING
     dx, dy = np.meshgrid(grid - centre_x, grid - centre_y)
-    u = inverse[0, 0] * dx + inverse[0, 1] * dy
-    v = inverse[1, 0] * dx + inverse[1, 1] * dy
+    u = a * dx + b * dy
+    v = c * dx + d * dy
     return u.astype(np.float32), v.astype(np.float32)
 
 
@@ -208,8 +270,8 @@ def _paint(rng: Rng, canvas: Float, item: Placed) -> None:
     fine = len(canvas)
     u, v = _unit_coordinates(item, fine)
     body = _coverage(shape.body, item, fine) > 0
-    base = BODIES[rng.integers(len(BODIES))]
-    colour = _varied(rng, base, 12)
+    choice = rng.integers(len(BODIES))
+    colour = _varied(rng, BODIES[choice], 12)
     across = rng.uniform(-0.15, 0.15)
     down = rng.uniform(-0.2, 0.05)
     shade = 1 + across * u + down * v
@@ -217,26 +279,31 @@ def _paint(rng: Rng, canvas: Float, item: Placed) -> None:
     shaded = shade[..., None] * colour
     canvas[body] = shaded[body]
     part = _coverage(shape.part, item, fine) > 0
-    first, second = (_varied(rng, accent, 6) for accent in ACCENTS[shape.accent])
-    pattern = PATTERNS[shape.pattern](u, v)
-    painted = np.where(pattern[..., None], first, second)
+    light, dark = ACCENTS[shape.accent]
+    first = _varied(rng, light, 6)
+    second = _varied(rng, dark, 6)
+    pattern = PATTERNS[shape.pattern]
+    chosen = pattern(u, v)
+    painted = np.where(chosen[..., None], first, second)
     canvas[part] = painted[part]
 
 
-def _varied(
-    rng: Rng, colour: tuple[int, int, int], deviation: float
-) -> NDArray[np.float64]:
+def _varied(rng: Rng, colour: Colour, deviation: float) -> NDArray[np.float64]:
     """Return a colour near `colour`."""
-    return np.asarray(colour, np.float32) + rng.normal(0, deviation, 3)
+    cast = rng.normal(0, deviation, 3)
+    return np.asarray(colour, np.float32) + cast
 
 
 def _scatter_distractors(rng: Rng, canvas: Float) -> None:
     """Paint up to three plain specks in accent colours (flowers, signs, balls)."""
     # They are there so that an accent colour alone proves nothing.
     fine = len(canvas)
-    least, most = max(2, fine // 60), max(3, fine // 18)
-    for _ in range(rng.choice(4, p=SPECKS)):
-        accent, _second = ACCENTS[rng.integers(len(ACCENTS))]
+    least = max(2, fine // 60)
+    most = max(3, fine // 18)
+    specks = rng.choice(4, p=SPECKS)
+    for _ in range(specks):
+        choice = rng.integers(len(ACCENTS))
+        accent, _second = ACCENTS[choice]
         colour = _varied(rng, accent, 12)
         centre = rng.integers(0, fine, 2).tolist()
         axes = rng.integers(least, most, 2).tolist()
@@ -246,22 +313,26 @@ def _scatter_distractors(rng: Rng, canvas: Float) -> None:
         canvas[layer > 0] = colour
 
 
-def _light(rng: Rng, image: Float) -> NDArray[np.uint8]:
+def _light(rng: Rng, image: Float) -> Bytes:
     """Return the image under an exposure, a colour cast, a light that falls off, blur and sensor noise."""
     size = len(image)
-    grid = np.mgrid[0:size, 0:size].astype(np.float32)
-    y, x = grid / size - 0.5
+    pixels = np.mgrid[0:size, 0:size]
+    y, x = pixels.astype(np.float32) / size - 0.5
     angle = rng.uniform(0, 2 * math.pi)
     fall = rng.uniform(0, 0.4)
-    slope = math.cos(angle) * x + math.sin(angle) * y
+    across = math.cos(angle) * x
+    down = math.sin(angle) * y
+    slope = across + down
     exposure = math.exp(rng.normal(0, 0.15))
     gain = exposure * (1 + fall * slope)
     cast = np.exp(rng.normal(0, 0.03, 3))
     image = image * gain[..., None]
     image = image * cast.astype(np.float32)
     if rng.random() < 0.4:
-        blurred = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.8))
+        sigma = rng.uniform(0.3, 0.8)
+        blurred = cv2.GaussianBlur(image, (3, 3), sigma)
         image = np.asarray(blurred, np.float32)
     grain = rng.uniform(2, 8)
     noisy = image + rng.normal(0, grain, image.shape)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    levels = np.rint(noisy)
+    return np.clip(levels, 0, 255).astype(np.uint8)

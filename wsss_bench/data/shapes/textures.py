@@ -9,13 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
+Numbers = NDArray[np.floating]
+Flags = NDArray[np.bool_]
 Rng = np.random.Generator
+Pattern = Callable[[Float, Float], Flags]
+"""Called with u and v, where pixels lie in the unit box; true where the first of two colours is painted."""
 
 
 def noise(rng: Rng, fine: int, cells: int, amplitude: float) -> Float:
     """Return smooth noise ``[fine, fine]`` with about `cells` bumps across and standard deviation about `amplitude`."""
-    coarse = rng.normal(0, amplitude, (cells, cells)).astype(np.float32)
-    smooth = cv2.resize(coarse, (fine, fine), interpolation=cv2.INTER_CUBIC)
+    coarse = rng.normal(0, amplitude, (cells, cells))
+    smooth = cv2.resize(
+        coarse.astype(np.float32),
+        (fine, fine),
+        interpolation=cv2.INTER_CUBIC,
+    )
     return np.asarray(smooth, np.float32)
 
 
@@ -31,38 +39,45 @@ def body_texture(rng: Rng, u: Float, v: Float) -> Float:
     return (0.1 * waves).astype(np.float32)
 
 
-def _stripes(u: Float, v: Float) -> NDArray[np.bool_]:
-    return np.floor((u + v) * 3.5) % 2 == 0
+def _stripes(u: Float, v: Float) -> Flags:
+    stripe = np.floor((u + v) * 3.5)
+    return stripe % 2 == 0
 
 
-def _checks(u: Float, v: Float) -> NDArray[np.bool_]:
-    column, row = np.floor(u * 4.2), np.floor(v * 4.2)
+def _checks(u: Float, v: Float) -> Flags:
+    column = np.floor(u * 4.2)
+    row = np.floor(v * 4.2)
     return (column + row) % 2 == 0
 
 
-def _dots(u: Float, v: Float) -> NDArray[np.bool_]:
+def _dots(u: Float, v: Float) -> Flags:
     across = np.mod(u * 3.6, 1) - 0.5
     down = np.mod(v * 3.6, 1) - 0.5
     return across**2 + down**2 < 0.1
 
 
-def _zigzag(u: Float, v: Float) -> NDArray[np.bool_]:
-    teeth = np.abs(np.mod(u * 3, 2) - 1)
+def _zigzag(u: Float, v: Float) -> Flags:
+    rise = np.mod(u * 3, 2)
+    teeth = np.abs(rise - 1)
     return np.mod(v * 3.3 + teeth, 1) < 0.5
 
 
-def _wheels(u: Float, v: Float) -> NDArray[np.bool_]:
+def _wheels(u: Float, v: Float) -> Flags:
     # Folded at the middle, so that both wheels have their rings about their own hubs.
-    radius = np.hypot(np.abs(u) - 0.55, v - 0.55)
+    across = np.abs(u) - 0.55
+    return _rings(across, v - 0.55)
+
+
+def _bulb(u: Float, v: Float) -> Flags:
+    return _rings(u, v + 0.25)
+
+
+def _rings(across: Numbers, down: Numbers) -> Flags:
+    radius = np.hypot(across, down)
     return np.mod(radius * 5.5, 1) < 0.5
 
 
-def _bulb(u: Float, v: Float) -> NDArray[np.bool_]:
-    radius = np.hypot(u, v + 0.25)
-    return np.mod(radius * 5.5, 1) < 0.5
-
-
-PATTERNS: dict[str, Callable[[Float, Float], NDArray[np.bool_]]] = {
+PATTERNS: dict[str, Pattern] = {
     "stripes": _stripes,
     "checks": _checks,
     "dots": _dots,
@@ -70,4 +85,4 @@ PATTERNS: dict[str, Callable[[Float, Float], NDArray[np.bool_]]] = {
     "wheels": _wheels,
     "bulb": _bulb,
 }
-"""Textures of parts over the unit box; true where the first accent colour is painted."""
+"""Textures of parts; true where the first accent colour is painted."""

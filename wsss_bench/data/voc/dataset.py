@@ -40,7 +40,9 @@ class VocLayout(Dataset):
     augmented: ClassVar[tuple[str, ...]] = ("train_aug", "trainaug")
 
     def __init__(self, root: Path, name: str, classes: tuple[str, ...]) -> None:
-        self.root, self.name, self.classes = root, name, classes
+        self.root = root
+        self.name = name
+        self.classes = classes
         self._lists: dict[str, tuple[str, ...]] = {}
 
     def _split_names(self) -> Collection[str]:
@@ -85,7 +87,9 @@ class VocLayout(Dataset):
 
     def _mask_path(self, split: str, image_id: str) -> Path:
         # The augmented list has masks of its own; the devkit's, for all others, have the ignored border.
-        order = (AUGMENTED, DEVKIT) if split in self.augmented else (DEVKIT, AUGMENTED)
+        order = [DEVKIT, AUGMENTED]
+        if split in self.augmented:
+            order.reverse()
         name = f"{image_id}.png"
         for folder in order:
             if name in self._mask_names[folder]:
@@ -110,11 +114,11 @@ class VocLayout(Dataset):
         where = f"{self.name}/{split}"
         # Single masks that are missing are told of when they are read.
         if not there:
-            what = (
-                f"{where}: {self.root / DEVKIT} holds none of its {len(files)} masks."
-            )
-            public = "VOC's test masks are not public; score on val."
-            raise DataError(f"{what} {public if split == 'test' else HOW}")
+            fix = HOW
+            if split == "test":
+                fix = "VOC's test masks are not public; score on val."
+            what = f"{self.root / DEVKIT} holds none of its {len(files)} masks."
+            raise DataError(f"{where}: {what} {fix}")
         return SealedMasks(where, tuple(files), files, len(self.classes))
 
     def sealed(self) -> Mapping[str, tuple[Path, ...]]:
@@ -137,12 +141,17 @@ class VocDataset(VocLayout):
     kind: ClassVar[str] = "voc2012"
 
     def __init__(
-        self, root: Path | None, name: str, options: Mapping[str, Any]
+        self,
+        root: Path | None,
+        name: str,
+        options: Mapping[str, Any],
     ) -> None:
         folder = find_folder(self.kind, root, PLACES, "JPEGImages", HOW)
         super().__init__(folder, name, VOC_CLASSES)
-        train = next((s for s in self.augmented if s in self._list_files), "train")
-        self.splits = choose_splits(Splits(train, "train", "val"), options)
+        there = [split for split in self.augmented if split in self._list_files]
+        train = there[0] if there else "train"
+        default = Splits(train, seeds="train", val="val")
+        self.splits = choose_splits(default, options)
         self._choose_labels(options.get("labels"))
 
     def _choose_labels(self, choice: object) -> None:

@@ -68,7 +68,9 @@ def read_ids(path: Path) -> tuple[str, ...]:
 def _read_line(line: str, where: str) -> str:
     words = line.split()
     # More columns than one are paths, or, in lists of single classes, whether the image shows it.
-    stems = {_stem(word) for word in words[:2]} if "/" in line else {words[0]}
+    stems = {words[0]}
+    if "/" in line:
+        stems = set(map(_stem, words[:2]))
     if len(stems) != 1:
         what = f"image and mask differ in name ({line.strip()!r})."
         raise DataError(f"{where}: {what} Correct the line.")

@@ -14,6 +14,11 @@ FULL_SIZE = 17_125
 def verify_voc(dataset: VocDataset, progress: Progress | None = None) -> list[Finding]:
     """Return everything that is wrong with a VOC root, errors first."""
     # A small folder is somebody's part of VOC; with all photographs there, a short list is a damaged one.
-    photographs = sum(1 for _ in (dataset.root / "JPEGImages").iterdir())
-    complete = photographs >= FULL_SIZE
-    return verify_images(dataset, progress, expected=OFFICIAL_COUNTS, complete=complete)
+    folder = dataset.root / "JPEGImages"
+    photographs = list(folder.iterdir())
+    return verify_images(
+        dataset,
+        progress,
+        expected=OFFICIAL_COUNTS,
+        complete=len(photographs) >= FULL_SIZE,
+    )
