@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from wsss_bench.engine.loading import Augment, ScheduleSampler, TrainingSet, nearest
 from wsss_bench.engine.mixing import CutMix
+from wsss_bench.engine.training import loader
 from wsss_bench.errors import RecipeError
 from wsss_bench.rng import generator
 from wsss_bench.toolbox.sec import to_image_size
@@ -276,3 +279,46 @@ def test_a_cue_grid_survives_warping_and_mirroring_in_training(
         assert straight != mirrored
         seen.add(straight)
     assert seen == {True, False}
+
+
+SCRIPT = """
+import multiprocessing, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+print("begins", flush=True)
+# What newer versions of Python do by themselves: workers that import this script.
+multiprocessing.set_start_method("spawn", force=True)
+from itertools import islice
+from engine_fakes import make_view
+from wsss_bench.engine.loading import Augment, TrainingSet
+from wsss_bench.engine.training import loader
+data = TrainingSet(make_view(Path(sys.argv[2]), 4), Augment("warp", 16), 0)
+for batch in islice(loader(data, 2, 0, workers=1), 2):
+    print("batch", tuple(batch["inputs"].shape), flush=True)
+"""
+
+
+def test_workers_do_not_run_the_callers_script_again(tmp_path: Path) -> None:
+    """The script has no main guard, as scripts that call `wsss_bench.run` may not."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    fakes = Path(__file__).parents[1] / "fakes"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script, fakes, tmp_path / "images"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if "OneDL" not in line]
+    assert told == ["begins", *["batch (2, 3, 16, 16)"] * 2]
+
+
+def test_workers_give_the_batches_that_one_process_gives(tmp_path: Path) -> None:
+    view = make_view(tmp_path / "images", 5)
+    data = TrainingSet(view, Augment("resize_long", 16, (16, 24)), 3)
+    alone = list(islice(loader(data, 2, 7, workers=0), 6))
+    helped = list(islice(loader(data, 2, 7, workers=2), 6))
+    for one, two in zip(alone, helped, strict=True):
+        assert torch.equal(one["inputs"], two["inputs"])
+        assert torch.equal(one["tags"], two["tags"])
