@@ -132,7 +132,7 @@ class Dataset(ABC):
         During a run a method can open those only whose kind of supervision its card declares.
         """
 
-    def prepare(self, progress: Progress | None = None) -> None:  # noqa: B027 - nothing to do for data used as downloaded
+    def prepare(self, progress: Progress | None = None) -> None:  # noqa: B027 - most data need nothing
         """Make what is derived (generated images, rasterised masks) once; idempotent, and safe to interrupt."""
 
     def facts(self) -> Mapping[str, Any]:
