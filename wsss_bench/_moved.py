@@ -203,9 +203,9 @@ class _Finder(MetaPathFinder, Loader):
         parent, _, rest = fullname.partition(".")
         if parent != "wsss_bench" or rest not in MOVED:
             return None
-        return ModuleSpec(
-            fullname, self, is_package=any(old.startswith(f"{rest}.") for old in MOVED)
-        )
+        # An old package must be one again, or its modules could not be imported from it.
+        package = any(old.startswith(f"{rest}.") for old in MOVED)
+        return ModuleSpec(fullname, self, is_package=package)
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module the look-up of `forward`."""
@@ -262,6 +262,7 @@ def forward(old: str, homes: Sequence[str], depth: int = 2) -> Any:
     """
 
     def look_up(name: str) -> Any:
+        # The import system asks every module for such names; they are nobody's that moved.
         if name.startswith("__"):
             raise AttributeError(f"module {old!r} has no attribute {name!r}")
         for home in homes:

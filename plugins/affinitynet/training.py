@@ -65,7 +65,10 @@ class PooledSet(TrainingSet):
 
 
 def train_network(
-    view: WeakView, low: LabelSet, high: LabelSet, ctx: StageContext
+    view: WeakView,
+    low: LabelSet,
+    high: LabelSet,
+    ctx: StageContext,
 ) -> AffinityNet:
     """Return the trained network in eval mode; resumes, and loads a finished training."""
     p = ctx.training_params
@@ -78,5 +81,7 @@ def train_network(
         high,
         model.stride,
     )
-    fit(model, data, ctx, new=("convs.", "fuse."), name="affinitynet")
+    # Layers that have no pre-trained weights learn faster than the backbone.
+    new = ("convs.", "fuse.")
+    fit(model, data, ctx, new=new, name="affinitynet")
     return model

@@ -93,10 +93,16 @@ def _seed(model: Any, image: Any, ctx: StageContext) -> Seed:
     grid = (maps.shape[2], maps.shape[3])
     background = background_of(ctx)(model, image, pixels, grid)
     # Over many draws the mean of a map is far below its maximum; only its order matters, so it is stored as it is.
-    return Seed(ids, maps.amax(0).numpy(), size, background, maps.mean(0).numpy())
+    highest = maps.amax(0).numpy()
+    mean = maps.mean(0).numpy()
+    return Seed(ids, highest, size, background, mean)
 
 
-def _label(seed: Seed, params: dict[str, Any], external: bool) -> Any:
+def _label(
+    seed: Seed,
+    params: dict[str, Any],
+    external: bool,
+) -> Any:
     """Return labels by rule 6 of the paper's aggregation: background where its cue is set and no class fired."""
     import numpy as np
 

@@ -38,7 +38,11 @@ def check(params: Mapping[str, Any]) -> None:
         raise RecipeError(f"irn: {must}, not {background} and {foreground}.")
 
 
-def train_network(view: WeakView, labels: LabelSet, ctx: StageContext) -> InterPixelNet:
+def train_network(
+    view: WeakView,
+    labels: LabelSet,
+    ctx: StageContext,
+) -> InterPixelNet:
     """Return the trained network in eval mode; resumes, and loads a finished training.
 
     The displacement branch learns ``displacement_mult`` times faster than the boundary branch.
@@ -54,8 +58,9 @@ def train_network(view: WeakView, labels: LabelSet, ctx: StageContext) -> InterP
         label_size=(side, side),
         cache_mb=512,
     )
+    new = ("boundary.", "displacement.")
     fast = {"displacement.": float(p["displacement_mult"])}
-    fit(model, data, ctx, new=("boundary.", "displacement."), fast=fast, name="irn")
+    fit(model, data, ctx, new=new, fast=fast, name="irn")
     if model.displacement is not None and p["centring"] == "pass":
         _centre(model, view, ctx)
     return model
