@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -76,15 +76,8 @@ class Kinds(Mapping[str, DatasetKind]):
     """The kinds of dataset by name, bundled ones first.
 
     The names are known without importing any kind; looking one up imports that one alone. Broken ones are listed too.
-
-    Args:
-        entry_points: for tests; default: those of all distributions that are installed at each look.
+    What is installed is looked up at each use.
     """
-
-    def __init__(
-        self, entry_points: Iterable[metadata.EntryPoint] | None = None
-    ) -> None:
-        self._given = None if entry_points is None else tuple(entry_points)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources())
@@ -123,8 +116,7 @@ class Kinds(Mapping[str, DatasetKind]):
             name: [metadata.EntryPoint(name, target, GROUP)]
             for name, target in BUNDLED.items()
         }
-        given = self._given
-        points = metadata.entry_points(group=GROUP) if given is None else given
+        points = metadata.entry_points(group=GROUP)
         for point in sorted(points, key=lambda one: one.name):
             found.setdefault(point.name, []).append(point)
         return found
