@@ -9,10 +9,11 @@ from engine_fakes import SMALL_SEGMENTOR, make_context, make_labels, make_view
 from mmengine.config import Config
 
 from wsss_bench.contract.artifacts import LabelWriter
-from wsss_bench.engine import predict, segmentor_config
+from wsss_bench.engine import segmentor_config
 from wsss_bench.engine.heads import DeepLabV1Head, DeepLabV2Head
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.errors import RecipeError
+from wsss_bench.toolbox.prediction import predict
 from wsss_bench.toolbox.segmentation import train_segmentor
 
 COMMON: dict[str, Any] = {
