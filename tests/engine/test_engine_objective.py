@@ -113,6 +113,19 @@ def test_a_modules_parameters_learn_along(tmp_path: Path) -> None:
     assert not torch.equal(objective.head.weight, before)
 
 
+def test_a_modules_parameters_count_as_new(tmp_path: Path) -> None:
+    """Nothing new learns at a factor of 0, while the backbone does."""
+    objective = Auxiliary()
+    before = objective.head.weight.detach().clone()
+    params = {**SMALL_CLASSIFIER, "new_mult": 0.0}
+    slow = trained(tmp_path / "a", objective, params=params)
+    assert torch.equal(objective.head.weight, before)
+    slower = {**params, "lr": 0.01}
+    assert not same(
+        slow.backbone, trained(tmp_path / "b", None, params=slower).backbone
+    )
+
+
 @pytest.mark.parametrize("at", [3, 5, 8])
 @pytest.mark.parametrize("make", [lambda: mirrored, Auxiliary])
 def test_an_interruption_changes_nothing(make: Any, at: int, tmp_path: Path) -> None:
