@@ -85,7 +85,9 @@ class Figures:
                 self.long.append(f"{path}:{node.lineno}")
         # A statement with a body is its parts' business.
         if isinstance(node, ast.stmt) and not hasattr(node, "body"):
-            inner = [part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS)]
+            inner = [
+                part for part in ast.walk(node) if isinstance(part, COMPREHENSIONS)
+            ]
             if len(inner) > 1:
                 self.crowded.append(f"{path}:{node.lineno}")
 

@@ -108,7 +108,7 @@ class SeedSet(ItemSet[Seed]):
     noun = "seed"
 
     def _load(self, path: Path) -> Seed:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as data:
             scores = data["scores"].astype(np.float32)
             background = data.get("background")
             rank = data.get("rank")
@@ -148,5 +148,5 @@ class ArraySet(ItemSet[dict[str, NDArray[Any]]]):
     noun = "arrays"
 
     def _load(self, path: Path) -> dict[str, NDArray[Any]]:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}

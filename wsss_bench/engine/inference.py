@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -32,6 +32,12 @@ class TestSettings:
         crf: preset of the test-time CRF.
         amp: precision of the network's forward passes: ``""`` (float32), ``"bf16"`` or, on a GPU, ``"fp16"``.
     """
+
+    # pytest would take the name for a class of tests.
+    __test__ = False
+
+    # Whatever its name begins with, it is no test.
+    __test__: ClassVar[bool] = False
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False

@@ -54,7 +54,8 @@ class LinearCamHead(nn.Module):
 
     def loss(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return binary cross-entropy, mean over classes and batch; `targets` ``float [B, C]``."""
-        logits = self.scores(features).float()
+        # Not `self.scores`: a head that changes both would put its features through its own layers twice.
+        logits = LinearCamHead.scores(self, features).float()
         loss = F.binary_cross_entropy_with_logits(logits, targets)
         return {"loss_cls": loss}
 

@@ -35,7 +35,7 @@ def load_arrays(path: Path, what: str) -> dict[str, AnyArray]:
         ArtifactError: the file is missing, damaged or of another protocol; the message names it.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as data:
             stored = {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing. {SCORE_AGAIN}") from None

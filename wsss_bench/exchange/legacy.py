@@ -203,7 +203,7 @@ def _ids(values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _read_npz(path: Path) -> dict[str | int, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist.") from None
