@@ -20,7 +20,7 @@ from wsss_bench.doctor.requirements import source
 from wsss_bench.errors import WsssError
 
 if TYPE_CHECKING:
-    from wsss_bench.data.registry import Listing
+    from wsss_bench.data.kind import DatasetKind
 
 
 def examine(
@@ -65,7 +65,16 @@ def check_data(root: Path | None) -> Iterator[Check]:
     from wsss_bench.data.registry import KINDS
     from wsss_bench.data.voc.kind import KIND as VOC
 
-    yield Check("data", OK, "shapes: drawn on the spot")
+    kinds = []
+    # First, since a broken kind is one whether or not there are data.
+    for listing in KINDS.listings():
+        try:
+            kinds.append(listing.load())
+        except WsssError as error:
+            fix = f"python -m pip uninstall -y {listing.distribution}"
+            yield Check("data", FAIL, str(error), fix)
+    if any(kind.name == "shapes" for kind in kinds):
+        yield Check("data", OK, "shapes: drawn on the spot")
     named = root or os.environ.get(ROOT_VARIABLE)
     if not named:
         what = f"no data root: neither --data-root nor {ROOT_VARIABLE} is given, so only shapes can be used."
@@ -77,19 +86,14 @@ def check_data(root: Path | None) -> Iterator[Check]:
         fix = VOC.how_to_get(folder)
         yield Check("data", FAIL, f"data root {folder} is no folder.", fix)
         return
-    for listing in KINDS.listings():
-        if listing.name != "shapes":
-            yield _dataset(listing, folder)
+    for kind in kinds:
+        if kind.name != "shapes":
+            yield _dataset(kind, folder)
 
 
-def _dataset(listing: Listing, folder: Path) -> Check:
+def _dataset(kind: DatasetKind, folder: Path) -> Check:
     from wsss_bench.data.opening import open_dataset
 
-    try:
-        kind = listing.load()
-    except WsssError as error:
-        fix = f"python -m pip uninstall -y {listing.distribution}"
-        return Check("data", FAIL, str(error), fix)
     try:
         dataset = open_dataset(kind.name, folder)
         splits = ", ".join(dataset.available_splits())

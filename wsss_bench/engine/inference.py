@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,9 +35,6 @@ class TestSettings:
 
     # pytest would take the name for a class of tests.
     __test__ = False
-
-    # Whatever its name begins with, it is no test.
-    __test__: ClassVar[bool] = False
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
