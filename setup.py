@@ -1,4 +1,4 @@
-"""The packages of the wheel, told from the folders, so that a new method or room need not be listed; all else is in pyproject.toml."""
+"""The packages of the wheel, told from the folders: a new method or room need not be listed. All else: pyproject.toml."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python .ci/texture.py wsss_bench plugins
 
-Prints one line of figures, then what misses its bound, and ends with status 1 where something does. Counted are code lines:
+Prints one line of figures, then what misses its bound; the status is 1 where something does. Counted are code lines:
 those that hold a token which is neither a comment nor part of a docstring.
 """
 

@@ -9,9 +9,9 @@ import torch
 from engine_fakes import CLASSES, make_context, make_view
 
 from wsss_bench.contract.artifacts import LabelWriter, Segmentor
-from wsss_bench.toolbox import prediction
 from wsss_bench.engine.inference import TestSettings as Settings
 from wsss_bench.engine.inference import predict_probabilities
+from wsss_bench.toolbox import prediction
 from wsss_bench.toolbox.prediction import predict
 
 SEGMENTOR = Segmentor(Path("c.py"), Path("w.pth"), {"scales": [1.0], "crf": "dsrg"})
