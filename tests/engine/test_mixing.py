@@ -39,7 +39,7 @@ def labelled(sample: Sample, value: int) -> Sample:
     return Sample(sample.pixels, np.full((8, 8), value, np.uint8), sample.tags)
 
 
-class Fixed:
+class Known:
     """A generator whose beta draws are known."""
 
     def __init__(self, weight: float) -> None:
@@ -53,8 +53,12 @@ class Fixed:
         return getattr(self.real, name)
 
 
+def fixed(weight: float) -> Any:
+    return Known(weight)
+
+
 def test_mixup_blends_pixels_and_tags_by_the_same_weight() -> None:
-    mixed = Mixup()(FIRST, other, Fixed(0.25))
+    mixed = Mixup()(FIRST, other, fixed(0.25))
     assert np.allclose(mixed.pixels, 25)
     np.testing.assert_allclose(mixed.tags, [1, 0.25, 0.75])
 
@@ -92,7 +96,7 @@ def test_the_region_of_fmix_is_of_low_frequency() -> None:
 
 
 def test_fmix_weights_tags_by_the_shares_that_are_there() -> None:
-    mixed = FMix()(FIRST, other, Fixed(0.37))
+    mixed = FMix()(FIRST, other, fixed(0.37))
     kept = round(0.37 * 64)
     assert (mixed.pixels == 100).sum() == 3 * kept
     np.testing.assert_allclose(mixed.tags, [1, kept / 64, 1 - kept / 64])
@@ -100,7 +104,7 @@ def test_fmix_weights_tags_by_the_shares_that_are_there() -> None:
 
 def test_fmix_cuts_label_maps_along_the_same_border() -> None:
     draw = lambda rng: labelled(SECOND, 2)  # noqa: E731
-    mixed = FMix()(labelled(FIRST, 1), draw, Fixed(0.5))
+    mixed = FMix()(labelled(FIRST, 1), draw, fixed(0.5))
     assert mixed.label is not None
     np.testing.assert_array_equal(mixed.label == 1, mixed.pixels[:, :, 0] == 100)
     assert mixed.tags.tolist() == [1, 1, 1]

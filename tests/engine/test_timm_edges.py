@@ -118,6 +118,8 @@ def test_folding_keeps_the_function(name: str) -> None:
     net = made(name).eval()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     x = torch.randn(1, 3, 64, 80)
