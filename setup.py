@@ -1,4 +1,4 @@
-"""The packages of the wheel, told from the folders: a new method or room need not be listed. All else: pyproject.toml."""
+"""The packages of the wheel, told from the folders: no method or room need be listed. All else is in pyproject.toml."""
 
 from __future__ import annotations
 
