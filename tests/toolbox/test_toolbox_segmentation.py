@@ -177,6 +177,8 @@ def test_an_unknown_loss_is_refused(tmp_path: Path) -> None:
 def test_pretraining_on_the_board() -> None:
     assert pretraining(None) == pretraining("") == "none"
     assert pretraining("imagenet") == "ImageNet"
+    assert pretraining("timm", "timm/resnet18") == "timm's own"
+    assert pretraining("imagenet", "timm/vit_small_patch14_dinov2") == "timm's own"
     assert (
         pretraining("some/folder/mobile.pt")
         == pretraining("C:\\folder\\mobile.pt")

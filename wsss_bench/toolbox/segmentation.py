@@ -215,7 +215,7 @@ def classifier_segmentor(
     facts = {
         "network": "the localizer",
         "backbone": name,
-        "weights": pretraining(p.get("weights")),
+        "weights": pretraining(p.get("weights"), str(p.get("backbone") or "")),
     }
     return keep_segmentor(config, weights, ctx.out_dir, facts)
 
@@ -225,7 +225,7 @@ def facts_of(p: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "network": str(p["network"]),
         "backbone": str(p.get("backbone") or "network's own"),
-        "weights": pretraining(p.get("weights")),
+        "weights": pretraining(p.get("weights"), str(p.get("backbone") or "")),
     }
     test = {name: p[key] for key, name in TEST_NAMES.items() if key in p}
     if test:
@@ -233,10 +233,13 @@ def facts_of(p: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def pretraining(weights: object) -> str:
-    """What a ``weights`` parameter means on the board: ``ImageNet``, ``ImageNet (file name)`` or ``none``."""
+def pretraining(weights: object, backbone: str = "") -> str:
+    """Return what a ``weights`` parameter means on the board: ``ImageNet``, ``file NAME``, ``timm's own`` or ``none``."""
     if not weights:
         return "none"
+    # What timm loads depends on the network's tag, and need not have been trained on ImageNet.
+    if backbone.startswith("timm/") and weights in ("imagenet", "timm"):
+        return "timm's own"
     if weights == "imagenet":
         return "ImageNet"
     # Also of a path as Windows writes it: a record may have come from there.

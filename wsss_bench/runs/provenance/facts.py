@@ -27,6 +27,7 @@ PACKAGES = (
     "numba",
     "opencv-python",
     "pillow",
+    "timm",
 )
 """Distributions whose versions can change a number."""
 
