@@ -234,7 +234,7 @@ def facts_of(p: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pretraining(weights: object, backbone: str = "") -> str:
-    """Return what a ``weights`` parameter means on the board: ``ImageNet``, ``file NAME``, ``timm's own`` or ``none``."""
+    """Return what a ``weights`` parameter means on the board: ``ImageNet``, ``file NAME``, timm's own or ``none``."""
     if not weights:
         return "none"
     # What timm loads depends on the network's tag, and need not have been trained on ImageNet.
