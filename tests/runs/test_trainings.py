@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -237,11 +239,28 @@ def test_killed_in_the_middle_of_either_it_ends_with_the_same_bytes(
     assert main(["cache", "verify", "--work-dir", str(place / "work")]) == 0
 
 
+def wait_at_lock(process: subprocess.Popen[str]) -> None:
+    """Return once the process is blocked on a file lock that another one holds."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()
+            if "->" in words and str(process.pid) in words:
+                return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    pytest.fail("the process never waited for a lock")
+
+
 def test_two_processes_that_want_one_training_share_it(place: Path) -> None:
     recipes = ["alpha[localize.scales=[1.0]]", "alpha[localize.scales=[0.5]]"]
-    first = start(place, recipes[0], FAKE_SLEEP="0.5")
+    gate = place / "gate"
+    first = start(place, recipes[0], FAKE_GATE=str(gate))
     wait_for(place, "alpha trains for localize")
-    second = start(place, recipes[1], FAKE_SLEEP="0.5")
+    second = start(place, recipes[1], FAKE_GATE=str(gate))
+    # The first trains on only when the second stands at the lock, however busy the machine is.
+    wait_at_lock(second)
+    gate.touch()
     printed = [process.communicate(timeout=240) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], printed
     lines = (place / "calls.log").read_text().splitlines()
