@@ -96,7 +96,7 @@ def test_imported_results_join_a_board_and_each_other(
         )
         == 0
     )
-    (row,) = csv.DictReader((tmp_path / "lb" / "shapes.csv").open())
+    (row,) = csv.DictReader((tmp_path / "lb" / "shapes.csv").read_text().splitlines())
     assert (row["origin"], row["method"], row["val_miou"]) == (
         "imported",
         "Somebody's (2020)",

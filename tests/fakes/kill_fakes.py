@@ -406,6 +406,8 @@ class Server:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 # What there is to kill -----------------------------------------------------------------------------------------------

@@ -197,12 +197,14 @@ def test_a_board_of_the_full_dataset_shows_reported_rows_apart(tmp_path: Path) -
     assert "## Reported elsewhere" in text
     assert "conflict: 51.7 (" in text
     assert "Reported elsewhere" not in (tmp_path / "voc2012-pack.md").read_text()
-    wide = list(csv.DictReader((tmp_path / "voc2012.csv").open()))
+    wide = list(csv.DictReader((tmp_path / "voc2012.csv").read_text().splitlines()))
     assert {row["origin"] for row in wide} == {"measured", "reported"}
     assert any(
         "conflict on test segmentation: 51.7 / 51.1" in row["notes"] for row in wide
     )
-    tidy = list(csv.DictReader((tmp_path / "voc2012_long.csv").open()))
+    tidy = list(
+        csv.DictReader((tmp_path / "voc2012_long.csv").read_text().splitlines())
+    )
     assert all(row["source"] for row in tidy if row["origin"] == "reported")
 
 
