@@ -1,0 +1,1 @@
+"""affinitynet: pixel affinities and a random walk."""

@@ -1,0 +1,1 @@
+"""deeplab: the default segmentor."""

@@ -1,0 +1,1 @@
+"""densecrf: seeds to labels by a dense CRF."""

@@ -1,0 +1,1 @@
+"""dsrg: deep seeded region growing."""

@@ -1,0 +1,1 @@
+"""irn: inter-pixel relations, a learnt boundary map and a random walk."""

@@ -1,0 +1,1 @@
+"""supervised: the upper bound, trained on the true masks."""
