@@ -19,7 +19,7 @@ from torch import nn
 from wsss_bench.contract.context import Training
 from wsss_bench.engine.handed import HANDED, differences, handed, plain
 from wsss_bench.engine.loading import Augment, TrainingSet
-from wsss_bench.engine.mixing import FMix, ManifoldMixup, Mixup
+from wsss_bench.engine.mixing import FMix, ManifoldMixup, ManifoldMixupLoss, Mixup
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import seeded, train, training_config
@@ -215,3 +215,8 @@ def test_values_become_plain() -> None:
 def test_a_tensor_counts_by_its_kind_alone() -> None:
     """Tensors that learn are told by name and shape; their values differ before and after the training."""
     assert plain(torch.zeros(2)) == plain(torch.ones(3)) == "torch.Tensor"
+
+
+def test_the_layers_of_manifold_mixup_count() -> None:
+    one, two = plain(ManifoldMixupLoss((0, 1))), plain(ManifoldMixupLoss((0, 2)))
+    assert differences(one, two) == ["layers: [0, 1] -> [0, 2]"]

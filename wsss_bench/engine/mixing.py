@@ -291,16 +291,16 @@ class ManifoldMixup:
         return replace(sample, extras=extras)
 
 
+@dataclass(frozen=True)
 class ManifoldMixupLoss:
     """The classifier's own loss on features that were blended at a random layer.
 
-    Args:
+    Attributes:
         layers: how many of the backbone's stages run before the blending; 0 blends images. One is drawn for every
             iteration.
     """
 
-    def __init__(self, layers: tuple[int, ...] = (0, 1, 2)) -> None:
-        self.layers = tuple(layers)
+    layers: tuple[int, ...] = (0, 1, 2)
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses of a `MultiLabelClassifier` for a batch of `ManifoldMixup`."""
