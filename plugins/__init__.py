@@ -1,1 +1,1 @@
-"""The bundled methods, each in a folder of its own: plugin, maths, config, card. They import what an outsider may import."""
+"""The bundled methods, a folder each: plugin, maths, config, card. They import what an outsider may import."""
