@@ -220,3 +220,23 @@ def test_a_tensor_counts_by_its_kind_alone() -> None:
 def test_the_layers_of_manifold_mixup_count() -> None:
     one, two = plain(ManifoldMixupLoss((0, 1))), plain(ManifoldMixupLoss((0, 2)))
     assert differences(one, two) == ["layers: [0, 1] -> [0, 2]"]
+
+
+def test_what_other_code_was_handed_is_not_compared(tmp_path: Path) -> None:
+    class Other(Kept):
+        @contextmanager
+        def open(self, name: str) -> Iterator[Training]:
+            with super().open(name) as training:
+                yield dataclasses.replace(training, same_code=False)
+
+    def context(trainings: Kept) -> Any:
+        return make_context(tmp_path, trainings=trainings)
+
+    kept = tmp_path / "kept"
+    weights = train(prepared(tmp_path), context(Kept(kept)), "net")
+    told = json.loads((kept / "net" / HANDED).read_text())
+    told["data"]["class"] = "place_that_the_class_has_left"
+    (kept / "net" / HANDED).write_text(json.dumps(told))
+    with pytest.raises(RecipeError, match="place_that_the_class_has_left"):
+        train(prepared(tmp_path), context(Kept(kept)), "net")
+    assert train(prepared(tmp_path), context(Other(kept)), "net") == weights

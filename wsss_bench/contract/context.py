@@ -49,11 +49,14 @@ class Training:
         out: the folder of what is kept; a finished training has its files there.
         done: whether the training was finished before, by this run or by another one whose stage differs in test
             settings only.
+        same_code: false where it was finished by other code of the harness, so that what it was handed may look
+            different without being so.
     """
 
     scratch: Path
     out: Path
     done: bool
+    same_code: bool = True
 
 
 class Trainings(Protocol):

@@ -71,9 +71,9 @@ class KeptTrainings:
                     yield from self._compute(name, folder)
                     outer.use(name, folder)
                     return
-        self._reuse(name, folder)
+        same_code = self._reuse(name, folder)
         outer.use(name, folder)
-        yield Training(folder.scratch, folder.out, True)
+        yield Training(folder.scratch, folder.out, True, same_code)
 
     def _compute(self, name: str, folder: StageFolder) -> Iterator[Training]:
         """Let the block train, then commit; where only the commit was missing, the block finds the training done."""
@@ -96,11 +96,14 @@ class KeptTrainings:
             self.attempt = outer
             self._names.remove(name)
 
-    def _reuse(self, name: str, folder: StageFolder) -> None:
+    def _reuse(self, name: str, folder: StageFolder) -> bool:
+        """Clean up after a finished training; return whether this very code of the harness computed it."""
         record = folder.commit_record() or {}
         # Its process may have been killed between the commit and the cleaning.
         if folder.scratch.exists():
             folder.clean()
-        if record.get("code") != harness_digest():
+        same_code = record.get("code") == harness_digest()
+        if not same_code:
             other = "other code of the engine or toolbox"
             self.note(f"training {name!r} was computed by {other} and is reused.")
+        return same_code
