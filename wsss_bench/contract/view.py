@@ -6,12 +6,14 @@ Class ids are mask ids everywhere: 0 is background, 1..C are the foreground clas
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from wsss_bench.errors import DataError
+from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.io.hashing import digests
 from wsss_bench.io.images import read_image
 
 if TYPE_CHECKING:
@@ -44,13 +46,17 @@ class WeakImage:
         return self.labels
 
 
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
 class WeakView(Sequence[WeakImage]):
     """An immutable, ordered sequence of `WeakImage`.
 
     Attributes:
         dataset, split: where the images come from.
         classes: class names by mask id; ``classes[0]`` is ``"background"``.
-        fingerprint: hex digest over ids, labels and file sizes; part of every stage key.
+        fingerprint: hex digest over classes, ids, labels and the contents of the images; `parts` are its digests.
     """
 
     def __init__(
@@ -69,7 +75,6 @@ class WeakView(Sequence[WeakImage]):
             raise DataError(
                 f"{dataset}/{split}: image id {twice!r} is listed twice. Remove the duplicate from the list."
             )
-        self._fingerprint: str | None = None
 
     def __len__(self) -> int:
         return len(self._images)
@@ -103,22 +108,38 @@ class WeakView(Sequence[WeakImage]):
         """Number of mask ids, background included (C + 1)."""
         return len(self.classes)
 
+    @cached_property
+    def parts(self) -> Mapping[str, str]:
+        """Hex digests of what the view consists of: ``classes``, ``ids``, ``labels`` and ``images`` (file contents).
+
+        Raises:
+            DataError: an image is not on disk, or cannot be read.
+        """
+        images = self._images
+        labels = [image.labels for image in images]
+        return {
+            "classes": _digest(self.classes),
+            "ids": _digest([image.id for image in images]),
+            "labels": _digest(labels),
+            "images": _digest(self._contents()),
+        }
+
+    def _contents(self) -> list[str]:
+        """Return the digest of each image's file."""
+        try:
+            return digests([image.path for image in self._images])
+        except FileNotFoundError as error:
+            missing = next(i for i in self._images if not i.path.exists())
+            what = f"image {missing.id!r} is listed but {missing.path} is not on disk."
+            where = f"{self.dataset}/{self.split}"
+            raise DataError(f"{where}: {what} Run: wsss-bench data verify") from error
+        except ArtifactError as error:
+            raise DataError(f"{self.dataset}/{self.split}: {error}") from error
+
     @property
     def fingerprint(self) -> str:
-        """Hex digest of ids, labels, class names and file sizes."""
-        if self._fingerprint is None:
-            digest = hashlib.sha256(repr(self.classes).encode())
-            for image in self._images:
-                try:
-                    size = image.path.stat().st_size
-                except OSError:
-                    raise DataError(
-                        f"{self.dataset}/{self.split}: image {image.id!r} is listed but {image.path} is not on disk. "
-                        "Run: wsss-bench data verify"
-                    ) from None
-                digest.update(f"{image.id}|{image.labels}|{size}\n".encode())
-            self._fingerprint = digest.hexdigest()
-        return self._fingerprint
+        """One hex digest over class names, ids, labels and the contents of the images."""
+        return _digest(sorted(self.parts.items()))
 
     def with_labels(self) -> WeakView:
         """The images that carry at least one label (COCO has photographs without any)."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_bench.contract.view import IGNORE
-from wsss_bench.errors import DataError
+from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.io.hashing import digests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +30,8 @@ class SealedMasks:
         ids: the image ids, in order.
         files: (mask, photograph) by image id.
         num_classes: number of mask ids, background included.
+        derived: a digest of what the masks are made from and by which rule, where they need not be there yet; it then
+            stands for their contents in the fingerprint.
     """
 
     def __init__(
@@ -36,8 +40,10 @@ class SealedMasks:
         ids: Sequence[str],
         files: Mapping[str, tuple[Path, Path]],
         num_classes: int,
+        derived: str = "",
     ) -> None:
         self.where = where
+        self.derived = derived
         self.ids = tuple(ids)
         self.num_classes = num_classes
         self._files = files
@@ -67,19 +73,22 @@ class SealedMasks:
             what = f"{self.where} has no mask for image {image_id!r}."
             raise DataError(what) from None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of ids and mask file sizes; raises `DataError` when a mask is missing."""
-        # Sizes and no contents: every run asks, and reading ten thousand files would take a minute.
-        digest = hashlib.sha256(str(self.num_classes).encode())
-        for image_id in self.ids:
-            path = self.path(image_id)
-            try:
-                size = path.stat().st_size
-            except OSError:
-                raise missing_mask(path) from None
-            digest.update(f"{image_id}|{size}\n".encode())
-        return digest.hexdigest()
+        """Hex digest of class count, ids and the contents of the masks; raises `DataError` when a mask is missing."""
+        contents = self.derived or self._contents()
+        parts = [self.num_classes, self.ids, contents]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _contents(self) -> list[str]:
+        paths = [self.path(image_id) for image_id in self.ids]
+        try:
+            return digests(paths)
+        except FileNotFoundError as error:
+            missing = next(path for path in paths if not path.exists())
+            raise missing_mask(missing) from error
+        except ArtifactError as error:
+            raise DataError(f"{self.where}: {error}") from error
 
 
 def missing_mask(path: Path) -> DataError:

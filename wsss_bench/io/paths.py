@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from wsss_bench.errors import WsssError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of the package `wsss_bench`."""
+
+
+CACHE_VARIABLE = "WSSS_BENCH_CACHE"
+"""Names another folder for `user_cache`."""
+
+
+def user_cache() -> Path:
+    """Return the folder for what can be made again, and is this user's alone; it need not exist.
+
+    That is ``$WSSS_BENCH_CACHE``, else ``wsss-bench`` in ``$XDG_CACHE_HOME``, else ``~/.cache/wsss-bench``.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    parent = Path(shared) if shared else Path.home() / ".cache"
+    return parent / "wsss-bench"
 
 
 def checkout() -> Path | None:
