@@ -84,6 +84,12 @@ class Dataset(ABC):
     """Distribution and version of a third party's kind, for the record; set by `wsss_bench.data.open_dataset`."""
     skipped: frozenset[str] = frozenset()
     """Ids that the user's skip list leaves out of every split; see `wsss_bench.data.skipping`."""
+    ignored: ClassVar[str] = "border"
+    """What the masks mark with 255, in a word."""
+    border_published: ClassVar[bool] = False
+    """Whether published numbers leave out a border that the validation masks must have."""
+    category_ids: ClassVar[Mapping[int, int]] = MappingProxyType({})
+    """Mask id by the id that the source of the data gives a class, where masks with the latter are in circulation."""
 
     def available_splits(self) -> tuple[str, ...]:
         """Return the names of the splits that exist here, sorted."""
@@ -134,6 +140,44 @@ class Dataset(ABC):
 
     def prepare(self, progress: Progress | None = None) -> None:  # noqa: B027 - most data need nothing
         """Make what is derived (generated images, rasterised masks) once; idempotent, and safe to interrupt."""
+
+    def ready(self) -> bool:
+        """Return whether all that `prepare` would make is there."""
+        return True
+
+    def preview(self) -> Dataset:
+        """Return a dataset of the same fingerprints that a run can be planned with, and that writes nothing.
+
+        Nothing under its root and nothing in the working directory: what would have to be made is made in memory, or
+        in a folder that is deleted when the process ends. The dataset itself where it is `ready`; a derived class whose
+        `prepare` makes something overrides this together with `ready`.
+        """
+        return self
+
+    def truth(self, role: str) -> str:
+        """Return what a role's split is scored against and what is left out.
+
+        ``"SegmentationClass, border 255 ignored"``, for example.
+
+        Args:
+            role: one of `ROLES`.
+
+        Raises:
+            DataError: the split has no masks, or one that cannot be read.
+        """
+        from wsss_bench.data.truth import convention
+
+        split = self._resolve(getattr(self.splits, role))
+        said = self.__dict__.setdefault("_truths", {})
+        # Two roles may share a split, and a plan and a record both ask.
+        if split not in said:
+            convened = convention(self.masks(split), self.ignored)
+            said[split] = f"{self.truth_source(split)}, {convened}"
+        return str(said[split])
+
+    def truth_source(self, split: str) -> str:
+        """Return where the masks of a split come from, in a word or two and without a path of the machine."""
+        return "masks"
 
     def facts(self) -> Mapping[str, Any]:
         """Return what a run record keeps about the dataset."""

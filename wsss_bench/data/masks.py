@@ -62,6 +62,10 @@ class SealedMasks:
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         return ((image_id, self[image_id]) for image_id in self.ids)
 
+    def values(self, image_id: str) -> frozenset[int]:
+        """Return all values in one mask, those that are no class included; raises `DataError` as reading does."""
+        return mask_values(self.path(image_id))
+
     def path(self, image_id: str) -> Path:
         """Return the file of one mask; raises `DataError` for an id that the split does not hold."""
         return self._pair(image_id)[0]
@@ -111,15 +115,7 @@ def read_mask(path: Path, image: Path | None, num_classes: int) -> NDArray[np.ui
         DataError: missing or broken file, colour image, foreign palette, values out of range, or a size unlike the
             photograph's.
     """
-    try:
-        array, values = _decode(path)
-    except FileNotFoundError:
-        raise missing_mask(path) from None
-    except DataError:
-        raise
-    # A damaged file may raise anything inside its decoder.
-    except Exception as error:
-        raise DataError(f"mask {path} cannot be read ({error}). {RESTORE}") from error
+    array, values = _decoded(path)
     outside = [v for v in values if v >= num_classes and v != IGNORE]
     if outside:
         ids = f"only 0..{num_classes - 1} and {IGNORE} are class ids here."
@@ -128,6 +124,25 @@ def read_mask(path: Path, image: Path | None, num_classes: int) -> NDArray[np.ui
     if image is not None:
         _check_size(path, image, array.shape)
     return array
+
+
+def mask_values(path: Path) -> frozenset[int]:
+    """Return the values in a mask PNG, whatever classes there are; raises `DataError` for a file that is no mask."""
+    _, values = _decoded(path)
+    return frozenset(values)
+
+
+def _decoded(path: Path) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return the indices of a mask, and which ones occur; raises `DataError` for whatever goes wrong."""
+    try:
+        return _decode(path)
+    except FileNotFoundError:
+        raise missing_mask(path) from None
+    except DataError:
+        raise
+    # A damaged file may raise anything inside its decoder.
+    except Exception as error:
+        raise DataError(f"mask {path} cannot be read ({error}). {RESTORE}") from error
 
 
 def _decode(path: Path) -> tuple[NDArray[np.uint8], list[int]]:
