@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from PIL import Image
 from wsss_bench.data import open_dataset, verify_dataset
 from wsss_bench.data.shapes import draw
 from wsss_bench.data.shapes.classes import BACKGROUNDS, CLASSES, NAMES
+from wsss_bench.data.truth import truth_warning
 from wsss_bench.errors import DataError, LeakError
 from wsss_bench.io.images import voc_palette
 from wsss_bench.rng import generator
@@ -164,6 +167,49 @@ def test_an_interrupted_drawing_is_not_taken_for_finished(
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(draw, "draw_scene", real)
     assert len(open_dataset("shapes", tmp_path, **SMALL).weak_view("train")) == 16
+
+
+def test_names_are_told_without_a_drawing(tmp_path: Path) -> None:
+    dataset = open_dataset("shapes", tmp_path / "root", **SMALL)
+    assert not dataset.ready()
+    assert dataset.available_splits() == ("train", "val")
+    assert dataset._ids("val") == ("val_00000", "val_00001", "val_00002", "val_00003")
+    assert not (tmp_path / "root").exists()
+    dataset.prepare()
+    assert dataset.ready()
+    assert dataset._ids("val") == ("val_00000", "val_00001", "val_00002", "val_00003")
+
+
+def test_a_preview_has_the_same_fingerprints_and_leaves_nothing(tmp_path: Path) -> None:
+    dataset = open_dataset("shapes", tmp_path / "root", **SMALL)
+    preview = dataset.preview()
+    assert preview.root != dataset.root
+    assert not (tmp_path / "root").exists()
+    for split in ("train", "val"):
+        assert len(preview.image_view(split)[0].read()) == 64
+    dataset.prepare()
+    train = preview.weak_view("train")
+    assert train.fingerprint == dataset.weak_view("train").fingerprint
+    assert preview.masks("val").fingerprint == dataset.masks("val").fingerprint
+    # What is there needs no preview, and an edited list is read as it is.
+    assert dataset.preview() is dataset
+
+
+def test_a_preview_is_deleted_when_the_process_ends(tmp_path: Path) -> None:
+    code = (
+        "from wsss_bench.data import open_dataset; from pathlib import Path; import sys; "
+        "made = open_dataset('shapes', Path(sys.argv[1]), train=1, val=1, size=48); "
+        "print(made.preview().root.parent)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "root")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert not Path(done.stdout.strip()).exists()
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_truth_has_a_border_and_says_so(small: Any) -> None:
+    assert small.truth("val").endswith("border 255 ignored")
+    assert truth_warning(small) is None
 
 
 def test_prepare_reports_progress_and_is_idempotent(tmp_path: Path) -> None:

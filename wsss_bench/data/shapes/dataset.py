@@ -7,12 +7,14 @@ objects and classes per image, sizes from tiny to large, occlusion, and textured
 
 from __future__ import annotations
 
+import atexit
+import copy
 import csv
 import io
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -107,6 +109,30 @@ class ShapesDataset(VocLayout):
         except ArtifactError as error:
             raise self._unwritable(error) from error
 
+    def ready(self) -> bool:
+        """Return whether the dataset is drawn."""
+        return self.root.is_dir()
+
+    def preview(self) -> ShapesDataset:
+        """Return the dataset as it will be, drawn into a folder that is deleted when the process ends.
+
+        Raises:
+            DataError: there is no room for temporary files.
+        """
+        if self.ready():
+            return self
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="wsss-bench-shapes-"))
+        except OSError as error:
+            raise self._unwritable(error.strerror or error) from error
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        drawn = copy.copy(self)
+        # What was read of the folder that is not there yet must not be taken over.
+        drawn._lists = {}
+        drawn.root = folder / self.root.name
+        drawn.prepare()
+        return drawn
+
     def _sweep(self) -> None:
         """Remove what processes that were killed have left behind; only the holder of the lock may."""
         for left in self.root.parent.glob(f".{self.root.name}-*"):
@@ -142,7 +168,7 @@ class ShapesDataset(VocLayout):
         total = sum(self.counts.values())
         done = 0
         for split, count in self.counts.items():
-            ids = [f"{split}_{number:05d}" for number in range(count)]
+            ids = _drawn_ids(split, count)
             (lists / f"{split}.txt").write_text("\n".join(ids) + "\n")
             for number, image_id in enumerate(ids):
                 present = self._draw_one(folder, split, number, image_id)
@@ -198,7 +224,25 @@ class ShapesDataset(VocLayout):
     def _make_ready(self) -> None:
         self.prepare()
 
+    def _resolve(self, split: str) -> str:
+        # Whoever names a split goes on to its files.
+        self._make_ready()
+        return super()._resolve(split)
+
+    # Who only asks for names gets them without a drawing: a skip list is checked before a dry run is planned.
+    def _split_names(self) -> Collection[str]:
+        return super()._split_names() if self.ready() else tuple(self.counts)
+
+    def _ids(self, split: str) -> tuple[str, ...]:
+        if self.ready():
+            return super()._ids(split)
+        return _drawn_ids(split, self.counts[split])
+
     def _labels(
         self, split: str, ids: tuple[str, ...]
     ) -> Mapping[str, tuple[int, ...]]:
         return read_label_table(self.root / _TABLE, self.classes, ids)
+
+
+def _drawn_ids(split: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{split}_{number:05d}" for number in range(count))
