@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from wsss_bench.contract.view import WeakImage, WeakView
+from wsss_bench.data.base import Dataset, Splits
 
 CLASSES = ("background", "cat", "dog")
 
@@ -109,20 +111,32 @@ def write_plugin(
     return path
 
 
-class Masks(dict):  # type: ignore[type-arg]
-    """Masks by id, with the fingerprint that `SealedMasks` has."""
+class Masks:
+    """Masks by id, as `SealedMasks` has them; they are drawn when they are asked for."""
 
     fingerprint = "masks-1"
+    derived = "drawn"
+
+    def __init__(self, masks: dict[str, np.ndarray]) -> None:
+        self._masks = masks
+        self.ids = tuple(masks)
+
+    def __getitem__(self, image_id: str) -> np.ndarray:
+        return self._masks[image_id]
+
+    def __iter__(self) -> Any:
+        return iter(self._masks.items())
 
 
-class TinyDataset:
+class TinyDataset(Dataset):
     """Twelve 16x20 photographs: a red cat or a green dog on grey; eight to train on, four to predict."""
 
-    name, kind, classes = "tiny", "tiny", CLASSES
+    kind = "tiny"
 
     def __init__(self, root: Path) -> None:
+        self.name, self.classes = "tiny", CLASSES
         self.root = root
-        self.splits = SimpleNamespace(train="train", seeds="train", val="val")
+        self.splits = Splits(train="train", seeds="train", val="val")
 
     def prepare(self, progress: Any = None) -> None:
         """Write the photographs."""
@@ -135,6 +149,20 @@ class TinyDataset:
                 temporary = self.root / f"{os.getpid()}-{number}.png"
                 Image.fromarray(self._pixels(number)).save(temporary)
                 temporary.replace(path)
+
+    def ready(self) -> bool:
+        """Whether all photographs are there."""
+        numbers = {*self._numbers("train"), *self._numbers("val")}
+        return all((self.root / f"im{n:02d}.png").exists() for n in numbers)
+
+    def preview(self) -> TinyDataset:
+        """The same photographs in a temporary folder."""
+        if self.ready():
+            return self
+        drawn = type(self)(Path(tempfile.mkdtemp(prefix="wsss-bench-tiny-")))
+        atexit.register(shutil.rmtree, drawn.root, ignore_errors=True)
+        drawn.prepare()
+        return drawn
 
     def _mask(self, number: int) -> np.ndarray:
         mask = np.zeros((16, 20), np.uint8)
@@ -150,30 +178,23 @@ class TinyDataset:
     def _numbers(self, split: str) -> range:
         return range(8) if split == "train" else range(8, 12)
 
-    def _view(self, split: str, labels: bool) -> WeakView:
-        images = [
-            WeakImage(
-                f"im{n:02d}",
-                self.root / f"im{n:02d}.png",
-                (1 + n % 2,) if labels else None,
-            )
-            for n in self._numbers(split)
-        ]
-        return WeakView(self.name, split, self.classes, images)
+    def _split_names(self) -> tuple[str, ...]:
+        return ("train", "val")
 
-    def weak_view(self, split: str) -> WeakView:
-        """Images with labels."""
-        return self._view(split, True)
+    def _ids(self, split: str) -> tuple[str, ...]:
+        return tuple(f"im{n:02d}" for n in self._numbers(split))
 
-    def image_view(self, split: str) -> WeakView:
-        """Images without labels."""
-        return self._view(split, False)
+    def _image_path(self, split: str, image_id: str) -> Path:
+        return self.root / f"{image_id}.png"
+
+    def _labels(self, split: str, ids: Any) -> dict[str, tuple[int, ...]]:
+        return {image_id: (1 + int(image_id[2:]) % 2,) for image_id in ids}
 
     def sealed(self) -> dict[str, tuple[Path, ...]]:
         """Nothing: the masks are not on the disk."""
         return {}
 
-    def masks(self, split: str) -> Masks:
+    def masks(self, split: str) -> Any:
         """The truth."""
         return Masks({f"im{n:02d}": self._mask(n) for n in self._numbers(split)})
 
