@@ -1,132 +1,19 @@
-"""CAM files of other repositories, read without trusting them.
-
-IRN, PSA and SEAM keep ``numpy.save`` of a Python dict. That is a pickle, and a pickle may run any code. The reader here
-resolves only the callables that rebuild numpy arrays and CPU tensors, and refuses every other name before it is called.
-"""
+"""CAM files of other repositories: IRN's, PSA's and SEAM's pickled dicts, and plain ``.npz``."""
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsss_bench.contract.artifacts import Seed
 from wsss_bench.errors import ArtifactError
+from wsss_bench.io.pickles import load_arrays_only
 
-# What `numpy.save` and `torch.save` write for arrays and CPU tensors, under numpy's names of both 1.x and 2.x. None
-# of these can be made to run other code or to open a file.
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("collections", "OrderedDict"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-}
-_HEADER = b"\x93NUMPY"
-_SAVE_PLAIN = "Save it as .npz with plain arrays instead."
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows the names in `_ALLOWED` and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # torch's own function would unpickle freely what the tensor's bytes hold.
-        if (module, name) == ("torch.storage", "_load_from_bytes"):
-            return _load_storage
-        if (module, name) not in _ALLOWED:
-            what = f"it asks for {module}.{name}, which no file of arrays needs"
-            raise pickle.UnpicklingError(what)
-        # Files of numpy 1.x; the old place still exists, but warns.
-        if module.startswith("numpy.core"):
-            module = module.replace("numpy.core", "numpy._core")
-        return getattr(import_module(module), name)
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to objects outside the file")
-
-
-def _load_storage(raw: bytes) -> Any:
-    """Return the storage inside a pickled tensor, by torch's own restricted loader."""
-    import torch
-
-    return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-
-
-def load_arrays_only(path: Path) -> Any:
-    """Read an ``.npy``: a plain array, or a pickled dict that holds arrays, tensors and numbers and nothing else.
-
-    Raises:
-        ArtifactError: the file is missing, damaged, or would need anything but arrays to be rebuilt.
-    """
-    try:
-        with path.open("rb") as handle:
-            loaded = _load(handle)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist.") from None
-    # A damaged pickle may raise anything; nothing of it was run.
-    except Exception as error:
-        raise ArtifactError(f"{path} was refused: {error}. {_SAVE_PLAIN}") from error
-    return _plain(loaded, path)
-
-
-def _load(handle: IO[bytes]) -> Any:
-    if handle.read(len(_HEADER)) != _HEADER:
-        raise ValueError("it is no .npy file")
-    handle.seek(0)
-    dtype = _stored_dtype(handle)
-    if not dtype.hasobject:
-        handle.seek(0)
-        return np.load(handle, allow_pickle=False)
-    # The header is read, a pickle follows. numpy's own reader would run whatever it names.
-    unpickler = _ArrayUnpickler(handle, encoding="latin1")  # for Python 2's arrays
-    loaded = unpickler.load()
-    # `numpy.save` wraps a dict into an array of one object.
-    wrapped = isinstance(loaded, np.ndarray) and loaded.size == 1
-    return loaded.item() if wrapped else loaded
-
-
-def _stored_dtype(handle: IO[bytes]) -> np.dtype[Any]:
-    version = np.lib.format.read_magic(handle)
-    if version == (1, 0):
-        _, _, dtype = np.lib.format.read_array_header_1_0(handle)
-    else:
-        _, _, dtype = np.lib.format.read_array_header_2_0(handle)
-    return dtype
-
-
-def _plain(value: Any, path: Path) -> Any:
-    """Return `value` with tensors and numbers as arrays, in dicts too; raises `ArtifactError` for anything else."""
-    if isinstance(value, Mapping):
-        return {_key(key, path): _plain(item, path) for key, item in value.items()}
-    # By what a tensor can do, so that torch is imported for files that hold one only.
-    if hasattr(value, "detach") and hasattr(value, "numpy"):
-        value = value.detach().numpy()
-    if isinstance(value, list | tuple | int | float | np.generic):
-        value = np.asarray(value)
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return value
-    what = f"{path} was refused: it holds a {type(value).__name__}."
-    raise ArtifactError(f"{what} {_SAVE_PLAIN}")
-
-
-def _key(value: Any, path: Path) -> str | int:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | np.integer):
-        return int(value)
-    what = f"{path} was refused: it has a key of type {type(value).__name__}."
-    raise ArtifactError(f"{what} Use class ids or names as keys.")
+__all__ = ["load_arrays_only", "read_seed"]
 
 
 def read_seed(path: Path, size: tuple[int, int]) -> Seed:
