@@ -67,6 +67,11 @@ class RunRecord:
         versions: versions of the packages that matter.
         finished: ISO date and time.
         origin: ``measured`` by the harness, or ``imported`` from other people's files.
+        inputs: digests of what was read: ``data.ROLE.PART`` for the dataset's ids, labels, images and masks,
+            ``STAGE.PARAMETER`` for files and folders given as parameters.
+        modules: digests of the code that was run, by module.
+        overridden: per stage, the parameters of which a profile replaced the method's own default: ``[own, in force]``.
+        notes: sentences about the run that a reader of its numbers should know.
     """
 
     run_id: str
@@ -94,6 +99,10 @@ class RunRecord:
     finished: str = ""
     origin: str = "measured"
     schema: int = SCHEMA
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
+    overridden: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     folder: Path | None = field(default=None, compare=False)
 
     @property
@@ -155,6 +164,7 @@ def save_record(leaderboard_dir: Path, record: RunRecord) -> Path:
 
     payload = asdict(record)
     payload["command"] = list(record.command)
+    payload["notes"] = list(record.notes)
     # Where a record lies is not part of it: folders may be moved.
     payload.pop("folder")
     # `get`: a record without a name is refused below, with all else that is wrong with it.
@@ -189,6 +199,7 @@ def load_record(path: Path) -> RunRecord:
     # Fields of a later version that are unknown here are let pass: a new field does not make a new schema.
     known = {name: payload[name] for name in FIELDS if name in payload}
     known["command"] = tuple(payload.get("command", ()))
+    known["notes"] = tuple(payload.get("notes", ()))
     return RunRecord(**known, folder=path.parent)
 
 

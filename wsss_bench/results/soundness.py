@@ -46,6 +46,10 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "finished": (str,),
     "origin": (str,),
     "schema": (int,),
+    "inputs": (Mapping,),
+    "modules": (Mapping,),
+    "overridden": (Mapping,),
+    "notes": (list, tuple),
 }
 """Every field and what JSON may hold there."""
 
