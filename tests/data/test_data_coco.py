@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from wsss_bench.data import open_dataset, verify_dataset
 from wsss_bench.data.coco.index import CATEGORY_IDS, COCO_CLASSES, MASK_IDS
 from wsss_bench.data.coco.masks import decode_counts, decode_rle, fill_polygon, paint
 from wsss_bench.errors import DataError, LeakError
+from wsss_bench.io.images import write_mask
 
 HEIGHT, WIDTH = 6, 8
 PERSON, BICYCLE, TOOTHBRUSH = 1, 2, 90
@@ -278,14 +280,101 @@ def test_masks_are_rasterised_once_into_the_cache(coco: Path, tmp_path: Path) ->
 
 def test_changed_annotations_are_rasterised_anew(coco: Path) -> None:
     before = open_dataset("coco2014", coco).masks("val")
+    assert before[before.ids[0]].max() == 2
     write(
         coco,
         "val",
         instances([9], "val", [annotation(1, 9, PERSON, [square(0, 0, 3, 3)])]),
     )
     after = open_dataset("coco2014", coco).masks("val")
-    assert before[before.ids[0]].max() == 2
     assert after[after.ids[0]].max() == 1
+    assert before.fingerprint != after.fingerprint
+
+
+def test_annotations_that_change_before_the_masks_are_made_spoil_no_folder(
+    coco: Path,
+) -> None:
+    masks = open_dataset("coco2014", coco).masks("val")
+    changed = [annotation(1, 9, PERSON, [square(0, 0, 3, 3)])]
+    write(coco, "val", instances([9], "val", changed))
+    with pytest.raises(DataError, match=r"changed while it was in use\. Run"):
+        masks[masks.ids[0]]
+    again = open_dataset("coco2014", coco).masks("val")
+    assert again[again.ids[0]].max() == 1
+
+
+def test_nothing_is_written_before_a_mask_is_read(coco: Path) -> None:
+    cache = coco.parent / "cache"
+    dataset = open_dataset("coco2014", coco, cache=cache)
+    before = sorted(coco.rglob("*"))
+    assert not dataset.ready()
+    masks = dataset.masks("train")
+    fingerprint = masks.fingerprint
+    assert dataset.truth("seeds") == "instances_train2014.json, crowds 255 ignored"
+    assert len(dataset.weak_view("train")) == len(masks) == 3
+    assert sorted(coco.rglob("*")) == before
+    assert not cache.exists()
+    copied = pickle.loads(pickle.dumps(masks))
+    assert copied["COCO_train2014_000000000005"][2, 2] == 2
+    dataset.prepare()
+    assert dataset.ready()
+    made = open_dataset("coco2014", coco, cache=cache)
+    assert made.ready()
+    assert made.masks("train").fingerprint == fingerprint
+    assert sorted(coco.rglob("*")) == before
+
+
+def test_a_preview_paints_in_memory(coco: Path) -> None:
+    cache = coco.parent / "cache"
+    dataset = open_dataset("coco2014", coco, cache=cache)
+    preview = dataset.preview()
+    seen = preview.masks("train")
+    assert seen["COCO_train2014_000000000005"][2, 2] == 2
+    assert not seen.path("COCO_train2014_000000000005").exists()
+    assert not cache.exists()
+    masks = dataset.masks("train")
+    assert seen.fingerprint == masks.fingerprint
+    for image_id in masks.ids:
+        np.testing.assert_array_equal(masks[image_id], seen[image_id])
+    dataset.prepare()
+    assert dataset.preview() is dataset
+
+
+def test_masks_of_a_former_version_are_used_where_they_are_whole(coco: Path) -> None:
+    made = open_dataset("coco2014", coco, cache=coco / "masks2014")
+    made.prepare()
+    for index in (coco / "masks2014").glob("*/index.json"):
+        content = json.loads(index.read_text())
+        del content["masks"]
+        index.write_text(json.dumps({**content, "version": 1}))
+    dataset = open_dataset("coco2014", coco, cache=coco.parent / "cache")
+    assert dataset.ready()
+    dataset.prepare()
+    masks = dataset.masks("val")
+    assert masks.path(masks.ids[0]).parent.parent == coco / "masks2014"
+    assert not (coco.parent / "cache").exists()
+    masks.path(masks.ids[0]).unlink()
+    again = open_dataset("coco2014", coco, cache=coco.parent / "cache")
+    assert not again.ready()
+    assert again.masks("val")[masks.ids[0]].max() == 2
+    assert (coco.parent / "cache").exists()
+
+
+def test_a_mask_that_was_changed_is_refused_and_made_again(coco: Path) -> None:
+    dataset = open_dataset("coco2014", coco, cache=coco.parent / "cache")
+    dataset.prepare()
+    path = dataset.masks("val").path("COCO_val2014_000000000009")
+    write_mask(path, np.zeros((HEIGHT, WIDTH), np.uint8))
+    changed = open_dataset("coco2014", coco, cache=coco.parent / "cache")
+    found = [one.what for one in verify_dataset(changed) if one.level == "error"]
+    assert found == ["the mask differs from the annotations it was made from."]
+    masks = changed.masks("val")
+    with pytest.raises(DataError, match=r"was changed after it was made.*Delete it and"):
+        masks["COCO_val2014_000000000009"]
+    path.unlink()
+    again = open_dataset("coco2014", coco, cache=coco.parent / "cache")
+    again.prepare()
+    assert again.masks("val")["COCO_val2014_000000000009"].max() == 2
 
 
 def test_an_interrupted_rasterisation_goes_on(coco: Path) -> None:
@@ -306,30 +395,27 @@ def test_an_interrupted_rasterisation_goes_on(coco: Path) -> None:
     assert first.stat().st_mtime_ns == stamp
 
 
-def test_a_read_only_root_sends_the_cache_to_the_working_directory(
+def test_masks_are_made_in_the_users_cache_and_never_in_a_root(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    coco.chmod(0o555)
-    try:
-        assert (
-            open_dataset("coco2014", coco, "mini")
-            .masks("val")
-            .path("COCO_val2014_000000000009")
-            .is_file()
-        )
-        assert (tmp_path / "work_dirs" / "data" / "mini-masks2014").is_dir()
-        assert not (coco / "masks2014").exists()
-    finally:
-        coco.chmod(0o755)
+    monkeypatch.setenv("WSSS_BENCH_CACHE", str(tmp_path / "user"))
+    before = sorted(coco.rglob("*"))
+    masks = open_dataset("coco2014", coco, "mini").masks("val")
+    path = masks.path("COCO_val2014_000000000009")
+    assert path.is_file()
+    assert path.is_relative_to(tmp_path / "user" / "coco-masks")
+    assert sorted(coco.rglob("*")) == before
+    assert not (tmp_path / "work_dirs").exists()
 
 
 def test_a_cache_that_cannot_be_written_names_the_option(
     coco: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
+    masks = open_dataset("coco2014", coco, cache=tmp_path / "file").masks("val")
     with pytest.raises(DataError, match="--data-option cache=FOLDER"):
-        open_dataset("coco2014", coco, cache=tmp_path / "file").masks("val")
+        masks[masks.ids[0]]
 
 
 def broken(**changes: Any) -> dict[str, Any]:
@@ -367,7 +453,7 @@ def test_malformed_annotations_name_file_and_id(
     write(coco, "val", instances([9], "val", [found]))
     dataset = open_dataset("coco2014", coco)
     with pytest.raises(DataError, match=rf"instances_val2014\.json.*{message}"):
-        dataset.masks("val")
+        dataset.prepare()
     assert any(
         f.level == "error" and "instances_val2014.json" in f.where
         for f in verify_dataset(dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,10 @@ class Notebook:
         """Add an exception as a finding of level error."""
         self.note(sort, "error", str(error), where)
 
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Take over what another look has found."""
+        self._kept += findings
+
     def findings(self) -> list[Finding]:
         """Return everything noted, errors first."""
         found = list(self._kept)
@@ -75,11 +80,15 @@ def check_image(book: Notebook, path: Path) -> tuple[int, int] | None:
     return height, width
 
 
-def present_in(mask: NDArray[np.uint8]) -> set[int]:
-    """Return the foreground classes that occur in a mask ``uint8 [H, W]``."""
+def values_in(mask: NDArray[np.uint8]) -> frozenset[int]:
+    """Return all values that occur in a mask ``uint8 [H, W]``."""
     import numpy as np
 
     # Counting beats sorting: `np.unique` takes ten times as long on a photograph's mask.
     counts = np.bincount(mask.ravel(), minlength=256)
-    values = np.flatnonzero(counts).tolist()
-    return set(values) - {0, IGNORE}
+    return frozenset(np.flatnonzero(counts).tolist())
+
+
+def present_in(mask: NDArray[np.uint8]) -> set[int]:
+    """Return the foreground classes that occur in a mask ``uint8 [H, W]``."""
+    return set(values_in(mask)) - {0, IGNORE}

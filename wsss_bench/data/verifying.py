@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from wsss_bench.data.agreement import DISAGREEMENT as DISAGREEMENT
+from wsss_bench.data.agreement import Agreement
 from wsss_bench.data.base import ROLES, Dataset, Finding, Progress
-from wsss_bench.data.findings import Notebook, check_image, present_in
+from wsss_bench.data.contents import Contents, check_variety
+from wsss_bench.data.findings import Notebook, check_image, values_in
 from wsss_bench.data.labels import Labels
-from wsss_bench.data.masks import RESTORE, SealedMasks, read_mask
+from wsss_bench.data.masks import RESTORE, SealedMasks, mask_values, read_mask
+from wsss_bench.data.truth import no_border
 from wsss_bench.errors import DataError, LeakError
-
-DISAGREEMENT = 0.1
-"""Share of images whose mask shows an unlabelled class; above it the labels must belong to something else.
-
-VOC has below 1 %.
-"""
 
 _SUBSET = "Results compare with each other, not with published ones; give the copy a name of its own (--name)."
 _OTHER_LABELS = "The labels seem to belong to other data: check --labels."
 _HIDDEN = "Some is normal: objects that are tiny, hidden, or inside the ignored border."
+_EXCHANGED = "That is the size of {!r}: are two lists exchanged?"
 
 Lists = Mapping[str, tuple[str, ...]]
 """Image ids by split."""
@@ -35,6 +33,7 @@ def verify_images(
     *,
     expected: Mapping[str, int] | None = None,
     complete: bool = True,
+    known: Labels | None = None,
 ) -> list[Finding]:
     """Read every photograph and mask of a dataset, once each, and return what is wrong, errors first.
 
@@ -43,31 +42,70 @@ def verify_images(
         progress: told how many images are done.
         expected: sizes of the official lists, as far as there are any.
         complete: whether another number is an error; else it means that this is a part of the data.
+        known: labels of images outside of the training splits, to compare masks with.
     """
     book = Notebook()
     lists = _check_lists(dataset, book)
-    official = expected or {}
     for split in lists:
         count = len(dataset._ids(split))
-        _check_count(book, split, count, official.get(split), complete)
-    photographs = _photographs(dataset, lists)
+        _check_count(book, split, count, expected or {}, complete)
     masks = _mask_files(dataset, book, lists)
     _check_sealed(dataset, book, masks)
-    labels = _check_labels(dataset, book, lists)
-    compared = _Compared()
+    labels = dict(known or {})
+    labels |= _check_labels(dataset, book, lists)
+    # Values that are no classes have been noted one by one; all together they may tell what they are.
+    compared = Agreement(dataset.classes, dataset.category_ids)
+    whole = Agreement(dataset.classes, dataset.category_ids)
+    contents = {split: Contents(split) for split in lists}
+    photographs = _photographs(dataset, lists)
     for number, photograph in enumerate(photographs, 1):
         image_id, file = photograph
         intact = check_image(book, file) is not None
         # A broken photograph has been noted, and its mask can still be right.
         image = file if intact else None
-        for path in sorted(masks.get(photograph, ())):
-            present = _check_mask(book, path, image, len(dataset.classes))
-            if present is not None and image_id in labels:
-                compared.add(image_id, present, set(labels[image_id]))
+        for path, splits in sorted(masks.get(photograph, {}).items()):
+            values, sound = _check_mask(book, path, image, len(dataset.classes))
+            if values is None:
+                continue
+            for split in splits:
+                contents[split].add(values)
+            if image_id in labels:
+                whole.add(image_id, values, labels[image_id])
+                if sound:
+                    compared.add(image_id, values, labels[image_id])
         if progress is not None:
             progress(f"verifying {dataset.name}", number, len(photographs))
-    compared.report(book, dataset.labels_source)
+    _report_contents(dataset, book, contents)
+    told = whole if whole.slip() else compared
+    _report_agreement(book, told, dataset.labels_source)
     return book.findings()
+
+
+def _report_contents(
+    dataset: Dataset, book: Notebook, contents: Mapping[str, Contents]
+) -> None:
+    scored = {dataset.splits.seeds, dataset.splits.val}
+    for split, found in contents.items():
+        expected = dataset.border_published and split == dataset.splits.val
+        warning = no_border(f"{dataset.name}/{split}") if expected else ""
+        found.report(book, split in scored, warning)
+
+
+def _report_agreement(book: Notebook, compared: Agreement, where: str) -> None:
+    if compared.unlabelled:
+        level, fix = "warning", ""
+        if compared.disagree:
+            level, fix = "error", compared.slip() or _OTHER_LABELS
+        who = f"{len(compared.unlabelled):,} of {compared.count:,} masks"
+        first = f"(first: {compared.unlabelled[0]!r})"
+        what = f"{who} show a class that the image-level labels lack {first}."
+        book.note("labels against masks", level, what, where, fix)
+    if compared.hidden:
+        level = "info" if len(compared.hidden) <= compared.count / 2 else "warning"
+        who = f"{len(compared.hidden):,} of {compared.count:,} images"
+        first = f"(first: {compared.hidden[0]!r})"
+        what = f"{who} carry a label without a pixel in the mask {first}."
+        book.note("masks against labels", level, what, where, _HIDDEN)
 
 
 def _check_lists(dataset: Dataset, book: Notebook) -> Lists:
@@ -91,19 +129,28 @@ def _check_count(
     book: Notebook,
     split: str,
     count: int,
-    expected: int | None,
+    official: Mapping[str, int],
     complete: bool,
 ) -> None:
+    expected = official.get(split)
     if expected is None:
         book.note("count", "info", f"{count:,} images.", split)
     elif count == expected:
         book.note("count", "info", f"{count:,} images, the official count.", split)
     elif complete:
         what = f"{count:,} images, {expected:,} are expected."
-        book.note("count", "error", what, split, "Restore the official list.")
+        book.note("count", "error", what, split, _lists_fix(official, split, count))
     else:
         what = f"{count:,} of the official {expected:,} images: a subset."
         book.note("count", "info", what, split, _SUBSET)
+
+
+def _lists_fix(official: Mapping[str, int], split: str, count: int) -> str:
+    """Return what to do about a list of the wrong size: it may be another one."""
+    sizes = {size: name for name, size in official.items() if name != split}
+    other = sizes.get(count)
+    hint = f" {_EXCHANGED.format(other)}" if other else ""
+    return f"Restore the official list.{hint}"
 
 
 def _photographs(dataset: Dataset, lists: Lists) -> list[Photograph]:
@@ -118,9 +165,12 @@ def _photographs(dataset: Dataset, lists: Lists) -> list[Photograph]:
 
 def _mask_files(
     dataset: Dataset, book: Notebook, lists: Lists
-) -> dict[Photograph, set[Path]]:
-    """Return the mask files of each photograph; it may have two, as in VOC the devkit's and the augmented one."""
-    files: dict[Photograph, set[Path]] = {}
+) -> dict[Photograph, dict[Path, set[str]]]:
+    """Return the mask files of each photograph, each with the splits it is of.
+
+    A photograph may have two, as in VOC the devkit's and the augmented one.
+    """
+    files: dict[Photograph, dict[Path, set[str]]] = {}
     for split, ids in lists.items():
         masks = _masks(dataset, book, split)
         if masks is None:
@@ -132,7 +182,8 @@ def _mask_files(
             except DataError as error:
                 book.error("no mask", error, split)
             else:
-                files.setdefault(photograph, set()).add(mask)
+                of = files.setdefault(photograph, {})
+                of.setdefault(mask, set()).add(split)
     return files
 
 
@@ -150,7 +201,7 @@ def _masks(dataset: Dataset, book: Notebook, split: str) -> SealedMasks | None:
 def _check_sealed(
     dataset: Dataset,
     book: Notebook,
-    masks: Mapping[Photograph, set[Path]],
+    masks: Mapping[Photograph, Collection[Path]],
 ) -> None:
     """Note every mask that a method could open behind the harness's back."""
     declared = dataset.sealed().get("masks", ())
@@ -185,51 +236,24 @@ def _check_labels(dataset: Dataset, book: Notebook, lists: Lists) -> Labels:
             if not present:
                 what = f"image {image_id!r} has no image-level label at all."
                 book.note("no label", "warning", what, split)
+        check_variety(book, split, found.values(), len(dataset.classes))
         labels.update(found)
     return labels
 
 
 def _check_mask(
     book: Notebook, path: Path, image: Path | None, classes: int
-) -> set[int] | None:
-    """Return the classes in a mask, or None after noting what is wrong with it."""
+) -> tuple[frozenset[int] | None, bool]:
+    """Return the values in a mask (None where there are none) and whether it is sound; what is wrong is noted."""
     try:
         if path.exists() and path.stat().st_size == 0:
             what = "the mask file is empty (0 bytes)."
             book.note("empty mask", "error", what, path, RESTORE)
-            return None
-        return present_in(read_mask(path, image, classes))
+            return None, False
+        return values_in(read_mask(path, image, classes)), True
     except DataError as error:
         book.error("mask", error, path)
-        return None
-
-
-@dataclass
-class _Compared:
-    """Labels against masks: how many were compared, and on which images one lacks what the other has."""
-
-    count: int = 0
-    unlabelled: list[str] = field(default_factory=list)
-    hidden: list[str] = field(default_factory=list)
-
-    def add(self, image_id: str, present: set[int], labels: set[int]) -> None:
-        self.count += 1
-        if present - labels:
-            self.unlabelled.append(image_id)
-        if labels - present:
-            self.hidden.append(image_id)
-
-    def report(self, book: Notebook, where: str) -> None:
-        if self.unlabelled:
-            many = len(self.unlabelled) > DISAGREEMENT * self.count
-            level, fix = ("error", _OTHER_LABELS) if many else ("warning", "")
-            who = f"{len(self.unlabelled):,} of {self.count:,} masks"
-            first = f"(first: {self.unlabelled[0]!r})"
-            what = f"{who} show a class that the image-level labels lack {first}."
-            book.note("labels against masks", level, what, where, fix)
-        if self.hidden:
-            level = "info" if len(self.hidden) <= self.count / 2 else "warning"
-            who = f"{len(self.hidden):,} of {self.count:,} images"
-            first = f"(first: {self.hidden[0]!r})"
-            what = f"{who} carry a label without a pixel in the mask {first}."
-            book.note("masks against labels", level, what, where, _HIDDEN)
+    try:
+        return mask_values(path), False
+    except DataError:
+        return None, False

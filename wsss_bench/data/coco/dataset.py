@@ -1,63 +1,79 @@
-"""MS COCO 2014 from ``instances_{train,val}2014.json``: 80 classes and background, masks rasterised once."""
+"""MS COCO 2014: 80 classes and background, from its annotations or from other repositories' masks, lists and labels."""
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
-from functools import partial
+import copy
+from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from wsss_bench.data.base import Dataset, Progress, Splits
+from wsss_bench.data.coco import layout
 from wsss_bench.data.coco.index import (
     COCO_CLASSES,
-    INDEX_VERSION,
     MASK_IDS,
-    RESTORE,
     CocoImage,
-    Content,
-    by_image,
     digest,
     index_images,
     read_annotations,
 )
+from wsss_bench.data.coco.labels import LabelFile
+from wsss_bench.data.coco.lists import read_list
+from wsss_bench.data.coco.raster import (
+    Images,
+    Raster,
+    RasterMasks,
+    folder_name,
+    root_digest,
+)
+from wsss_bench.data.labels import labels_from_masks
 from wsss_bench.data.masks import SealedMasks
 from wsss_bench.data.options import choose_splits
-from wsss_bench.data.places import find_folder
-from wsss_bench.errors import ArtifactError, DataError, did_you_mean
+from wsss_bench.errors import DataError, did_you_mean
+from wsss_bench.io.paths import user_cache
 
-HOW = (
-    "Get it with: wsss-bench data prepare --dataset coco2014 --data-root ROOT --download, "
-    "or unpack train2014.zip, val2014.zip and annotations_trainval2014.zip of MS COCO there."
-)
-
-PLACES = (".", "coco2014", "coco", "COCO", "COCO2014")
-"""Where under a data root COCO may lie, best first."""
-
-SPLITS = ("train", "val")
-
-Images = tuple[CocoImage, ...]
+SPLITS = layout.SPLITS
 
 OFFICIAL_COUNTS = {
-    "all": {"train": 82783, "val": 40504},
-    "tagged": {"train": 82081, "val": 40137},
+    "2014": {
+        "all": {"train": 82783, "val": 40504},
+        "tagged": {"train": 82081, "val": 40137},
+    },
+    "2017": {
+        "all": {"train": 118287, "val": 5000},
+        "tagged": {"train": 117266, "val": 4952},
+    },
 }
-"""Sizes of the two list conventions: every image, or those with at least one annotation."""
+"""Sizes of the two list conventions of each year: every image, or those with at least one annotation."""
+
+CONVENTIONS = ("all", "tagged")
+ANNOTATIONS = "annotations"
+"""The value of the option `masks` that asks for masks made from the annotations."""
+
+CACHE = "coco-masks"
+"""The folder in the user's cache where masks are made."""
 
 
 class CocoDataset(Dataset):
-    """COCO 2014.
+    """COCO 2014, or the splits of 2017 where only their annotations are there.
 
     Options:
-        lists: ``"all"`` (82,783 / 40,504 images, the default) or ``"tagged"`` (82,081 / 40,137: annotated ones).
-        cache: folder for the rasterised masks; default ``masks2014`` beside ``annotations``, or
-            ``work_dirs/data/<name>-masks2014`` where the root is read-only.
+        lists: ``"all"`` (82,783 / 40,504 images, the default), ``"tagged"`` (82,081 / 40,137: annotated ones), or a
+            folder with ``train.txt`` and ``val.txt`` as other repositories have them.
+        labels: a file of image-level labels, or ``"masks"``; default: the annotations.
+        masks: a folder of masks, or ``"annotations"``. Default: made from the annotations; where there are none,
+            ``SegmentationClass`` in the root.
+        cache: folder for the masks that are made; default: in the user's cache, never in a data root.
+        year: ``"2014"`` or ``"2017"``; default: the first that has annotations.
 
-    Masks follow the rule of `wsss_bench.data.coco.masks.paint`: crowds are 255, smaller instances lie over larger ones.
+    Masks that are made follow the rule of `wsss_bench.data.coco.masks.paint`: crowds are 255, smaller instances lie
+    over larger ones.
     """
 
     kind: ClassVar[str] = "coco2014"
+    category_ids: ClassVar[Mapping[int, int]] = MASK_IDS
+    ignored: ClassVar[str] = "void"
 
     def __init__(
         self,
@@ -67,63 +83,171 @@ class CocoDataset(Dataset):
     ) -> None:
         self.name = name
         self.classes = COCO_CLASSES
-        self.root = find_folder(self.kind, root, PLACES, "annotations", HOW)
-        self.lists = str(options.get("lists", "all"))
-        if self.lists not in OFFICIAL_COUNTS:
-            hint = did_you_mean(self.lists, OFFICIAL_COUNTS)
-            what = f"{name}: there is no list convention {self.lists!r}."
-            raise DataError(what + hint)
-        default = Splits("train", "train", "val")
-        self.splits = choose_splits(default, options)
-        self.labels_source = "instances_*2014.json"
-        cache = options.get("cache") or self._default_cache()
-        self.cache = Path(cache).expanduser()
+        self._choose_lists(str(options.get("lists", "all")))
+        self.root = layout.find_root(root, self._list_folder is not None)
+        year = options.get("year")
+        self.year = layout.choose_year(self.root, year and str(year))
+        self._find_lists()
+        self.splits = choose_splits(Splits("train", "train", "val"), options)
+        self._masks = self._choose_masks(options.get("masks"))
+        self._labels_file = self._choose_labels(options.get("labels"))
+        self._cache = options.get("cache")
+        self._kept_masks = True
         self._indices: dict[str, Images] = {}
-        self._digests: dict[str, str] = {}
+        self._rasters: dict[str, Raster] = {}
+        self._photographs: dict[str, layout.Files] = {}
 
-    def _default_cache(self) -> Path:
-        # The permission bits are asked, not the kernel: root may write anywhere, and still should not.
-        mode = self.root.stat().st_mode
-        if stat.S_IMODE(mode) & 0o222:
-            return self.root / "masks2014"
-        return Path("work_dirs") / "data" / f"{self.name}-masks2014"
+    def _choose_lists(self, choice: str) -> None:
+        self.lists = choice
+        self._list_folder: Path | None = None
+        if choice in CONVENTIONS:
+            return
+        folder = Path(choice).expanduser()
+        if not folder.is_dir():
+            hint = did_you_mean(choice, CONVENTIONS)
+            what = f"{self.name}: there is no list convention, and no folder of lists, {choice!r}."
+            raise DataError(what + hint)
+        self._list_folder = folder
+        # A record keeps no path of the machine.
+        self.lists = folder.resolve().name
+
+    def _find_lists(self) -> None:
+        folder = self._list_folder
+        if folder is None and not self._annotated:
+            # Without annotations only lists tell what the splits are.
+            folder = self.root
+            self.lists = "files"
+        self._list_files = layout.list_files(folder) if folder is not None else {}
+        if self._list_folder is not None and not self._list_files:
+            what = (
+                f"{self.name}: {self._list_folder} holds no list train.txt or val.txt."
+            )
+            raise DataError(f"{what} Name the folder that holds them: lists=FOLDER")
+
+    @property
+    def _annotated(self) -> tuple[str, ...]:
+        """The splits that have annotations."""
+        return tuple(one for one in SPLITS if self.annotation_file(one).is_file())
+
+    def _choose_masks(self, choice: object) -> Path | None:
+        """Return the folder that masks are read from; None: they are made from the annotations."""
+        if choice is None:
+            found = layout.mask_places(self.root)
+            return found[0] if found and not self._annotated else None
+        if str(choice) == ANNOTATIONS:
+            return None
+        given = Path(str(choice)).expanduser()
+        # A name within the root will do.
+        for folder in (given, self.root / given):
+            if folder.is_dir():
+                return folder
+        what = f"{self.name}: masks={choice}: there is no such folder."
+        fix = f"Name one with PNGs of class ids, or {ANNOTATIONS!r} to have them made."
+        raise DataError(f"{what} {fix}")
+
+    def _choose_labels(self, choice: object) -> LabelFile | None:
+        self.labels_source = f"instances_*{self.year}.json"
+        if choice is not None and str(choice) == "masks":
+            self.labels_source = "masks"
+            return None
+        if choice is not None:
+            found = LabelFile(Path(str(choice)).expanduser())
+        elif self._annotated:
+            return None
+        else:
+            folders = (self.root, self._list_folder or self.root)
+            there = LabelFile.search(folders)
+            if there is None:
+                self.labels_source = "-"
+                return None
+            found = there
+        self.labels_source = f"table {found.path.name}"
+        return found
+
+    @cached_property
+    def cache(self) -> Path:
+        """The folder under which masks are made."""
+        if self._cache:
+            return Path(self._cache).expanduser()
+        return user_cache() / CACHE / root_digest(self.root)
 
     def annotation_file(self, split: str) -> Path:
-        """Return ``annotations/instances_<split>2014.json``."""
-        return self.root / "annotations" / f"instances_{split}2014.json"
+        """Return the annotations of a split or list, ``instances_<split><year>.json``."""
+        return layout.annotation_file(self.root, layout.split_of(split), self.year)
 
     def facts(self) -> Mapping[str, Any]:
-        """Return the list convention, besides what every dataset says."""
-        return {**super().facts(), "lists": self.lists}
+        """Return lists, year and source of the masks, besides what every dataset says."""
+        facts: dict[str, Any] = {**super().facts(), "lists": self.lists}
+        if self.year != layout.YEARS[0]:
+            facts["year"] = self.year
+        if self._masks is not None:
+            facts["masks"] = self._masks.name
+        return facts
 
     def index(self, split: str) -> Images:
         """Return every image of the annotation file, tagged or not; parsed once, then read from the cache."""
-        if split not in self._indices:
-            found = self._stored_index(split)
-            if not found:
-                path = self.annotation_file(split)
-                found = index_images(path, read_annotations(path))
-            self._indices[split] = found
-        return self._indices[split]
+        base = layout.split_of(split)
+        if base not in self._indices:
+            self._indices[base] = self._read_index(base)
+        return self._indices[base]
+
+    def _read_index(self, split: str) -> Images:
+        stored = self.raster(split).stored_images()
+        if stored:
+            return stored
+        path = self.annotation_file(split)
+        return index_images(path, read_annotations(path))
 
     def listed(self, split: str) -> Images:
         """Return the images that the list convention keeps."""
         images = self.index(split)
-        if self.lists == "all":
+        if self.lists != "tagged":
             return images
         return tuple(image for image in images if image.tagged)
 
+    def raster(self, split: str) -> Raster:
+        """Return what makes the masks of a split from its annotations."""
+        base = layout.split_of(split)
+        if base not in self._rasters:
+            file = self.annotation_file(base)
+            content = digest(file)
+            name = folder_name(base, content)
+            # Where former versions have made them.
+            work = Path("work_dirs") / "data" / f"{self.name}-masks2014"
+            old = (self.root / "masks2014", work)
+            self._rasters[base] = Raster(
+                f"{self.name}/{base}",
+                file,
+                content,
+                self.cache / name,
+                tuple(folder / name for folder in old),
+            )
+        return self._rasters[base]
+
     def mask_folder(self, split: str) -> Path:
-        """Return the folder where the masks of a split are cached.
+        """Return the folder of a split's masks; it is named by annotation file and painting rule, or is the user's."""
+        if self._masks is not None:
+            return layout.mask_folder(self._masks, layout.split_of(split), self.year)
+        return self.raster(split).place
 
-        It is named by annotation file and painting rule, so neither goes stale.
-        """
-        from wsss_bench.data.coco.masks import RULE
+    @property
+    def rasterises(self) -> bool:
+        """Whether masks are made from the annotations."""
+        return self._masks is None
 
-        # The file has 300 MB; it is digested once for each opened dataset.
-        if split not in self._digests:
-            self._digests[split] = digest(self.annotation_file(split))
-        return self.cache / f"{split}-{self._digests[split]}-rule{RULE}"
+    def ready(self) -> bool:
+        """Return whether no mask has to be made any more."""
+        if not self.rasterises:
+            return True
+        return all(self.raster(split).ready() for split in self._annotated)
+
+    def preview(self) -> CocoDataset:
+        """Return the dataset with masks that are painted in memory where they are not made yet."""
+        if self.ready():
+            return self
+        seen = copy.copy(self)
+        seen._kept_masks = False
+        return seen
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Rasterise the masks of every split that is not done yet; may be interrupted anywhere.
@@ -131,110 +255,103 @@ class CocoDataset(Dataset):
         Raises:
             DataError: a malformed annotation (file and annotation id), or a cache folder that cannot be written.
         """
-        for split in self.available_splits():
-            self._rasterise(split, progress)
+        if self.rasterises:
+            for split in self._annotated:
+                self.raster(split).make(progress)
 
     def masks(self, split: str) -> SealedMasks:
-        """Return the masks of a split, rasterised first where `prepare` has not done so."""
+        """Return the masks of a split; those made from annotations are made when the first is read."""
         split = self._resolve(split)
-        self._rasterise(split, None)
-        folder = self.mask_folder(split)
-        files = {}
-        for image_id in self._kept(split):
-            mask = folder / f"{image_id}.png"
-            files[image_id] = mask, self._image_path(split, image_id)
         where = f"{self.name}/{split}"
+        photographs = {i: self._image_path(split, i) for i in self._kept(split)}
+        if self._masks is not None:
+            return self._shipped(split, where, photographs)
+        if layout.split_of(split) not in self._annotated:
+            what = f"{where}: there are no masks: neither {self.annotation_file(split)} nor a folder of masks."
+            raise DataError(f"{what} Name one: --data-option masks=FOLDER")
+        count = len(self.classes)
+        raster = self.raster(split)
+        return RasterMasks(raster, where, photographs, count, self._kept_masks)
+
+    def _shipped(
+        self, split: str, where: str, photographs: Mapping[str, Path]
+    ) -> SealedMasks:
+        folder = self.mask_folder(split)
+        masks = layout.Files([folder], layout.MASKS)
+        files = {i: (masks.path(i), file) for i, file in photographs.items()}
+        # Single masks that are missing are told of when they are read.
+        if not any(mask.is_file() for mask, _ in files.values()):
+            what = f"{folder} holds none of its {len(files)} masks."
+            fix = "Name the folder that holds them: --data-option masks=FOLDER"
+            raise DataError(f"{where}: {what} {fix}")
         return SealedMasks(where, tuple(files), files, len(self.classes))
 
     def sealed(self) -> Mapping[str, tuple[Path, ...]]:
-        """Return the rasterised masks, and the annotation files as boxes."""
+        """Return every folder of masks, used or not, and the annotation files as boxes."""
+        folders = [self.cache, self.root / "masks2014", *layout.mask_places(self.root)]
+        if self._masks is not None:
+            folders.append(self._masks)
         # They hold polygons too, but there are no boxes elsewhere.
-        splits = self.available_splits()
-        files = tuple(map(self.annotation_file, splits))
-        return {"masks": (self.cache,), "boxes": files}
+        files = [self.annotation_file(split) for split in self._annotated]
+        return {"masks": tuple(folders), "boxes": tuple(files)}
 
-    def _rasterise(self, split: str, progress: Progress | None) -> None:
-        from wsss_bench.io.files import write_json
+    def truth(self, role: str) -> str:
+        """Return what a role's split is scored against; masks that would have to be made need not be read."""
+        split = self._resolve(getattr(self.splits, role))
+        if self.rasterises:
+            return self.truth_source(split)
+        return super().truth(role)
 
+    def truth_source(self, split: str) -> str:
+        """Return the annotation file and how crowds count, or the folder of masks."""
+        if self._masks is None:
+            return f"{self.annotation_file(split).name}, crowds 255 ignored"
         folder = self.mask_folder(split)
-        if (folder / "index.json").exists():
-            return
-        path = self.annotation_file(split)
-        data = read_annotations(path)
-        images = index_images(path, data)
-        groups = by_image(data)
-        what = f"rasterising {self.name}/{split}"
-        try:
-            for number, image in enumerate(images, 1):
-                self._paint(folder, path, image, groups[image.id])
-                if progress is not None:
-                    progress(what, number, len(images))
-            entries = [asdict(image) for image in images]
-            # Last, since its presence says that all masks are there.
-            index = {"version": INDEX_VERSION, "images": entries}
-            write_json(folder / "index.json", index)
-        except ArtifactError as error:
-            fix = "Name a folder for the masks: --data-option cache=FOLDER"
-            raise DataError(f"{self.name}: {error} {fix}") from error
-
-    @staticmethod
-    def _paint(
-        folder: Path,
-        path: Path,
-        image: CocoImage,
-        group: Sequence[Content],
-    ) -> None:
-        from wsss_bench.data.coco.masks import paint
-        from wsss_bench.io.files import write_atomic
-        from wsss_bench.io.images import write_mask
-
-        target = folder / f"{image.id}.png"
-        # There already where an earlier preparation was interrupted.
-        if target.exists():
-            return
-        try:
-            mask = paint(group, MASK_IDS, image.height, image.width)
-        except ValueError as error:
-            what = f"annotations {path}: image {image.id}: {error}."
-            raise DataError(f"{what} {RESTORE}") from error
-        write_atomic(target, partial(write_mask, mask=mask))
-
-    def _stored_index(self, split: str) -> Images | None:
-        from wsss_bench.io.files import read_json
-
-        path = self.mask_folder(split) / "index.json"
-        if not path.exists():
-            return None
-        try:
-            payload = read_json(path)
-            if payload.get("version") != INDEX_VERSION:
-                return None
-            return tuple(_image(**entry) for entry in payload["images"])
-        except (ArtifactError, AttributeError, KeyError, TypeError) as error:
-            fix = f"Delete the folder {path.parent}: it is made again."
-            raise DataError(f"{path} is damaged ({error}). {fix}") from error
+        own = folder.relative_to(self._masks)
+        return (Path(self._masks.name) / own).as_posix()
 
     def _split_names(self) -> Collection[str]:
-        files = {split: self.annotation_file(split) for split in SPLITS}
-        found = [split for split, file in files.items() if file.is_file()]
+        found = tuple(self._list_files) or self._annotated
         if not found:
-            names = " or ".join(file.name for file in files.values())
-            what = f"{self.root / 'annotations'} holds no {names}."
-            raise DataError(f"{what} {HOW}")
+            names = " or ".join(self.annotation_file(split).name for split in SPLITS)
+            what = f"{self.root} holds no {names}, and no list train.txt or val.txt."
+            files = (
+                "--data-option lists=FOLDER --data-option masks=FOLDER --labels FILE"
+            )
+            other = f"With files of another repository: {files}"
+            raise DataError(f"{what} {layout.HOW} {other}")
         return found
 
     def _ids(self, split: str) -> tuple[str, ...]:
-        return tuple(image.id for image in self.listed(split))
+        if split not in self._list_files:
+            return tuple(image.id for image in self.listed(split))
+        return self._own_lists[split]
+
+    @cached_property
+    def _own_lists(self) -> dict[str, tuple[str, ...]]:
+        lists = {}
+        for split, path in self._list_files.items():
+            base = layout.split_of(split)
+            known = self.index(base) if base in self._annotated else None
+            lists[split] = read_list(path, base, self.year, known)
+        return lists
 
     def _image_path(self, split: str, image_id: str) -> Path:
-        return self.root / f"{split}2014" / f"{image_id}.jpg"
+        base = layout.split_of(split)
+        if base not in self._photographs:
+            self._photographs[base] = layout.photographs(self.root, base, self.year)
+        return self._photographs[base].path(image_id)
 
     def _labels(
         self, split: str, ids: tuple[str, ...]
     ) -> Mapping[str, tuple[int, ...]]:
-        return {image.id: image.labels for image in self.listed(split)}
-
-
-def _image(labels: Sequence[int], **fields: Any) -> CocoImage:
-    # JSON has no tuples.
-    return CocoImage(labels=tuple(labels), **fields)
+        if self._labels_file is not None:
+            return self._labels_file.read(self.classes, ids)
+        if self.labels_source == "masks":
+            return labels_from_masks(self.masks(split))
+        if layout.split_of(split) not in self._annotated:
+            what = f"{self.name}/{split}: there are no image-level labels."
+            fix = "Name a file, cls_labels_coco.npy for example: --labels FILE"
+            raise DataError(f"{what} {fix}")
+        images: dict[str, CocoImage] = {image.id: image for image in self.index(split)}
+        return {i: images[i].labels for i in ids}

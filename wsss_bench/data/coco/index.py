@@ -10,7 +10,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.errors import DataError
+from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.io.hashing import digests
 
 _GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 CATEGORY_IDS = tuple(k for k in range(1, 91) if k not in _GAPS)
@@ -37,10 +38,11 @@ MASK_IDS: Mapping[int, int] = {
 }
 """Mask id by category id."""
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
+"""Of the file that keeps the images, and the digests of masks made for them; the first had no digests."""
 LARGEST = 20_000
 """Pixels a side; larger sizes are typing errors, and painting them would fill the memory."""
-RESTORE = "Restore it from annotations_trainval2014.zip."
+RESTORE = "Restore it from the archive annotations_trainval of its year."
 
 Content = Mapping[str, Any]
 """The annotation file, or one entry of a list in it."""
@@ -91,26 +93,36 @@ class CocoImage:
 
 
 def digest(path: Path) -> str:
-    """Return twelve hex digits of the file's SHA-256; raises `DataError` when it cannot be read."""
+    """Return the SHA-256 of an annotation file in hex, hashed once; raises `DataError` when it cannot be read."""
     try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()[:12]
-    except OSError as error:
-        raise _damaged(f"{path} cannot be read ({error.strerror or error}).") from error
+        return digests([path])[0]
+    except (OSError, ArtifactError) as error:
+        raise _damaged(f"{path} cannot be read ({error}).") from error
 
 
 def _damaged(what: str) -> DataError:
     return DataError(f"annotations {what} {RESTORE}")
 
 
-def read_annotations(path: Path) -> dict[str, Any]:
+def read_annotations(path: Path, expected: str = "") -> dict[str, Any]:
     """Return the parsed annotation file, its three lists checked for the keys that are used.
 
+    Whole numbers that were written as text (``"139"``) or with a point (``139.0``), as exports from tables do, are
+    integers in what is returned.
+
+    Args:
+        path: the file.
+        expected: its SHA-256 in hex; empty to take it as it is.
+
     Raises:
-        DataError: the file is missing, no JSON, or an entry lacks a key; names the entry's id.
+        DataError: the file is missing, no JSON, not what was expected, or an entry lacks a key; names the entry's id.
     """
     try:
-        data = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        if expected and hashlib.sha256(content).hexdigest() != expected:
+            what = f"{path} was changed while it was in use. Run the command again."
+            raise DataError(f"annotations {what}")
+        data = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(f"{path} cannot be read ({error}).") from error
     if not isinstance(data, dict):
@@ -128,7 +140,7 @@ def _check_section(path: Path, data: Content, section: str, keys: Keys) -> None:
         what = f"has no list {section!r}; instances_*2014.json is needed."
         raise _damaged(f"{path} {what}")
     for number, entry in enumerate(entries):
-        fault = _fault_of(entry, keys)
+        fault = _settle(entry, keys)
         if fault:
             known = isinstance(entry, dict) and "id" in entry
             who = f"id {entry['id']}" if known else f"number {number}"
@@ -136,20 +148,34 @@ def _check_section(path: Path, data: Content, section: str, keys: Keys) -> None:
             raise _damaged(f"{path}: {one} {who} {fault}.")
 
 
-def _fault_of(entry: object, keys: Keys) -> str:
-    """Return what is wrong with one entry of a list; empty where nothing is."""
-    fields: Content = entry if isinstance(entry, dict) else {}
+def _settle(entry: object, keys: Keys) -> str:
+    """Make the whole numbers of one entry integers; return what is wrong with it, empty where nothing is."""
+    fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     lacking = sorted(keys.keys() - fields.keys())
     if lacking:
         listed = ", ".join(map(repr, lacking))
         return f"has no {listed}"
     for key, kind in keys.items():
-        value = fields[key]
-        # To Python, true is an integer.
-        if not isinstance(value, kind) or isinstance(value, bool):
-            shown = str(value)[:60]
+        given = fields[key]
+        value = _whole(given) if kind is int else given
+        if not isinstance(value, kind):
+            shown = str(given)[:60]
             return f"has a wrong {key!r}: {shown!r}"
+        fields[key] = value
     return ""
+
+
+def _whole(value: object) -> int | None:
+    """Return a whole number, however it was written; None for anything else."""
+    # To Python, true is an integer.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    # A 64-bit number has no more digits; Python refuses to read thousands of them.
+    if isinstance(value, str) and len(value) < 20 and value.strip().isdecimal():
+        return int(value)
+    return None
 
 
 def _check_sizes(path: Path, images: Iterable[Content]) -> None:

@@ -20,8 +20,11 @@ KIND = DatasetKind(
     loader=CocoDataset,
     verify=_verify,
     options={
-        "lists": "all or tagged images",
-        "cache": "folder for the rasterised masks",
+        "lists": "all or tagged images, or a folder with train.txt and val.txt",
+        "labels": "a file such as cls_labels_coco.npy, or masks",
+        "masks": "a folder of PNGs, or annotations",
+        "cache": "folder for the masks that are made",
+        "year": "2014 or 2017",
     },
     get="wsss-bench data prepare --dataset coco2014 --data-root ROOT --download",
     # Without digests: none is known for certain.
@@ -31,4 +34,4 @@ KIND = DatasetKind(
         Archive(f"{_PLACE}/zips/val2014.zip"),
     ),
 )
-"""As downloaded; masks are rasterised once."""
+"""As downloaded, or as other repositories lay it out; masks are made from the annotations once."""
