@@ -10,7 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsss_bench.data.base import Dataset, Progress
+from wsss_bench.data.lists import read_lines
 from wsss_bench.errors import DataError, WsssError
+
+_WRITE_ONE = "Write one for these data: wsss-bench data verify --write-skip FILE"
 
 SHOWN = 5
 """Ids named in the message; the file names all."""
@@ -29,8 +32,7 @@ def skip(dataset: Dataset, path: Path) -> str:
     if foreign:
         has = f"names {len(foreign)} images that {dataset.name} does not have"
         what = f"skip list {path} {has} (first: {foreign[0]!r})."
-        fix = "Write one for these data: wsss-bench data verify --write-skip FILE"
-        raise DataError(f"{what} {fix}")
+        raise DataError(f"{what} {_WRITE_ONE}")
     dataset.skipped = frozenset(ids)
     shares = [
         f"{len(dataset.skipped & of)} of {split}"
@@ -45,16 +47,14 @@ def skip(dataset: Dataset, path: Path) -> str:
 
 
 def read_skip_list(path: Path) -> tuple[str, ...]:
-    """Return the ids of a skip list, in order; raises `DataError` where the file cannot be read."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        what = f"skip list {path} cannot be read ({error})."
-        fix = "Write one: wsss-bench data verify --write-skip FILE"
-        raise DataError(f"{what} {fix}") from error
-    names = (line.partition("#")[0].strip() for line in lines)
+    """Return the ids of a skip list, in order; it may be empty, and name an id twice.
+
+    Raises:
+        DataError: the file cannot be read, or a line in it cannot be understood.
+    """
+    images = read_lines(path, kind="skip list", fix=_WRITE_ONE)
     # Lists of several looks may have been put together, so an id may come twice.
-    return tuple(dict.fromkeys(filter(None, names)))
+    return tuple(dict.fromkeys(image.id for image in images))
 
 
 def write_skip_list(
