@@ -170,29 +170,18 @@ def _wrong_mode(path: Path, mode: str) -> str:
         return f"{what}; an 8-bit palette or greyscale PNG is needed. {RESTORE}"
     return (
         f"mask {path} is a colour image ({mode}), not a palette or greyscale PNG of class ids. "
-        "Convert it by looking each colour up in VOC's palette (wsss_bench.io.images.voc_palette), "
+        "Convert it by looking each colour up in VOC's palette (wsss_bench.io.palettes.indices), "
         "or restore the file from the original archive."
     )
 
 
 def _check_palette(path: Path, handle: Image, values: Sequence[int]) -> None:
     """Raise `DataError` where a used index has a colour that is neither VOC's nor the grey of that index."""
-    from wsss_bench.io.images import voc_palette
+    from wsss_bench.io.palettes import foreign_colour
 
-    palette = handle.getpalette("RGB") or []
-    expected = voc_palette()
-    for value in values:
-        # The border is drawn in any colour, and is 255 all the same.
-        if value == IGNORE:
-            continue
-        place = slice(3 * value, 3 * value + 3)
-        got, voc = tuple(palette[place]), tuple(expected[place])
-        if got not in (voc, (value,) * 3):
-            raise DataError(
-                f"mask {path} has a foreign palette: index {value} is drawn {got}, VOC draws it {voc}, "
-                "so its indices need not be class ids (an image editor may have re-indexed it). "
-                f"{RESTORE}"
-            )
+    wrong = foreign_colour(handle, values)
+    if wrong:
+        raise DataError(f"mask {path} has a foreign palette: {wrong}. {RESTORE}")
 
 
 def _check_size(path: Path, image: Path, shape: tuple[int, ...]) -> None:

@@ -1,99 +1,48 @@
-"""CAM files of other repositories: IRN's, PSA's and SEAM's pickled dicts, and plain ``.npz``."""
+"""CAM files of other repositories as seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsss_bench.contract.artifacts import Seed
-from wsss_bench.errors import ArtifactError
+from wsss_bench.exchange.forms import Form, extra_maps
+from wsss_bench.exchange.stored import OWN, PLAIN, read_stored
 from wsss_bench.io.pickles import load_arrays_only
 
 __all__ = ["load_arrays_only", "read_seed"]
 
+# Half precision does not hit -1 exactly.
+_LOWEST = -1.001
 
-def read_seed(path: Path, size: tuple[int, int]) -> Seed:
+
+def read_seed(path: Path, size: tuple[int, int], form: Form | None = None) -> Seed:
     """Return the class scores of one image from another repository's file.
 
-    Class ids become mask ids (1..C); the scores stay on their grid and in their range.
-
-    Understood: this package's ``.npz`` (``class_ids``, ``scores``); IRN's dict or ``.npz`` (``keys`` 0-based,
-    ``high_res`` or ``cam``); PSA's, SC-CAM's and SEAM's dict ``{0-based class: [H, W]}``.
+    Class ids become mask ids (1..C); the scores stay on their grid. Understood are the layouts of
+    `wsss_bench.exchange.stored`. In a dict of one map per class, scores down to -1 count as 0: SEAM's normalisation
+    leaves some there (and -1 all over a map that never fired), and at every threshold they are background anyway.
 
     Args:
         path: the file.
         size: (H, W) of the photograph.
+        form: how the folder's files are read; None to take keys as most repositories count them, from 0.
 
     Raises:
-        ArtifactError: the file is none of these.
+        ArtifactError: the file is none of these, or of another form.
     """
-    stored = _read_npz(path) if path.suffix == ".npz" else load_arrays_only(path)
-    if not isinstance(stored, Mapping):
-        fix = "Use .npz with class_ids [K] and scores [K, h, w]."
-        raise ArtifactError(f"{path} holds one array, and no class ids. {fix}")
-    try:
-        ids, scores = _layout(stored)
-        _check_scores(ids, scores)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        held = sorted(map(str, stored))[:8]
-        raise ArtifactError(
-            f"{path} holds {held} ({error}); expected class_ids and scores, "
-            "keys and high_res (IRN), or one map per class (PSA, SEAM)."
-        ) from error
+    stored = read_stored(path)
+    if form is None:
+        array = stored.choose(None) if stored.arrays else ""
+        # Mask ids count as they stand.
+        first = 0 if stored.layout == OWN else 1
+        form = Form(stored.layout, array, first, extra_maps(stored, array))
+    ids, maps = form.read(stored)
     # Other repositories keep classes in the order of their tables; a seed's ids increase.
     order = np.argsort(ids, kind="stable")
-    ordered = np.ascontiguousarray(scores[order], np.float32)
-    return Seed(ids[order], ordered, size)
-
-
-def _check_scores(ids: NDArray[np.int64], scores: NDArray[Any]) -> None:
-    shape = list(np.shape(scores))
-    if len(shape) != 3 or shape[0] != len(ids):
-        raise ValueError(f"{len(ids)} class ids, scores of shape {shape}")
-    numeric = np.issubdtype(scores.dtype, np.number) or scores.dtype == bool
-    if not numeric or np.iscomplexobj(scores):
-        raise ValueError(f"scores are {scores.dtype}")
-
-
-def _layout(
-    stored: Mapping[str | int, NDArray[Any]],
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return mask ids ``int64 [K]`` and scores ``[K, h, w]`` of a known layout; raises `KeyError` for any other."""
-    if "class_ids" in stored:
-        return _ids(stored["class_ids"]), stored["scores"]
-    if "keys" in stored:
-        # Those repositories count the foreground classes from 0; mask ids have the background there.
-        ids = _ids(stored["keys"]) + 1
-        # IRN keeps maps at the photograph's size and small ones; the former are what it scores itself.
-        name = "high_res" if "high_res" in stored else "cam"
-        return ids, stored[name]
-    if not all(isinstance(key, int) for key in stored):
-        raise KeyError("no known layout")
-    keys = sorted(key for key in stored if isinstance(key, int))
-    ids = np.asarray(keys, np.int64) + 1
-    # An image without classes: numpy stacks no empty list.
-    if not keys:
-        return ids, np.zeros((0, 1, 1), np.float32)
-    return ids, np.stack([stored[key] for key in keys])
-
-
-def _ids(values: NDArray[Any]) -> NDArray[np.int64]:
-    # Numbers with a fraction would be cut off to the id of some other class.
-    if values.size and not np.issubdtype(values.dtype, np.integer):
-        raise ValueError(f"class ids are {values.dtype}")
-    return values.reshape(-1).astype(np.int64)
-
-
-def _read_npz(path: Path) -> dict[str | int, NDArray[Any]]:
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist.") from None
-    except Exception as error:  # a damaged file may raise anything inside its decoder
-        what = f"{path} cannot be read without pickle ({error})."
-        raise ArtifactError(f"{what} Save plain arrays only.") from error
+    scores = np.ascontiguousarray(maps[order], np.float32)
+    # Lower ones are no scores but logits, and NaN compares as false: both are refused by whoever checks the seed.
+    if form.layout == PLAIN and scores.size and scores.min() >= _LOWEST:
+        scores = np.maximum(scores, 0)
+    return Seed(ids[order], scores, size)
