@@ -27,6 +27,7 @@ from wsss_bench.data.coco.raster import (
     folder_name,
     root_digest,
 )
+from wsss_bench.data.files import MASKS
 from wsss_bench.data.labels import labels_from_masks
 from wsss_bench.data.masks import SealedMasks
 from wsss_bench.data.options import choose_splits
@@ -277,7 +278,7 @@ class CocoDataset(Dataset):
         self, split: str, where: str, photographs: Mapping[str, Path]
     ) -> SealedMasks:
         folder = self.mask_folder(split)
-        masks = layout.Files([folder], layout.MASKS)
+        masks = layout.Files([folder], MASKS)
         files = {i: (masks.path(i), file) for i, file in photographs.items()}
         # Single masks that are missing are told of when they are read.
         if not any(mask.is_file() for mask, _ in files.values()):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from wsss_bench.data.files import PHOTOGRAPHS, FolderIndex
 from wsss_bench.data.places import find_folder
 from wsss_bench.errors import DataError
 
@@ -37,9 +38,6 @@ PLACES = (
 SPLITS = ("train", "val")
 YEARS = ("2014", "2017")
 """Years of the splits, the one that the field publishes on first."""
-
-PHOTOGRAPHS = (".jpg", ".jpeg", ".png")
-MASKS = (".png",)
 
 _ANNOTATIONS = ("annotations", ".", "annotations/annotations")
 _PARENTS = (".", "images", "JPEGImages")
@@ -141,27 +139,6 @@ def stems(image_id: str) -> Iterator[str]:
     yield str(number)
 
 
-class _Folder:
-    """Interim."""
-
-    def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
-        self.folder = folder
-        self.suffixes = suffixes
-        self._files: dict[str, Path] | None = None
-
-    def find(self, stem: str) -> Path | None:
-        if self._files is None:
-            self._files = {}
-            if self.folder.is_dir():
-                for path in sorted(self.folder.iterdir()):
-                    if path.suffix.lower() in self.suffixes:
-                        self._files[path.stem] = path
-        return self._files.get(stem)
-
-    def default(self, stem: str) -> Path:
-        return self.folder / f"{stem}{self.suffixes[0]}"
-
-
 class Files:
     """The files of one split in the first of some folders that has them.
 
@@ -173,7 +150,7 @@ class Files:
     def __init__(self, folders: Sequence[Path], suffixes: Sequence[str]) -> None:
         there = [folder for folder in folders if folder.is_dir()]
         found = there or folders[:1]
-        self._indices = [_Folder(folder, suffixes) for folder in found]
+        self._indices = [FolderIndex(folder, suffixes) for folder in found]
 
     def find(self, image_id: str) -> Path | None:
         """Return the file of an image, or None; raises `DataError` where a folder has two files of one stem."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsss_bench.data.coco.index import CocoImage
 from wsss_bench.data.coco.layout import YEARS, full_id, number_of
+from wsss_bench.data.lists import read_ids
 from wsss_bench.errors import DataError
 
 
@@ -27,8 +28,6 @@ def read_list(
         DataError: the list cannot be read, names an image twice (under two names), an image of another split, or one
             that the annotations lack.
     """
-    from wsss_bench.data.voc.lists import read_ids
-
     known = None if images is None else _by_number(images)
     found: dict[str, str] = {}
     for name in read_ids(path):
