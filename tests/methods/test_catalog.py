@@ -283,7 +283,8 @@ def test_digest_changes_with_code_of_the_package_and_not_with_its_tests(
     (package / "tests").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "maths.py").write_text("A = 1\n")
-    (package / "plugin.py").write_text(GOOD.format(name="cat_package"))
+    good = GOOD.format(name="cat_package")
+    (package / "plugin.py").write_text(f"from . import maths\n{good}")
     info = site / "wsss_cat_package-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(

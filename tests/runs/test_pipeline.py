@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -340,6 +340,8 @@ def test_keys_follow_what_a_stage_depends_on(bench: Bench) -> None:
     )
     assert changed(base, bench.cell("alpha", options=("segment.iterations=3",))) == []
     bench.plugin("alpha", extra="# another comment\n")
+    assert changed(base, bench.cell("alpha")) == []
+    bench.plugin("alpha", extra="ANOTHER = 1\n")
     assert changed(base, bench.cell("alpha")) == everything
 
 
@@ -525,28 +527,22 @@ def test_a_shapes_run_has_a_gallery(
     assert np.array_equal(maps[1], maps[2])
 
 
-def test_a_stage_computed_by_other_harness_code_is_reused_and_said_so(
+def test_a_stage_of_other_harness_code_is_another_stage(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wsss_bench.runs.progress import Observer
-
-    class Notes(Observer):
-        lines: ClassVar[list[str]] = []
-
-        def note(self, text: str) -> None:
-            self.lines.append(text)
+    from wsss_bench.methods import modules
 
     bench.plugin("alpha")
-    bench.run("alpha")
-    monkeypatch.setattr(pipeline, "harness_digest", lambda: "other")
-    CellRunner(
-        bench.cell("alpha"), bench.source, bench.store, Settings(), Notes()
-    ).run()
-    assert (
-        Notes.lines[0]
-        == "alpha seed 0: localize was computed by other code of the engine or toolbox and is reused."
-    )
-    assert len(Notes.lines) == 4
+    base = bench.cell("alpha")
+    real = modules.file_syntax
+
+    def edited(file: Path, without: tuple[str, ...] = ()) -> str:
+        found = real(file, without)
+        return "0" * 64 if file.match("toolbox/prediction.py") else found
+
+    monkeypatch.setattr(modules, "file_syntax", edited)
+    # The plugin computes without it.
+    assert changed(base, bench.cell("alpha")) == ["predict", "score_val"]
 
 
 def test_a_parameter_called_rounds_is_the_harness_s_own_in_segment_alone() -> None:

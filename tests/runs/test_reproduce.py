@@ -84,7 +84,7 @@ def test_a_changed_plugin_is_named_and_its_other_counts_are_no_reproduction(
     capsys.readouterr()
     assert again(place, record) == 1
     out = capsys.readouterr().out
-    assert "plugins.localize.code: " in out
+    assert "code: probe has changed" in out
     assert "stage keys: localize, refine" in out
     assert "NOT reproduced. See what differs above." in out
     rows = {
@@ -121,7 +121,8 @@ def test_changed_data_are_named(
     capsys.readouterr()
     assert again(place, record, "--json") == 1
     found = json.loads(capsys.readouterr().out)
-    assert any(line.startswith("data fingerprint: ") for line in found["differs"])
+    data = [line for line in found["differs"] if line.startswith("data.")]
+    assert [line.partition(":")[0] for line in data] == ["data.val.masks"]
     assert found["reproduced"] is False
     scores = {row["what"]: row for row in found["scores"]}
     assert scores["val"]["images_that_differ"] == 1

@@ -17,7 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from wsss_bench.errors import ArtifactError
 from wsss_bench.io.files import file_digest, write_atomic
@@ -126,10 +128,13 @@ class Memory:
             folder.changed = False
             # Another process may have added its own; what both have is the same, or is found out to be old.
             files = {**_load(folder.store), **folder.files}
-            content = json.dumps(files).encode()
             # A cache that cannot be written costs time and nothing else.
             with suppress(ArtifactError):
-                write_atomic(folder.store, lambda handle, c=content: handle.write(c))
+                write_atomic(folder.store, partial(_write, files))
+
+
+def _write(files: dict[str, _Entry], handle: IO[bytes]) -> None:
+    handle.write(json.dumps(files).encode())
 
 
 def _signature(stat: os.stat_result) -> tuple[int, int, int, int]:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,7 +16,15 @@ from types import ModuleType
 from wsss_bench.contract.card import MethodCard
 from wsss_bench.errors import PluginError, RecipeError, did_you_mean
 from wsss_bench.methods.checks import check_plugin, read_card
-from wsss_bench.methods.digest import code_digest
+from wsss_bench.methods.code import (
+    Code,
+    code_digest,
+    code_of,
+    file_walk,
+    forget_changed,
+    installed_walk,
+    note_loaded,
+)
 
 GROUP = "wsss_bench.methods"
 RESTRICT = "WSSS_BENCH_PLUGINS"
@@ -46,7 +55,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class LoadedMethod:
-    """A checked plugin: its object, its card, where it comes from, and a digest of its code."""
+    """A checked plugin: its object, its card, where it comes from, and its code.
+
+    Attributes:
+        name, plugin, card: its name, its object and what that says of itself.
+        distribution, version: as in `Listing`.
+        code_digest: a digest of its own modules.
+        code: what its stages rest on; None for one that was put together by hand.
+    """
 
     name: str
     plugin: object
@@ -54,6 +70,7 @@ class LoadedMethod:
     distribution: str
     version: str
     code_digest: str
+    code: Code | None = None
 
     @property
     def who(self) -> str:
@@ -181,6 +198,9 @@ def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
 
 
 def _load(point: metadata.EntryPoint, listing: Listing) -> LoadedMethod:
+    walk = installed_walk(point.module, listing.distribution)
+    forget_changed(walk)
+    before, began = frozenset(sys.modules), time.time_ns()
     try:
         plugin = point.load()
     # A module that calls sys.exit must not end a run of other methods.
@@ -188,19 +208,22 @@ def _load(point: metadata.EntryPoint, listing: Listing) -> LoadedMethod:
         what = f"importing {point.value} failed with {type(error).__name__}: {error}."
         fix = f"Repair or uninstall it: pip uninstall {listing.distribution}"
         raise PluginError(listing.who, "import", what, fix) from error
+    note_loaded(walk, began)
     check_plugin(plugin, listing.who)
     card = read_card(plugin, listing.who)
     if card.name != point.name:
         what = f"the card's name is {card.name!r}, the entry point's is {point.name!r}."
         raise PluginError(listing.who, "method_card", what, "Give both the same name.")
-    digest = code_digest(sys.modules[point.module], _config_of(card))
-    return LoadedMethod(
-        card.name, plugin, card, listing.distribution, listing.version, digest
-    )
+    code = code_of(sys.modules[point.module], walk, listing.distribution, before)
+    owner = listing.distribution, listing.version
+    return _method(plugin, card, *owner, code)
 
 
-def _config_of(card: MethodCard) -> Path | None:
-    return card.defaults if isinstance(card.defaults, Path) else None
+def _method(
+    plugin: object, card: MethodCard, distribution: str, version: str, code: Code
+) -> LoadedMethod:
+    digest = code_digest(code.of())
+    return LoadedMethod(card.name, plugin, card, distribution, version, digest, code)
 
 
 def load_file(path: Path) -> LoadedMethod:
@@ -212,12 +235,16 @@ def load_file(path: Path) -> LoadedMethod:
         PluginError: the file is missing, cannot be imported, or breaks the contract.
     """
     who = f"{path.stem} ({path.name} local)"
+    walk = file_walk(path)
+    forget_changed(walk)
+    before, began = frozenset(sys.modules), time.time_ns()
     module = _import_file(path, who)
+    note_loaded(walk, began)
     plugin = getattr(module, "plugin", module)
     check_plugin(plugin, who)
     card = read_card(plugin, who)
-    digest = code_digest(module, _config_of(card))
-    return LoadedMethod(card.name, plugin, card, path.name, "local", digest)
+    code = code_of(module, walk, before=before)
+    return _method(plugin, card, path.name, "local", code)
 
 
 def _import_file(path: Path, who: str) -> ModuleType:

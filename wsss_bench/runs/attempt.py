@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from wsss_bench.errors import ArtifactError
 from wsss_bench.io.files import read_json
 from wsss_bench.io.opened import DATA_FILES, OpenedFiles
-from wsss_bench.runs.provenance.facts import harness_digest
 from wsss_bench.runs.provenance.meter import Meter
 from wsss_bench.runs.store.folders import (
     COMMIT,
@@ -34,9 +34,16 @@ class Attempt:
     """
 
     def __init__(
-        self, folder: StageFolder, store: Store, device: str, places: Sequence[Path]
+        self,
+        folder: StageFolder,
+        store: Store,
+        device: str,
+        places: Sequence[Path],
+        facts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        """Be about to compute `folder`; `facts` go into the commit as they are."""
         self.folder, self.device, self.places = folder, device, places
+        self.facts = facts
         self._store = store
         self._away = 0.0
         self._noting = False
@@ -99,9 +106,9 @@ class Attempt:
         for key in used.values():
             cost = add_costs(cost, self._price(key))
         facts = {
+            **self.facts,
             **cost,
             "opened": self._opened.summary(),
-            "code": harness_digest(),
             "device": self.device,
         }
         if used:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_bench.results.records import COUNTS, RECORD, RUNS, RunRecord, load_record
-from wsss_bench.runs.store.explain import differences
+from wsss_bench.runs.store.explain import differences, module_changes
 
 if TYPE_CHECKING:
     from wsss_bench.evaluate import Counts
@@ -24,26 +24,50 @@ def environment(
 
     # Versions and digests only: what a card says besides may be reworded without changing a number.
     plugins_now = {
-        stage: {"version": method.card.version, "code": method.code_digest}
-        for stage, method in cell.resolved.methods.items()
+        stage: method.card.version for stage, method in cell.resolved.methods.items()
     }
     now: dict[str, Any] = {
         "versions": versions(),
         "plugins": plugins_now,
-        "data fingerprint": source.fingerprint,
         "device": device_name(device),
     }
-    plugins_then = {
-        stage: {"version": card.get("version"), "code": card.get("code")}
-        for stage, card in record.cards.items()
-    }
+    plugins_then = {stage: card.get("version") for stage, card in record.cards.items()}
     then: dict[str, Any] = {
         "versions": dict(record.versions),
         "plugins": plugins_then,
-        "data fingerprint": record.dataset["fingerprint"],
         "device": record.device,
     }
-    return differences(then, now) + _changed_keys(record, cell)
+    found = differences(then, now)
+    found += _changed_inputs(record, cell, source) + _changed_code(record, cell)
+    return found + _changed_keys(record, cell)
+
+
+def _changed_inputs(record: RunRecord, cell: Cell, source: Source) -> list[str]:
+    """Name what the run read and is not as it was: ids, labels, images, masks, files given as parameters."""
+    from wsss_bench.runs.recording import inputs_of
+
+    # Records of an older version hold one digest for all data, and none for parameters.
+    if not record.inputs:
+        then = {"data": record.dataset["fingerprint"]}
+        return differences(then, {"data": source.fingerprint})
+    now = inputs_of(cell, source)
+    found = []
+    for name in sorted({*record.inputs, *now}):
+        before, after = record.inputs.get(name), now.get(name)
+        if before != after:
+            found += differences({name: before}, {name: after})
+    return found
+
+
+def _changed_code(record: RunRecord, cell: Cell) -> list[str]:
+    """Name the modules whose code is not as it was."""
+    from wsss_bench.runs.recording import modules_of
+
+    if record.modules:
+        lines = module_changes(record.modules, modules_of(cell))
+        return [f"code: {line}" for line in lines]
+    # A record of an older version: one digest for each method, of another kind.
+    return ["code: the record is of a version that kept no digests by module"]
 
 
 def _changed_keys(record: RunRecord, cell: Cell) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from dataclasses import dataclass
 from functools import partial
@@ -17,17 +18,19 @@ from wsss_bench.contract.artifacts import (
 )
 from wsss_bench.contract.context import Progress, StageContext
 from wsss_bench.contract.view import WeakView
-from wsss_bench.errors import disk_error
+from wsss_bench.errors import ArtifactError, disk_error
 from wsss_bench.io.opened import roots
 from wsss_bench.io.sealing import shut
+from wsss_bench.methods.code import note_loaded
 from wsss_bench.runs.attempt import Attempt
 from wsss_bench.runs.plan import Cell, Step
 from wsss_bench.runs.progress import Observer
-from wsss_bench.runs.provenance.facts import harness_digest
+from wsss_bench.runs.provenance.code import harness_digest
 from wsss_bench.runs.scoring import score_labels, score_seeds, score_val
 from wsss_bench.runs.source import Source
 from wsss_bench.runs.stage import REFUSED, Settings, StageCall, in_force, run_stage
 from wsss_bench.runs.store.folders import StageFolder, Store
+from wsss_bench.runs.store.imports import LateImports, watch_for
 from wsss_bench.runs.trainings import KeptTrainings, StageBusy
 
 Record = dict[str, Any]
@@ -120,26 +123,12 @@ class CellRunner:
                 cached = record is not None
                 if record is None:
                     record = self._compute(step, folder)
-        else:
-            self._note_other_code(step, record)
         # Its process may have been killed between the commit and the cleaning.
         if folder.scratch.exists():
             folder.clean()
         seconds = float(record.get("seconds", 0))
         self.observer.step_done(self.cell, step, seconds, cached)
         return record
-
-    def _note_other_code(self, step: Step, record: Record) -> None:
-        # Scoring has a name of its own in its keys, the protocol's.
-        if step.stage.startswith("score"):
-            return
-        if record.get("code") == harness_digest():
-            return
-        other = "other code of the engine or toolbox"
-        self._note(f"{step.name} was computed by {other} and is reused.")
-
-    def _note(self, line: str) -> None:
-        self.observer.note(f"{self.cell.label}: {line}")
 
     def _wait(self, step: Step) -> None:
         if not self._patient:
@@ -151,11 +140,38 @@ class CellRunner:
         where = f"{step.stage}/{step.spec.key[:16]}"
         self.settings.log.info("%s starts in %s", step.name, where)
         places = roots(self.source.dataset)
-        attempt = Attempt(folder, self.store, self.settings.device, places)
+        facts = {"code": harness_digest(step.closure)}
+        attempt = Attempt(folder, self.store, self.settings.device, places, facts)
         with attempt.open() as whole:
             if not whole:
-                self._work(step, folder, attempt)
+                self._watched(step, folder, attempt)
         return attempt.commit()
+
+    def _watched(self, step: Step, folder: StageFolder, attempt: Attempt) -> None:
+        """Work, and note what turns out to be imported besides what the key holds."""
+        code = step.method.code if step.method else None
+        watch = watch_for(step.closure, code)
+        began = time.time_ns()
+        with watch.open():
+            self._work(step, folder, attempt)
+        if code is not None:
+            note_loaded(code.walk, began)
+        # What is looked at again here the stage did not read.
+        with attempt.elsewhere():
+            self._check_data(step, folder)
+        # Before the commit: a stage that is finished has its notes.
+        LateImports(self.store.root).note(step.spec.key, watch.found())
+
+    def _check_data(self, step: Step, folder: StageFolder) -> None:
+        """Raise `ArtifactError` where files of the dataset changed under the stage: its key tells of others."""
+        changed = self.source.changed()
+        if not changed:
+            return
+        # What was made of both is neither's.
+        folder.discard()
+        where = f"{self.source.dataset.name}: {', '.join(changed)}"
+        what = f"{where} changed while {step.name} was computed, which is discarded."
+        raise ArtifactError(f"{what} Leave the data alone and run the command again.")
 
     def _work(self, step: Step, folder: StageFolder, attempt: Attempt) -> None:
         if step.method is not None:
@@ -212,7 +228,6 @@ class CellRunner:
             attempt,
             self._broken,
             wait=lambda: self._wait(step),
-            note=self._note,
         )
 
     def _progress(self, step: Step) -> Progress:

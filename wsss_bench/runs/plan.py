@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from wsss_bench import __version__
 from wsss_bench.contract.names import CONTRACT, TEST_NAMES
 from wsss_bench.evaluate import PROTOCOL
-from wsss_bench.io.files import canonical, file_digest
+from wsss_bench.io.files import canonical
 from wsss_bench.methods.catalog import LoadedMethod
+from wsss_bench.methods.modules import Closure
 from wsss_bench.methods.params import Resolved, StageParams
 from wsss_bench.methods.profiles import HARNESS, test_settings
+from wsss_bench.runs.provenance.code import code_parts, method_closure, step_closure
+from wsss_bench.runs.provenance.places import key_params
 from wsss_bench.runs.source import Source
 from wsss_bench.runs.store.folders import StageSpec, Store
+from wsss_bench.runs.store.imports import LateImports
 
 Parts = dict[str, Any]
 """What goes into a key, by name."""
@@ -39,6 +41,7 @@ class Step:
         handed: the parameters that the plugin gets: all in force, without those that belong to the harness.
         test_settings: names of parameters that the stage's trainings do not depend on.
         training: what the trainings depend on that the store keeps apart from the stage; None where it keeps none.
+        closure: the code that it rests on, as far as that can be told before it runs.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Step:
     handed: Mapping[str, Any] = field(default_factory=dict)
     test_settings: tuple[str, ...] = ()
     training: Mapping[str, Any] | None = None
+    closure: Closure = field(default_factory=Closure)
 
     @property
     def stage(self) -> str:
@@ -122,34 +126,6 @@ def _short_digest(payload: object, length: int) -> str:
     return digest.hexdigest()[:length]
 
 
-def key_params(value: Any) -> Any:
-    """Return parameters as they enter a key: an existing file counts by content and name, not by where it lies."""
-    if isinstance(value, Mapping):
-        items = value.items()
-        return {str(key): key_params(item) for key, item in items}
-    if isinstance(value, list | tuple):
-        return [key_params(item) for item in value]
-    if isinstance(value, Path):
-        return _key_path(value, str(value))
-    # A text that can be no path of ours is not looked up on the disk.
-    if isinstance(value, str) and ("/" in value or "." in value):
-        return _key_path(Path(value), value)
-    return value
-
-
-def _key_path(path: Path, text: str) -> Any:
-    if not path.is_file():
-        return text
-    changed = path.stat().st_mtime_ns
-    return {"file": path.name, "sha256": _digest(path, changed)}
-
-
-@lru_cache
-def _digest(path: Path, changed: int) -> str:
-    """Return a file's digest, read once for all cells; `changed` (its time stamp) makes an edited file a new one."""
-    return file_digest(path)
-
-
 def plugin_params(stage: str, params: StageParams) -> Parts:
     """Return all parameters but the harness's own, so that a first round is shared by runs of one and two rounds."""
     return without(params.resolved, HARNESS.get(stage, {}))
@@ -177,9 +153,13 @@ def plan_cell(
     source: Source,
     seed: int,
     profile: str,
+    late: LateImports | None = None,
 ) -> Cell:
-    """Return one cell: all its steps with their keys, in the order in which they run."""
-    planner = _Planner(resolved, source, seed)
+    """Return one cell: all its steps with their keys, in the order in which they run.
+
+    `late` holds what earlier runs of the stages turned out to import; None where there were none.
+    """
+    planner = _Planner(resolved, source, seed, late)
     planner.add_methods()
     planner.add_scores()
     steps = tuple(planner.steps.values())
@@ -187,8 +167,15 @@ def plan_cell(
 
 
 class _Planner:
-    def __init__(self, resolved: Resolved, source: Source, seed: int) -> None:
+    def __init__(
+        self,
+        resolved: Resolved,
+        source: Source,
+        seed: int,
+        late: LateImports | None,
+    ) -> None:
         self.resolved, self.source, self.seed = resolved, source, seed
+        self.late = late
         self.steps: dict[str, Step] = {}
 
     def add_methods(self) -> None:
@@ -221,7 +208,7 @@ class _Planner:
         """Add what the harness does itself: score every stage, predict."""
         labels = self._last("refine")
         segmentor = self._last("segment")
-        truth = self.source.scored_fingerprint
+        truth = dict(self.source.scored_parts)
         if "localize" in self.steps:
             threshold = fixed_threshold(self.resolved)
             parts = {"truth": truth, "threshold": threshold}
@@ -232,11 +219,11 @@ class _Planner:
             inputs = {"segmentor": segmentor}
             self._own("predict", inputs, self._predict_parts())
             inputs = {"predictions": "predict"}
-            parts = {"truth": self.source.val_fingerprint}
+            parts = {"truth": dict(self.source.val_parts)}
             self._own("score_val", inputs, parts)
 
     def _predict_parts(self) -> Parts:
-        parts: Parts = {"data": self.source.val.fingerprint}
+        parts: Parts = {"data": dict(self.source.predicted_parts)}
         method, params = self._picked("segment")
         test = mapped_test(params.resolved, test_settings(method, "segment"))
         if test:
@@ -266,14 +253,17 @@ class _Planner:
         # affair.
         if stage == "segment":
             handed = trained
+        closure = method_closure(method, stage)
         parts = self._method_parts(method, number, inputs)
-        spec = StageSpec(stage, {**parts, "params": key_params(handed)})
+        parts["code"] = code_parts(closure, method)
+        whole = {**parts, "params": key_params(handed)}
+        late = self._late(stage, whole, method)
         training = None
         if len(trained) < len(handed):
-            training = {**parts, "params": key_params(trained), "of": stage}
+            training = {**parts, **late, "params": key_params(trained), "of": stage}
         self.steps[name] = Step(
             name,
-            spec,
+            StageSpec(stage, {**whole, **late}),
             inputs,
             method,
             params,
@@ -281,8 +271,23 @@ class _Planner:
             handed,
             names,
             training,
+            closure,
         )
         return name
+
+    def _late(self, stage: str, parts: Parts, method: LoadedMethod | None) -> Parts:
+        """Return what belongs into a key besides `parts`, after what earlier runs of the stage have imported."""
+        if self.late is None:
+            return {}
+        code = method.code if method else None
+        walk = code.walk if code else None
+
+        def key_with(found: Mapping[str, str]) -> str:
+            late = {"late": dict(found)} if found else {}
+            return StageSpec(stage, {**parts, **late}).key
+
+        found = self.late.settle(key_with, walk)
+        return {"late": found} if found else {}
 
     def _method_parts(
         self,
@@ -290,16 +295,12 @@ class _Planner:
         number: int,
         inputs: dict[str, str],
     ) -> Parts:
-        identity = {
-            "name": method.name,
-            "version": method.card.version,
-            "code": method.code_digest,
-        }
+        identity = {"name": method.name, "version": method.card.version}
         parts = {
             "method": identity,
             "seed": self.seed,
             "round": number,
-            "data": self.source.train.fingerprint,
+            "data": dict(self.source.train.parts),
             "contract": CONTRACT,
             **self._common(inputs),
         }
@@ -313,18 +314,20 @@ class _Planner:
         inputs: dict[str, str],
         parts: Parts,
     ) -> None:
-        parts = {**parts, **self._common(inputs)}
+        closure = step_closure(name)
+        parts = {**parts, **self._common(inputs), "code": code_parts(closure)}
         # Predictions do not depend on how they are scored.
         if name.startswith("score"):
             parts["protocol"] = PROTOCOL
+        parts |= self._late(name, parts, None)
         spec = StageSpec(name, parts)
-        self.steps[name] = Step(name, spec, inputs)
+        self.steps[name] = Step(name, spec, inputs, closure=closure)
 
     def _common(self, inputs: dict[str, str]) -> Parts:
         keys = {}
         for role, name in inputs.items():
             keys[role] = self.steps[name].spec.key
-        return {"inputs": keys, "harness": __version__}
+        return {"inputs": keys}
 
 
 def fixed_threshold(resolved: Resolved) -> float | None:

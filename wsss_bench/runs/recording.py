@@ -31,6 +31,7 @@ from wsss_bench.runs.provenance.facts import (
     portable,
     versions,
 )
+from wsss_bench.runs.provenance.places import contents
 from wsss_bench.runs.scoring import CURVE, SUMMARY
 from wsss_bench.runs.source import Source
 from wsss_bench.runs.stage import in_force
@@ -38,6 +39,9 @@ from wsss_bench.runs.stage import in_force
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import LoadedMethod
     from wsss_bench.runs.plan import Cell, Step
+
+DIGITS = 16
+"""How much of a module's digest a record holds."""
 
 _COSTS = ("seconds", "peak_mb", "peak_gpu_mb")
 
@@ -77,6 +81,7 @@ def record_run(
         command=tuple(command(arguments)),
         versions=versions(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        inputs=inputs_of(cell, source),
         **_what_ran(cell),
         **_how_it_went(finished),
     )
@@ -100,6 +105,8 @@ def _what_ran(cell: Cell) -> dict[str, Any]:
         "passed": typed,
         "thresholds": {} if fixed is None else {"fixed": fixed},
         "keys": _keys(cell),
+        "modules": modules_of(cell),
+        "overridden": _overridden(cell),
     }
 
 
@@ -111,6 +118,38 @@ def _how_it_went(finished: Finished) -> dict[str, Any]:
     dated = [name for name, commit in commits.items() if "code" in commit]
     codes = {name: str(commits[name]["code"]) for name in dated}
     return {"cost": costs, "code": codes, "files": opened.record(commits)}
+
+
+def modules_of(cell: Cell) -> dict[str, str]:
+    """Return short digests of all modules that the steps rest on, as far as that was known before they ran."""
+    found: dict[str, str] = {}
+    for step in cell.steps:
+        found |= step.closure.harness
+    for method in cell.resolved.methods.values():
+        # All of a plugin's file, of which each stage's key holds its own hook.
+        if method.code is not None:
+            found |= method.code.of().own
+    return {name: digest[:DIGITS] for name, digest in sorted(found.items())}
+
+
+def inputs_of(cell: Cell, source: Source) -> dict[str, str]:
+    """Return the digests of all data, and of files and folders given as parameters."""
+    found = dict(source.inputs)
+    for stage, params in cell.resolved.params.items():
+        for name, digest in contents(params.resolved).items():
+            found[f"{stage}.{name}"] = digest
+    return found
+
+
+def _overridden(cell: Cell) -> dict[str, dict[str, Any]]:
+    """Return what the profile replaced of the methods' own defaults, by stage and parameter."""
+    found = {}
+    for stage, params in cell.resolved.params.items():
+        replaced = getattr(params, "overridden", {})
+        if replaced:
+            pairs = {name: list(pair) for name, pair in replaced.items()}
+            found[stage] = portable(pairs)
+    return found
 
 
 def _keys(cell: Cell) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from wsss_bench.contract.view import WeakView
     from wsss_bench.data.base import Dataset
     from wsss_bench.data.masks import SealedMasks
+
+
+Parts = Mapping[str, str]
+"""Digests by the name of what they are of."""
 
 
 class Source:
@@ -77,30 +81,54 @@ class Source:
         return tuple(found)
 
     @cached_property
-    def scored_fingerprint(self) -> str:
-        """Digest of the scored ids and their masks."""
-        return _digest([self.scored, self.seeds_masks.fingerprint])
+    def scored_parts(self) -> Parts:
+        """Digests of what seeds and labels are scored against: the scored ids, and the masks."""
+        ids = _digest(self.scored)
+        return {"ids": ids, "masks": self.seeds_masks.fingerprint}
 
     @cached_property
-    def val_fingerprint(self) -> str:
-        """Digest of the validation masks."""
-        return self.val_masks.fingerprint
+    def val_parts(self) -> Parts:
+        """Digests of what predictions are scored against: the masks."""
+        return {"masks": self.val_masks.fingerprint}
+
+    @cached_property
+    def predicted_parts(self) -> Parts:
+        """Digests of what is predicted on: classes, ids and images; nobody has its labels."""
+        parts = dict(self.val.parts)
+        del parts["labels"]
+        return parts
 
     @cached_property
     def train_masks_fingerprint(self) -> str:
         """Digest of the training masks."""
         return self.train_masks.fingerprint
 
+    def changed(self) -> list[str]:
+        """Return the names (as in `inputs`) of what is not as it was when the run was planned; reads what changed."""
+        fresh = Source(self.dataset)
+        # Ids and labels were taken into memory then; only files can have changed under the run.
+        fresh.train, fresh.val = self.train[:], self.val[:]
+        now = fresh.inputs
+        return [name for name, digest in self.inputs.items() if now[name] != digest]
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Digests of everything that is read, by name: ``data.train.images``, ``data.val.masks``, …."""
+        found = {}
+        by_role = {
+            "train": self.train.parts,
+            "seeds": self.scored_parts,
+            "val": {**self.predicted_parts, **self.val_parts},
+        }
+        for role, parts in by_role.items():
+            for name, digest in parts.items():
+                found[f"data.{role}.{name}"] = digest
+        return found
+
     @cached_property
     def fingerprint(self) -> str:
         """One digest over everything that the run reads."""
-        parts = [
-            self.train.fingerprint,
-            self.val.fingerprint,
-            self.scored_fingerprint,
-            self.val_fingerprint,
-        ]
-        return _digest(parts)
+        return _digest(self.inputs)
 
 
 def _digest(parts: object) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from wsss_bench.contract.context import Training
 from wsss_bench.errors import ArtifactError, WsssError
 from wsss_bench.runs.attempt import Attempt
-from wsss_bench.runs.provenance.facts import harness_digest
 from wsss_bench.runs.store.folders import StageFolder, Store, training_spec
 
 
@@ -36,7 +35,6 @@ class KeptTrainings:
         broken: trainings (by key) that failed in this process, and why; they fail at once when they are asked for
             again.
         wait: called before waiting for another process; may raise `StageBusy` instead.
-        note: takes a line for the user.
         watch: called as ``watch(name, True)`` when a training begins to be computed, with False when that ends.
     """
 
@@ -45,7 +43,6 @@ class KeptTrainings:
     attempt: Attempt
     broken: MutableMapping[str, Exception] = field(default_factory=dict)
     wait: Callable[[], None] = _ignore
-    note: Callable[[str], None] = _ignore
     watch: Callable[[str, bool], None] = _ignore
     _names: list[str] = field(default_factory=list)
 
@@ -71,14 +68,16 @@ class KeptTrainings:
                     yield from self._compute(name, folder)
                     outer.use(name, folder)
                     return
-        same_code = self._reuse(name, folder)
+        # Its process may have been killed between the commit and the cleaning.
+        if folder.scratch.exists():
+            folder.clean()
         outer.use(name, folder)
-        yield Training(folder.scratch, folder.out, True, same_code)
+        yield Training(folder.scratch, folder.out, True)
 
     def _compute(self, name: str, folder: StageFolder) -> Iterator[Training]:
         """Let the block train, then commit; where only the commit was missing, the block finds the training done."""
         outer = self.attempt
-        inner = Attempt(folder, self.store, outer.device, outer.places)
+        inner = Attempt(folder, self.store, outer.device, outer.places, outer.facts)
         self._names.append(name)
         self.attempt = inner
         self.watch(name, True)
@@ -95,15 +94,3 @@ class KeptTrainings:
             self.watch(name, False)
             self.attempt = outer
             self._names.remove(name)
-
-    def _reuse(self, name: str, folder: StageFolder) -> bool:
-        """Clean up after a finished training; return whether this very code of the harness computed it."""
-        record = folder.commit_record() or {}
-        # Its process may have been killed between the commit and the cleaning.
-        if folder.scratch.exists():
-            folder.clean()
-        same_code = record.get("code") == harness_digest()
-        if not same_code:
-            other = "other code of the engine or toolbox"
-            self.note(f"training {name!r} was computed by {other} and is reused.")
-        return same_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -13,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from wsss_bench.io.paths import PACKAGE, checkout
+from wsss_bench.io.paths import checkout
 
 PACKAGES = (
     "torch",
@@ -30,9 +29,6 @@ PACKAGES = (
     "timm",
 )
 """Distributions whose versions can change a number."""
-
-ROOMS = ("engine", "toolbox", "contract", "io")
-"""Rooms whose code can change what a stage computes. Whole rooms: of a list of files one is forgotten."""
 
 ENVIRONMENT = re.compile(
     r"(OMP|MKL|OPENBLAS|NUMBA)_NUM_THREADS|OMP_WAIT_POLICY"
@@ -86,20 +82,6 @@ def _git(root: Path, *arguments: str) -> str:
         check=True,
     )
     return done.stdout.strip()
-
-
-@cache
-def harness_digest() -> str:
-    """Return a digest of the code that trains and predicts besides plugins: every file of `ROOMS`, and ``rng.py``."""
-    files: list[Path] = []
-    for room in ROOMS:
-        files += sorted((PACKAGE / room).rglob("*.py"))
-    digest = hashlib.sha256()
-    for path in [*files, PACKAGE / "rng.py"]:
-        # The name is digested too: what is imported under another name is another program.
-        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def device_name(device: str) -> str:

@@ -95,7 +95,7 @@ def _changes(step: Json, store: Store) -> list[str]:
     for finished in _finished(step["stage"], store):
         # Between two methods everything differs, which explains nothing.
         if _method(finished) == _method(parts):
-            candidates.append(differences(finished, parts))
+            candidates.append(changes(finished, parts))
     if not candidates:
         return [f"nothing like it was finished in {store.root.name}."]
     # The list itself settles ties, so that the answer does not depend on the order of folders.
@@ -121,6 +121,40 @@ def _parts(spec: Path) -> Json:
 
 def _method(parts: Json) -> Any:
     return parts.get("method", {}).get("name")
+
+
+def changes(old: Json, new: Json) -> list[str]:
+    """Return what differs between the parts of two keys, with the modules whose code has changed by name."""
+    before, after = dict(old), dict(new)
+    found = []
+    for name, kind in (("code", "code"), ("late", "what it loads while it runs")):
+        then, now = _modules(before.pop(name, {})), _modules(after.pop(name, {}))
+        found += [f"{kind}: {line}" for line in module_changes(then, now)]
+    return differences(before, after) + found
+
+
+def _modules(code: Json) -> dict[str, Any]:
+    """Return digests by module, and versions by distribution, out of one part of a key."""
+    found: dict[str, Any] = {}
+    for name, value in code.items():
+        if isinstance(value, Mapping):
+            found |= value
+        else:
+            found[name] = value
+    return found
+
+
+def module_changes(then: Json, now: Json) -> list[str]:
+    """Return a line for every module that has changed, came or went."""
+    found = []
+    for name in sorted({*then, *now}):
+        if name not in then:
+            found.append(f"{name} is new")
+        elif name not in now:
+            found.append(f"{name} is gone")
+        elif then[name] != now[name]:
+            found.append(f"{name} has changed")
+    return found
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:

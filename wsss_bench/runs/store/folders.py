@@ -219,6 +219,11 @@ class StageFolder:
         """Drop the scratch folder of a committed stage."""
         shutil.rmtree(self.scratch, ignore_errors=True)
 
+    def discard(self) -> None:
+        """Drop everything that an unfinished stage has made so far."""
+        for folder in (self.out, self.scratch):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def problems(self) -> list[str]:
         """Re-hash a committed artifact: every file that is missing, changed or foreign, as sentences."""
         return verify_folder(self.path)

@@ -1,0 +1,64 @@
+"""The code that each step of a run rests on: part of its key, by module."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from wsss_bench.io.files import canonical
+from wsss_bench.methods.modules import Closure, Walk, harness_module
+
+if TYPE_CHECKING:
+    from wsss_bench.methods.catalog import LoadedMethod
+
+_RUNNERS = ("runs.stage", "runs.pipeline")
+"""What hands a step its inputs. These count themselves; what they import runs around a step, not in it."""
+
+_HANDED = ("contract.context", "contract.writers", "contract.sets", "rng")
+"""What a plugin is handed, whether it imports it or not."""
+
+_STEPS = {
+    "predict": ("toolbox.prediction",),
+    "score_seeds": ("runs.scoring", "data.masks"),
+    "score_labels": ("runs.scoring", "data.masks"),
+    "score_val": ("runs.scoring", "data.masks"),
+}
+"""What does the harness's own steps."""
+
+
+def method_closure(method: LoadedMethod, stage: str) -> Closure:
+    """Return what a stage of a method rests on."""
+    if method.code is None:
+        return Closure(own={method.name: method.code_digest})
+    roots = map(harness_module, _HANDED)
+    alone = map(harness_module, _RUNNERS)
+    return method.code.of(stage, tuple(roots), tuple(alone))
+
+
+def step_closure(name: str) -> Closure:
+    """Return what one of the harness's own steps rests on."""
+    roots = map(harness_module, _STEPS[name])
+    alone = map(harness_module, _RUNNERS)
+    return Walk().closure(tuple(roots), alone=tuple(alone))
+
+
+def harness_digest(closure: Closure) -> str:
+    """Return one hex digest over the modules of the harness in a closure."""
+    text = canonical(dict(closure.harness))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code_parts(
+    closure: Closure, method: LoadedMethod | None = None
+) -> Mapping[str, Any]:
+    """Return the code as a key holds it: digests by module, and the versions that the plugin's own metadata names."""
+    parts: dict[str, Any] = {"harness": dict(closure.harness)}
+    if closure.own:
+        parts["own"] = dict(closure.own)
+    versions = {}
+    if method is not None and method.code is not None:
+        versions = method.code.keyed_versions(closure)
+    if versions:
+        parts["requires"] = versions
+    return parts
