@@ -341,7 +341,7 @@ def test_why_and_cache(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(place, "alpha")) == 0
     assert main(["cache", "verify", *work]) == 0
     assert "7 finished stages, 0 damaged." in capsys.readouterr().out
-    write_plugin(place, "alpha", extra="# changed\n")
+    write_plugin(place, "alpha", extra="changed = 1\n")
     assert main(arguments(place, "alpha")) == 0
     capsys.readouterr()
     assert main(["cache", "gc", "--dry-run", "--json", *work]) == 0

@@ -314,7 +314,7 @@ def exif() -> Image.Exif:
 GOOD = {"verify": (0, ("usable",)), "run": (0, ("recorded",))}
 BAD_PHOTO = {
     "verify": (1, ("a.jpg", "Restore the file", "broken")),
-    "run": (1, ("a.jpg", "Restore the file")),
+    "run": (2, ("a.jpg", "Restore the file")),
 }
 
 # ---- photographs
@@ -370,7 +370,7 @@ add(
     turned_mask,
     "refused: says that EXIF is not applied, and what to turn",
     verify=(1, ("a.png", "EXIF rotation, which is not applied")),
-    run=(1, ("a.png", "EXIF rotation")),
+    run=(2, ("a.png", "EXIF rotation")),
 )
 
 
@@ -385,7 +385,8 @@ add(
     "10,000x10,000 declared by a file of a few bytes",
     lambda p: declared(p.photo(), 10_000, 10_000),
     RESTORE,
-    **BAD_PHOTO,
+    verify=BAD_PHOTO["verify"],
+    run=(2, ("a.jpg", "10000x10000", "restore both")),
 )
 add(
     "photographs",
@@ -393,7 +394,7 @@ add(
     lambda p: declared(p.photo(), 60_000, 60_000),
     "refused before anything is decompressed",
     verify=(1, ("a.jpg", "decompression bomb")),
-    run=(1, ("a.jpg", "decompression bomb")),
+    run=(2, ("a.jpg", "decompression bomb")),
 )
 
 # ---- masks
@@ -410,7 +411,7 @@ def foreign_palette(place: Place) -> None:
 
 
 def bad_mask(*words: str) -> dict[str, tuple[int, Words]]:
-    return {"verify": (1, ("a.png", *words)), "run": (1, ("a.png", *words))}
+    return {"verify": (1, ("a.png", *words)), "run": (2, ("a.png", *words))}
 
 
 add(
@@ -468,7 +469,7 @@ add(
     lambda p: p.mask().write_bytes(b""),
     RESTORE,
     verify=(1, ("a.png", "empty (0 bytes)", "Restore")),
-    run=(1, ("a.png", "cannot be read", "Restore")),
+    run=(2, ("a.png", "cannot be read", "Restore")),
 )
 add(
     "masks",
@@ -1052,17 +1053,18 @@ def checkpoint(kind: str) -> Callable[[Place], object]:
     return make
 
 
-for kind, what in (
-    ("garbage", "unreadable checkpoint"),
-    ("pickle", "checkpoint that would run a command"),
-    ("missing", "missing checkpoint"),
+for kind, what, status in (
+    ("garbage", "unreadable checkpoint", 1),
+    ("pickle", "checkpoint that would run a command", 1),
+    # Seen before the first stage, which is not worth the reading of a file that is there.
+    ("missing", "missing checkpoint", 2),
 ):
     add(
         "options",
         what,
         checkpoint(kind),
         "refused: file named, nothing is run",
-        other=(1, ("weights.pth",)),
+        other=(status, ("weights.pth",)),
     )
 
 # ---- places to write
@@ -1098,14 +1100,14 @@ add(
     "work dir is a file",
     work_is_a_file,
     NO_SPACE,
-    run=(1, ("cannot open folder", "Choose another")),
+    run=(2, ("cannot be written", "Choose another")),
 )
 add(
     "places",
     "read-only work dir",
     work_is_read_only,
     NO_SPACE,
-    run=(1, ("cannot open folder", "Choose another")),
+    run=(2, ("cannot be written", "Choose another")),
 )
 add(
     "places",
@@ -1126,7 +1128,7 @@ add(
     "leaderboard folder is a file",
     boards_are_a_file,
     NO_SPACE,
-    run=(1, ("boards",)),
+    run=(2, ("boards", "Choose another")),
 )
 
 # ---- records

@@ -19,12 +19,10 @@ from run_fakes import install, write_plugin
 from wsss_bench.cli import _joined
 from wsss_bench.cli import run as verb
 from wsss_bench.errors import DataError, RecipeError
-from wsss_bench.io.paths import PACKAGE
 from wsss_bench.methods.params import parse_options
 from wsss_bench.results.records import load_records
 from wsss_bench.runs.executors.jobs import CellJob, CellWorker, run_job
 from wsss_bench.runs.progress import Observer, Tenths
-from wsss_bench.runs.provenance import facts
 from wsss_bench.runs.request import (
     DatasetRequest,
     RunRequest,
@@ -239,25 +237,3 @@ def test_the_logging_of_a_notebook_is_left_as_it_was(place: Path) -> None:
     session.run()
     assert (log.level, log.propagate, list(log.handlers)) == before
     assert "localize starts" in session.log_path(session.cells[0]).read_text()
-
-
-@pytest.mark.parametrize("room", ["engine", "toolbox", "contract", "io"])
-def test_the_digest_of_the_harness_covers_whole_rooms(
-    room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for path in PACKAGE.rglob("*.py"):
-        copy = tmp_path / path.relative_to(PACKAGE)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    monkeypatch.setattr(facts, "PACKAGE", tmp_path)
-    digest = facts.harness_digest.__wrapped__
-    before = digest()
-    (tmp_path / "boards" / "rows.py").write_text("x = 1\n")
-    assert digest() == before
-    for path in sorted((tmp_path / room).rglob("*.py")):
-        content = path.read_bytes()
-        path.write_bytes(content + b"# changed\n")
-        assert digest() != before, path
-        path.write_bytes(content)
-    (tmp_path / room / "fresh.py").write_text("x = 1\n")
-    assert digest() != before

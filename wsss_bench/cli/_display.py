@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsss_bench.runs.plan import Cell, Step
 from wsss_bench.runs.progress import Clock, Observer, PlainDisplay, duration
+from wsss_bench.runs.reasons import reasons
 from wsss_bench.runs.store.folders import DONE, UNFINISHED, Store
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
+
+    from wsss_bench.methods.params import StageParams
+    from wsss_bench.runs.space import Space
 
 CACHED, RUNNING, WAITING = "cached", "running", "waiting"
 FAILED, TODO = "failed", "to do"
@@ -29,21 +33,52 @@ _FINISHED = "green"
 _PLAN_WORDS = {DONE: "cached", UNFINISHED: "resume"}
 
 
-def print_plan(cells: Sequence[Cell], store: Store) -> None:
-    """Print cells by steps: cached, resume, running elsewhere, or to do."""
+def print_plan(cells: Sequence[Cell], store: Store, space: Space | None = None) -> None:
+    """Print cells by steps: cached, resume, running elsewhere, or to do; and why what is there cannot be used.
+
+    What a profile replaces of a method's own settings is said once, and how much `space` the stages may take.
+    """
     first = cells[0]
     print(f"Plan: {len(cells)} cells on {first.dataset}, profile {first.profile}")
     seen: set[str] = set()
+    told = reasons(cells, store)
     for cell in cells:
-        words = []
+        print(f"  {cell.label}\n    " + ", ".join(_words(cell, store, seen)))
+        # Of stages that several cells share, with the first of them.
         for step in cell.steps:
-            state = states_word(store, step, seen)
-            seen.add(step.spec.key)
-            by = f" ({step.method.name})" if step.method else ""
-            words.append(f"{step.name}{by}: {state}")
-        print(f"  {cell.label}\n    " + ", ".join(words))
+            if step.spec.key in told:
+                print(f"    {step.name} anew: {told.pop(step.spec.key)}")
+    for line in dict.fromkeys(_replaced(cells)):
+        print(line)
+    if space is not None and space.files:
+        print(f"Space: {space}")
     # What follows may take hours, and a pipe would hold the plan back until its end.
     sys.stdout.flush()
+
+
+def _words(cell: Cell, store: Store, seen: set[str]) -> Iterator[str]:
+    """Yield what each step of a cell is and how far; keys that are passed go into `seen`."""
+    for step in cell.steps:
+        state = states_word(store, step, seen)
+        seen.add(step.spec.key)
+        by = f" ({step.method.name})" if step.method else ""
+        yield f"{step.name}{by}: {state}"
+
+
+def replaced_by_profile(params: StageParams) -> Mapping[str, tuple[Any, Any]]:
+    """Return a method's own value and the one in force, by parameter, where a profile's general part replaced it."""
+    found: Mapping[str, tuple[Any, Any]] = getattr(params, "overridden", {})
+    return found
+
+
+def _replaced(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield what a profile puts in the place of values that a method states itself."""
+    for cell in cells:
+        for stage, params in cell.resolved.params.items():
+            method = cell.resolved.methods[stage].name
+            for name, (own, value) in replaced_by_profile(params).items():
+                who = f"Profile {cell.profile} replaces {stage}.{name} of {method}"
+                yield f"{who}: {own!r} -> {value!r}"
 
 
 def states_word(store: Store, step: Step, seen: set[str]) -> str:

@@ -8,7 +8,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wsss_bench.cli._flags import add_leaderboard_dir, leaderboard_dir, say
@@ -16,7 +18,7 @@ from wsss_bench.cli._flags import add_leaderboard_dir, leaderboard_dir, say
 if TYPE_CHECKING:
     from wsss_bench.results.records import RunRecord
     from wsss_bench.runs.comparing import Compared
-    from wsss_bench.runs.reproduce import Given
+    from wsss_bench.runs.reproduce import Again, Given
 
 HELP = "Run a recorded run again from its provenance record and compare every per-image count."
 EXAMPLES = """\
@@ -88,27 +90,65 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan the recorded run anew, run it, compare; 0 where everything is the same (or within the tolerance)."""
-    from wsss_bench.cli.run import run_request
     from wsss_bench.errors import DataError
-    from wsss_bench.runs import comparing
-    from wsss_bench.runs.reproduce import find_measured, plan_again, prepare_work_dir
-    from wsss_bench.runs.request import resolve_device
+    from wsss_bench.runs.reproduce import find_measured
 
     # Not `< 0`: what is no number at all must be refused, too.
     if not args.tolerance >= 0:
         raise DataError(f"--tolerance {args.tolerance}: give mIoU points from 0.")
     record = find_measured(args.run_id, leaderboard_dir(args.leaderboard_dir))
     given = _given(args, record)
+    if args.dry_run:
+        return _show_alone(args, record, given)
+    again, differs = _plan(record, given)
+    if not args.json:
+        _announce(args, record, again, differs)
+    return _run_again(args, record, again, differs)
+
+
+def _plan(record: RunRecord, given: Given) -> tuple[Again, list[str]]:
+    """Return the run, planned anew, and what differs from when it was recorded."""
+    from wsss_bench.runs.comparing import environment
+    from wsss_bench.runs.reproduce import plan_again
+    from wsss_bench.runs.request import resolve_device
+
     again = plan_again(record, given, say)
     device = resolve_device(again.request.device)
-    differs = comparing.environment(record, again.cell, again.source, device)
+    differs = environment(record, again.cell, again.source, device)
     differs += [f"parameters: {line}" for line in again.strange]
-    words = again.request.words
-    if args.dry_run or not args.json:
-        _announce(args, record, words, differs)
-    if args.dry_run:
-        return 0
-    prepare_work_dir(record, given.work_dir, again.cell)
+    return again, differs
+
+
+def _show_alone(args: argparse.Namespace, record: RunRecord, given: Given) -> int:
+    """Print the command and what differs; nothing is written."""
+    from wsss_bench.runs.request import leaving_no_trace
+
+    with leaving_no_trace(), TemporaryDirectory() as aside:
+        away = given
+        # The list of skipped images comes out of the record, and planning reads it from a file.
+        if record.dataset.get("skipped"):
+            away = replace(given, work_dir=Path(aside))
+        again, differs = _plan(record, away)
+        data = again.request.dataset
+        if data.skip is not None:
+            data = replace(data, skip=given.work_dir / data.skip.name)
+        request = replace(again.request, work_dir=given.work_dir, dataset=data)
+        _announce(args, record, replace(again, request=request), differs)
+    return 0
+
+
+def _run_again(
+    args: argparse.Namespace,
+    record: RunRecord,
+    again: Again,
+    differs: Sequence[str],
+) -> int:
+    """Run what was planned, compare it with the record and print that; the exit status."""
+    from wsss_bench.cli.run import run_request
+    from wsss_bench.runs import comparing
+    from wsss_bench.runs.reproduce import prepare_work_dir
+
+    prepare_work_dir(record, again.request.work_dir, again.cell)
     # What the run prints is no part of the one document that --json promises.
     with redirect_stdout(sys.stderr if args.json else sys.stdout):
         status = run_request(again.request)
@@ -118,6 +158,7 @@ def run(args: argparse.Namespace) -> int:
     found = comparing.compare(record, now)
     ok = bool(found) and all(row.within(args.tolerance) for row in found)
     if args.json:
+        words = again.request.words
         facts = dict(comparing.as_json(record, words, differs, found))
         facts |= {"tolerance": args.tolerance, "reproduced": ok}
         print(json.dumps(facts, indent=1))
@@ -147,11 +188,15 @@ def _given(args: argparse.Namespace, record: RunRecord) -> Given:
 def _announce(
     args: argparse.Namespace,
     record: RunRecord,
-    words: Sequence[str],
+    again: Again,
     differs: Sequence[str],
 ) -> None:
+    """Print the command and what differs, and which finished stages of the work dir cannot be used."""
     from wsss_bench.runs.comparing import as_json
+    from wsss_bench.runs.reasons import reasons
+    from wsss_bench.runs.request import store_of
 
+    words = again.request.words
     if args.json:
         print(json.dumps(as_json(record, words, differs), indent=1))
         return
@@ -162,6 +207,10 @@ def _announce(
     print("what differs from then:" + ("" if differs else " nothing"))
     for line in differs:
         print(f"  {line}")
+    told = reasons([again.cell], store_of(again.request.work_dir))
+    for step in again.cell.steps:
+        if step.spec.key in told:
+            print(f"{step.name} anew: {told[step.spec.key]}")
     # A long run follows, and a pipe would hold this back until its end.
     print(flush=True)
 

@@ -6,6 +6,8 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +36,7 @@ _PROFILE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
-    from wsss_bench.cli._flags import add_dataset_arguments
-
-    parser.add_argument("--methods", required=True, metavar="A,B,C", help=_METHODS)
-    add_dataset_arguments(parser)
-    _add_settings(parser)
-    _add_places(parser)
+    add_request_arguments(parser, required=True)
     add = parser.add_argument
     add("--dry-run", action="store_true", help="print the plan and stop")
     add(
@@ -47,6 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the plan (with --dry-run) or the result as JSON",
     )
+
+
+def add_request_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add what says which run is meant: methods (which may be `required`), data, settings and places."""
+    from wsss_bench.cli._flags import add_dataset_arguments
+
+    add = parser.add_argument
+    add("--methods", required=required, metavar="A,B,C", help=_METHODS)
+    add_dataset_arguments(parser)
+    _add_settings(parser)
+    _add_places(parser)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +104,8 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     )
     log = "where trainings log to: local, tensorboard, … (default: local)"
     add("--log", default="local", metavar="A,B", help=log)
+    rehash = "read all data again, whatever is remembered of their contents"
+    add("--rehash", action="store_true", help=rehash)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -121,7 +131,8 @@ def request_from_args(args: argparse.Namespace) -> RunRequest:
         leaderboard_dir=args.leaderboard_dir,
         device=args.device,
         workers=args.workers,
-        log=tuple(args.log.split(",")),
+        log=tuple(name.strip() for name in args.log.split(",")),
+        rehash=args.rehash,
         command_line=tuple(args.command_line),
     )
 
@@ -130,23 +141,30 @@ def run_request(
     request: RunRequest, *, dry: bool = False, as_json: bool = False
 ) -> int:
     """Run a request and print how it goes (with `dry` the plan alone); the exit status."""
-    from wsss_bench.cli._display import print_plan
     from wsss_bench.cli._flags import say
+    from wsss_bench.runs.request import leaving_no_trace
     from wsss_bench.runs.session import Session
 
-    session = Session(request, say)
+    with leaving_no_trace() if dry else nullcontext():
+        session = Session(request, say)
+        _show_plan(session, dry=dry, as_json=as_json)
+    if not (dry and as_json):
+        for recipe, error in session.refused.items():
+            say(f"cannot run {recipe}: {error}")
+    # The cells of the other recipes run, and yet the command has not done all that it was asked for.
+    status = 0 if dry else _run(session, as_json)
+    return max(status, int(bool(session.refused)))
+
+
+def _show_plan(session: Session, *, dry: bool, as_json: bool) -> None:
+    from wsss_bench.cli._display import print_plan
+
     # Standard output is one document then, without a word before or after it.
     if dry and as_json:
         entries = [_plan_entry(cell, session.store) for cell in session.cells]
         print(json.dumps(entries, indent=1))
-        return 0
-    if not as_json:
-        print_plan(session.cells, session.store)
-    for recipe, error in session.refused.items():
-        say(f"cannot run {recipe}: {error}")
-    # The cells of the other recipes run, and yet the command has not done all that it was asked for.
-    status = 0 if dry else _run(session, as_json)
-    return max(status, int(bool(session.refused)))
+    elif not as_json:
+        print_plan(session.cells, session.store, session.space)
 
 
 def _run(session: Session, as_json: bool) -> int:
@@ -169,9 +187,15 @@ def _run(session: Session, as_json: bool) -> int:
 
 
 def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
+    from wsss_bench.cli._display import replaced_by_profile
     from wsss_bench.runs.plan import states
+    from wsss_bench.runs.reasons import reasons
 
+    told = reasons([cell], store)
     resolved = cell.resolved
+    replaced = {}
+    for stage, one in resolved.params.items():
+        replaced[stage] = dict(replaced_by_profile(one))
     params = {stage: one.resolved for stage, one in resolved.params.items()}
     picks = {stage: method.name for stage, method in resolved.methods.items()}
     keys = {step.name: step.spec.key for step in cell.steps}
@@ -185,7 +209,15 @@ def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
         "params": params,
         "keys": keys,
         "states": states(cell, store),
+        "why": _by_name(cell, told),
+        "overridden": replaced,
     }
+
+
+def _by_name(cell: Cell, told: Mapping[str, str]) -> dict[str, str]:
+    """Return why steps are computed anew, by the step's name; `told` is by key."""
+    keys = {step.name: step.spec.key for step in cell.steps}
+    return {name: told[key] for name, key in keys.items() if key in told}
 
 
 def _as_json(session: Session, finish: Finish) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def run(
     splits: Mapping[str, str] | None = None,
     labels: str | None = None,
     skip: Place | None = None,
+    rehash: bool = False,
     quiet: bool = False,
 ) -> RunResult:
     """Run recipes on a dataset, score every stage, record the results, and return them.
@@ -55,6 +56,7 @@ def run(
         RecipeError: a recipe, a parameter or an option cannot be understood, or the device is not there.
         PluginError: no recipe is left that can run.
         DataError: the dataset cannot be used.
+        ArtifactError: a folder cannot be written, has too little room, or holds a record that cannot be read.
         KeyboardInterrupt: Ctrl-C or SIGTERM; everything finished is kept.
     """
     data = DatasetRequest(
@@ -79,6 +81,7 @@ def run(
         device=device,
         workers=workers,
         log=_several(log),
+        rehash=rehash,
     )
     return run_request(request, quiet=quiet)
 

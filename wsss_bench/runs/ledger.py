@@ -38,8 +38,11 @@ def note_start(work_dir: Path, cell: Cell, arguments: Sequence[str]) -> None:
         "dataset": cell.dataset,
         "seed": cell.seed,
         "profile": cell.profile,
-        "steps": [_step(step) for step in cell.steps],
+        "steps": [step_entry(step) for step in cell.steps],
         "command": command(arguments),
+        # As typed, and where: `why` plans the same again. What is published keeps no path of this machine.
+        "words": list(arguments),
+        "folder": os.getcwd(),
         "started": _now(),
         "host": platform.node(),
         "pid": os.getpid(),
@@ -51,7 +54,8 @@ def note_start(work_dir: Path, cell: Cell, arguments: Sequence[str]) -> None:
         write_json(_path(work_dir, cell.id), payload)
 
 
-def _step(step: Step) -> dict[str, Any]:
+def step_entry(step: Step) -> dict[str, Any]:
+    """Return a step as a cell's file holds it."""
     return {
         "name": step.name,
         "stage": step.stage,
@@ -94,13 +98,36 @@ def read_cells(work_dir: Path) -> list[dict[str, Any]]:
 
 
 def read_cell(work_dir: Path, name: str) -> dict[str, Any]:
-    """Return the cell of that name; raises `RecipeError` where there is none."""
+    """Return one cell by its id, its run's id, its recipe, or the beginning of one of the ids.
+
+    Raises:
+        RecipeError: there is none of that name, or there are several; the message lists them.
+    """
     cells = read_cells(work_dir)
-    for entry in cells:
-        if entry["cell"] == name:
-            return entry
+    # A whole name comes before what merely begins with it.
+    for named in (_is_called, _is_recipe, _begins):
+        found = [entry for entry in cells if named(entry, name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(entry["cell"] for entry in found)
+            what = f"{name!r} stands for {len(found)} cells in {work_dir}"
+            raise RecipeError(f"{what}. Name one of: {listed}.")
     hint = did_you_mean(name, [entry["cell"] for entry in cells])
     raise RecipeError(f"there is no cell {name!r} in {work_dir}.{hint}")
+
+
+def _is_called(entry: Mapping[str, Any], name: str) -> bool:
+    return name in (entry["cell"], entry.get("run_id"))
+
+
+def _is_recipe(entry: Mapping[str, Any], name: str) -> bool:
+    return bool(entry["recipe"] == name)
+
+
+def _begins(entry: Mapping[str, Any], name: str) -> bool:
+    ids = (entry["cell"], entry.get("run_id"))
+    return any(one.startswith(name) for one in ids if isinstance(one, str))
 
 
 def step_states(cell: Mapping[str, Any], store: Store) -> dict[str, str]:

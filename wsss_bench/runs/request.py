@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsss_bench.errors import DataError, PluginError, RecipeError, did_you_mean
+from wsss_bench.errors import PluginError, RecipeError
+from wsss_bench.runs.limits import LOG as LOG
+from wsss_bench.runs.limits import check_device_name, check_request
+from wsss_bench.runs.limits import check_log as check_log
+from wsss_bench.runs.limits import parse_data_options as parse_data_options
+from wsss_bench.runs.limits import parse_seeds as parse_seeds
 from wsss_bench.runs.progress import Say, Tenths, silent
 
 if TYPE_CHECKING:
@@ -21,18 +27,10 @@ if TYPE_CHECKING:
     from wsss_bench.runs.source import Source
     from wsss_bench.runs.store.folders import Store
 
-LOG = {
-    "local": "",
-    "tensorboard": "tensorboard",
-    "wandb": "wandb",
-    "mlflow": "mlflow",
-}
-"""Logging back ends of trainings, and the module each needs."""
-
 STORE, LEADERBOARDS = "store", "leaderboards"
 """Folders in a work dir: of finished and unfinished stages, of records and tables."""
 
-_CUDA = re.compile(r"cuda(:\d+)?")
+_TRACELESS: ContextVar[bool] = ContextVar("wsss_bench_traceless", default=False)
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ class RunRequest:
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         workers: processes for per-image work; None: one for each core that this process may use.
         log: where trainings log to; keys of `LOG`.
+        rehash: read every file of the data again, whatever digests were kept.
         command_line: the words after ``wsss-bench``, for the record; empty: those of `command_words`.
     """
 
@@ -90,6 +89,7 @@ class RunRequest:
     device: str = "auto"
     workers: int | None = None
     log: tuple[str, ...] = ("local",)
+    rehash: bool = False
     command_line: tuple[str, ...] = ()
 
     @property
@@ -129,31 +129,97 @@ def store_of(work_dir: Path) -> Store:
     return Store(work_dir / STORE)
 
 
-def make_cells(request: RunRequest, say: Say = silent) -> Planned:
-    """Parse recipes, load methods, prepare the dataset, and plan recipes x seeds.
+@contextmanager
+def leaving_no_trace() -> Iterator[None]:
+    """Plan in the block without writing anything: no data, no masks, no digests, no compiled plugin.
 
-    `say` hears which images are skipped, and how far the preparation is.
+    What would have to be made first is planned with as `Dataset.preview` gives it.
+    """
+    from wsss_bench.io.hashing import remembering
+
+    token = _TRACELESS.set(True)
+    bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        with remembering(keep=False):
+            yield
+    finally:
+        sys.dont_write_bytecode = bytecode
+        _TRACELESS.reset(token)
+
+
+def make_cells(request: RunRequest, say: Say = silent) -> Planned:
+    """Parse recipes, load methods, prepare the dataset, and plan recipes x seeds; see also `leaving_no_trace`.
+
+    What can be said at once is said before anything takes long. `say` hears which images are skipped, how far the
+    preparation is, and what is doubtful about the masks.
 
     Raises:
-        RecipeError: a recipe, a parameter or an option cannot be understood.
+        RecipeError: a recipe, a parameter or an option cannot be understood, or the device is not there.
         PluginError: no recipe is left that can run.
-        DataError: the dataset cannot be used.
+        DataError: the dataset cannot be used, from its training list to the masks that are read last.
+        ArtifactError: a folder that the run writes to cannot be written, or holds what cannot be read.
     """
     from wsss_bench.methods.recipe import parse_methods
-    from wsss_bench.runs.plan import plan_cell
+    from wsss_bench.runs import preflight
     from wsss_bench.runs.source import Source
 
+    check_request(request)
     recipes = parse_methods(",".join(request.methods))
-    check_seeds(request.seeds)
-    dataset = open_requested(request.dataset, say)
+    # Without the skip list: to check that, all lists must be read.
+    dataset = open_requested(replace(request.dataset, skip=None), say)
     profile = request.profile or default_profile(dataset.kind)
     resolved, refused, profile_name = _resolve_all(request, recipes, profile)
-    # Last, since it may take minutes: whatever is wrong with the request has been said by now.
-    dataset.prepare(Tenths("prepare", say))
-    source = Source(dataset)
-    plan = partial(plan_cell, source=source, profile=profile_name)
-    cells = [plan(one, seed=seed) for one in resolved for seed in request.seeds]
+    preflight.check_places(request, probe=not _TRACELESS.get())
+    preflight.check_weights(resolved, request.weights)
+    preflight.check_splits(dataset)
+    if request.device not in ("auto", "cpu"):
+        resolve_device(request.device)
+    # From here on it may take minutes: whatever is wrong with the request has been said by now.
+    source = Source(_prepared(request.dataset, dataset, say))
+    cells = _plan_all(request, source, resolved, profile_name)
     return Planned(cells, source, refused)
+
+
+def _prepared(request: DatasetRequest, dataset: Dataset, say: Say) -> Dataset:
+    """Return the dataset with all that a run needs of it, less what is skipped."""
+    from wsss_bench.data.truth import truth_warning
+    from wsss_bench.runs import preflight
+    from wsss_bench.runs.unused import unused_data
+
+    leave_out(dataset, request, say)
+    for line in unused_data(request, dataset):
+        say(f"note: {line}")
+    traceless = _TRACELESS.get()
+    if traceless:
+        dataset = dataset.preview()
+    else:
+        dataset.prepare(Tenths("prepare", say))
+    preflight.check_photographs(dataset)
+    preflight.check_masks(dataset, made=not traceless)
+    warning = truth_warning(dataset)
+    if warning:
+        say(f"warning: {warning}")
+    return dataset
+
+
+def _plan_all(
+    request: RunRequest,
+    source: Source,
+    resolved: Sequence[Resolved],
+    profile: str,
+) -> list[Cell]:
+    """Return the cells; this reads all photographs and masks whose digests are not known."""
+    from wsss_bench.io.hashing import remembering
+    from wsss_bench.runs.plan import plan_cell
+    from wsss_bench.runs.store.imports import LateImports
+
+    late = LateImports(store_of(request.work_dir).root)
+    plan = partial(plan_cell, source=source, profile=profile, late=late)
+    with ExitStack() as stack:
+        if request.rehash:
+            stack.enter_context(remembering(keep=not _TRACELESS.get(), rehash=True))
+        return [plan(one, seed=seed) for one in resolved for seed in request.seeds]
 
 
 def _resolve_all(
@@ -195,11 +261,16 @@ def open_requested(request: DatasetRequest, say: Say = silent) -> Dataset:
     for role, split in request.splits.items():
         options[f"{role}_split"] = split
     dataset = open_dataset(request.kind, request.root, request.name, **options)
+    leave_out(dataset, request, say)
+    return dataset
+
+
+def leave_out(dataset: Dataset, request: DatasetRequest, say: Say) -> None:
+    """Apply the skip list, where there is one; `say` hears what it leaves out."""
     if request.skip is not None:
         from wsss_bench.data.skipping import skip
 
         say(skip(dataset, request.skip))
-    return dataset
 
 
 def default_profile(kind: str) -> str:
@@ -207,66 +278,14 @@ def default_profile(kind: str) -> str:
     return "shapes" if kind == "shapes" else "paper"
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Parse ``0,1,2``; raises `RecipeError` for anything but distinct integers from 0."""
-    parts = [part.strip() for part in text.split(",")]
-    whole = all(part.isdecimal() for part in parts)
-    if not whole or len({int(part) for part in parts}) != len(parts):
-        raise RecipeError(
-            f"--seeds {text!r}: give distinct whole numbers, for example --seeds 0,1,2."
-        )
-    return tuple(int(part) for part in parts)
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise `RecipeError` for anything but distinct integers from 0, at least one."""
-    whole = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
-    if not seeds or not whole or len(set(seeds)) != len(seeds):
-        raise RecipeError(
-            f"seeds {list(seeds)}: give distinct whole numbers, for example 0, 1, 2."
-        )
-
-
-def parse_data_options(items: Sequence[str]) -> dict[str, str]:
-    """Parse the values of ``--data-option``; raises `DataError` for anything but ``KEY=VALUE``."""
-    options: dict[str, str] = {}
-    for item in items:
-        key, separator, value = item.partition("=")
-        if not separator or not key:
-            example = "--data-option train=50"
-            raise DataError(
-                f"--data-option {item!r}: write it as KEY=VALUE, e.g. {example}"
-            )
-        name = key.strip().replace("-", "_")
-        options[name] = value.strip()
-    return options
-
-
-def check_workers(workers: int | None) -> None:
-    """Raise `RecipeError` for less than one process."""
-    if workers is not None and workers < 1:
-        raise RecipeError(f"--workers must be at least 1, not {workers}.")
-
-
 def usable_cores() -> int:
     """Return how many cores this process may use; a container or ``taskset`` may allow fewer than the machine has."""
     return len(os.sched_getaffinity(0))
 
 
-def check_log(names: Sequence[str]) -> None:
-    """Raise `RecipeError` for a logging back end that is not known or not installed."""
-    for name in names:
-        if name not in LOG:
-            raise RecipeError(f"--log {name!r} is not known.{did_you_mean(name, LOG)}")
-        needed = LOG[name]
-        if needed and importlib.util.find_spec(needed) is None:
-            extra = "'wsss-bench[tensorboard]'" if name == "tensorboard" else needed
-            what = f"--log {name} needs a package that is not installed."
-            raise RecipeError(f"{what} Install it: pip install {extra}")
-
-
 def resolve_device(name: str) -> str:
     """Return the device that `name` stands for on this machine; raises `RecipeError` for one that is not there."""
+    check_device_name(name)
     # Importing torch takes seconds, which a run on the CPU alone need not wait for here.
     if name == "cpu":
         return name
@@ -274,10 +293,6 @@ def resolve_device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if not _CUDA.fullmatch(name):
-        raise RecipeError(
-            f"--device {name!r} is not known; use auto, cpu, cuda or cuda:N."
-        )
     number = int(name.partition(":")[2] or 0)
     count = torch.cuda.device_count()
     if not torch.cuda.is_available() or number >= count:
@@ -306,6 +321,7 @@ def command_words(request: RunRequest) -> list[str]:
     words += _flag("--workers", request.workers)
     if request.log != ("local",):
         words += ["--log", ",".join(request.log)]
+    words += ["--rehash"] if request.rehash else []
     words += ["--work-dir", str(request.work_dir)]
     return words + _flag("--leaderboard-dir", request.leaderboard_dir)
 

@@ -18,12 +18,12 @@ from wsss_bench.runs.executors.local import LocalExecutor
 from wsss_bench.runs.progress import Observer, Say, silent
 from wsss_bench.runs.request import (
     RunRequest,
-    check_log,
-    check_workers,
     make_cells,
     resolve_device,
     store_of,
 )
+from wsss_bench.runs.space import space_for
+from wsss_bench.runs.unused import unused_flags
 
 if TYPE_CHECKING:
     from wsss_bench.runs.plan import Cell
@@ -54,20 +54,33 @@ class Session:
         request: what was asked for.
         cells, source, refused: what the request comes to; see `wsss_bench.runs.request.Planned`.
         store: the finished and unfinished stages.
+        space: the room that the stages will take which are to be computed.
     """
 
     def __init__(self, request: RunRequest, say: Say = silent) -> None:
-        """Plan everything; `say` hears of the dataset's preparation.
+        """Plan everything; `say` hears of the dataset's preparation, of what is doubtful and what has no effect.
 
         Raises:
-            RecipeError, PluginError, DataError: the request cannot be run; nothing was computed.
+            RecipeError, PluginError, DataError, ArtifactError: the request cannot be run to its end; nothing was
+                computed.
         """
-        check_workers(request.workers)
-        check_log(request.log)
         self.request = request
         self._planned = make_cells(request, say)
         self.cells, self.source, self.refused = self._planned
         self.store = store_of(request.work_dir)
+        self.space = space_for(self.cells, self.source, self.store, request.work_dir)
+        for line in self._notes():
+            say(line)
+
+    def _notes(self) -> Iterator[str]:
+        """Yield what the user should know before it starts; raises `ArtifactError` where there is no room."""
+        warning = self.space.check()
+        if warning:
+            yield f"warning: {warning}"
+        # A plugin that is broken may be the one that an option was meant for.
+        if not self.refused:
+            for line in unused_flags(self.request, self.cells, self.store):
+                yield f"note: {line}"
 
     def run(self, display: Display | None = None) -> Finish:
         """Compute and record every cell, then build the boards; a failing cell does not stop the others.
