@@ -21,6 +21,7 @@ EXAMPLES = """\
 """
 
 _RUN = "run id (its segmentor predicts the split), or a folder of masks, one palette PNG per image"
+_FOR_FOLDERS = {"target", "run", "out", "ids", "json"}
 _IDS = "folder: list of image ids that must all be there (the official test.txt)"
 
 
@@ -68,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
     from wsss_bench.exchange.archives import export_voc
 
     folder = Path(args.run)
-    if not folder.is_dir():
+    if folder.is_dir():
+        _say_idle(args)
+    else:
         folder = _predicted(args)
     done = export_voc(folder, args.out, args.ids)
     if args.json:
@@ -85,6 +88,17 @@ def run(args: argparse.Namespace) -> int:
         print(f"{done.archive}: {done.images} masks, sha256 {done.sha256}")
         print("Upload it as: VOC2012, segmentation (competition comp6).")
     return 0
+
+
+def _say_idle(args: argparse.Namespace) -> None:
+    """Name the options that change nothing where the masks are there already."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    usual = vars(parser.parse_args([args.target, args.run]))
+    for name in sorted(usual.keys() - _FOR_FOLDERS):
+        if getattr(args, name) != usual[name]:
+            option = name.replace("_", "-")
+            say(f"--{option} has no effect on a folder: it is for run ids")
 
 
 def _predicted(args: argparse.Namespace) -> Path:

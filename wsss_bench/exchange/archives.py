@@ -6,14 +6,16 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from wsss_bench.data.lists import read_ids
 from wsss_bench.errors import ArtifactError, DataError
-from wsss_bench.exchange.folders import item_folder, read_label
+from wsss_bench.exchange.labels import read_label
+from wsss_bench.exchange.listing import listing
 from wsss_bench.io.files import write_atomic
 from wsss_bench.io.images import write_mask
 
@@ -40,39 +42,38 @@ def export_voc(folder: Path, archive: Path, ids: Path | None = None) -> Exported
     Args:
         folder: one class-index PNG per image.
         archive: the ``.tgz`` to write.
-        ids: text file of the ids that must be there, one a line; None packs every PNG of the folder.
+        ids: list of the ids that must be there, as `wsss_bench.data.lists.read_ids` takes it; None packs every PNG of
+            the folder.
 
     Raises:
-        DataError: an id has no file, or there is no PNG at all.
-        ArtifactError: a mask is unreadable or holds anything but 0..20 (the server knows no 255).
+        DataError: an id has no file, there is no PNG at all, or the list cannot be read or names an id twice.
+        ArtifactError: a mask is unreadable, has a foreign palette, or holds anything but 0..20 (the server knows no
+            255).
     """
-    source = item_folder(folder)
-    if ids is None:
-        names = sorted(path.stem for path in source.glob("*.png"))
-    else:
-        names = _read_ids(ids)
-    problem = _incomplete(source, names)
+    files = listing(folder, "prediction").files
+    names = sorted(files) if ids is None else read_ids(ids)
+    problem = _incomplete(files, names)
     if problem:
         raise DataError(f"{folder}: {problem}. Predict the whole test list first.")
     # Packed in memory first, so that a mask that is refused leaves no archive behind.
-    content = _packed(source, names)
+    content = _packed({name: files[name] for name in names})
     write_atomic(archive, lambda handle: handle.write(content))
     return Exported(archive, len(names), hashlib.sha256(content).hexdigest())
 
 
-def _incomplete(folder: Path, names: Sequence[str]) -> str:
+def _incomplete(files: Mapping[str, Path], names: Sequence[str]) -> str:
     """Return what is missing of the masks `names`, "" for nothing."""
     if not names:
         return "there is no PNG"
-    missing = [name for name in names if not (folder / f"{name}.png").exists()]
+    missing = [name for name in names if name not in files]
     if not missing:
         return ""
     share = f"{len(missing)} of {len(names)}"
     return f"{share} masks are missing (first: {missing[0]!r})"
 
 
-def _packed(folder: Path, names: Sequence[str]) -> bytes:
-    """Return the bytes of the archive of the masks `names`."""
+def _packed(files: Mapping[str, Path]) -> bytes:
+    """Return the bytes of the archive of masks by image id."""
     packed = io.BytesIO()
     # No file name and no time in gzip's header, no owner and no time in tar's: they would differ from one run to the
     # next.
@@ -80,23 +81,13 @@ def _packed(folder: Path, names: Sequence[str]) -> bytes:
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, filename="") as squeezed,
         tarfile.open(fileobj=squeezed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for name in names:
-            content = _checked_png(folder / f"{name}.png")
+        for name, path in files.items():
+            content = _checked_png(path)
             info = tarfile.TarInfo(f"{_PLACE}/{name}.png")
             info.size = len(content)
             info.mode = 0o644
             tar.addfile(info, io.BytesIO(content))
     return packed.getvalue()
-
-
-def _read_ids(path: Path) -> list[str]:
-    """Return the first word of every line: some lists name the presence of a class behind the id."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        fix = "Pass the official test.txt."
-        raise DataError(f"{path} cannot be read ({error.strerror}). {fix}") from error
-    return [line.split()[0] for line in lines if line.strip()]
 
 
 def _checked_png(path: Path) -> bytes:

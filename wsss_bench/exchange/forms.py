@@ -1,8 +1,8 @@
 """Which key of a score file means which class: the forms that this field's repositories write.
 
-Mask ids have the background at 0. Files count the foreground classes from 0 (IRN, PSA), or keep a background at key 0 and
-class k at key k (SIPE, the CRF outputs of PSA, SEAM and EPS); some have a background among the keys without a map for it
-(PuzzleCAM), or a map of it without a key (AMN). A wrong guess scores perfect maps near zero.
+Mask ids have the background at 0. Files count the foreground classes from 0 (IRN, PSA), or keep a background at key 0
+and class k at key k (SIPE, the CRF outputs of PSA, SEAM and EPS); some have a background among the keys without a map
+for it (PuzzleCAM), or a map of it without a key (AMN). A wrong guess scores perfect maps near zero.
 """
 
 from __future__ import annotations
@@ -128,10 +128,11 @@ def check_maps(keys: NDArray[np.int64], maps: NDArray[Any], extra: int) -> None:
     """Raise `ValueError` where keys and maps do not fit, or the maps are no planes of real numbers."""
     shape = list(np.shape(maps))
     odd_key = extra < 0 and (not len(keys) or keys[0] != 0)
-    if len(shape) != 3 or shape[0] != len(keys) + extra or odd_key:
-        # A file without classes may hold nothing at all.
-        if len(keys) or (shape and shape[0]):
-            raise ValueError(f"{len(keys)} class ids, scores of shape {shape}")
+    # A file without classes may hold nothing at all.
+    nothing = not len(keys) and not any(shape[:1])
+    fits = len(shape) == 3 and shape[0] == len(keys) + extra
+    if not nothing and (odd_key or not fits):
+        raise ValueError(f"{len(keys)} class ids, scores of shape {shape}")
     numeric = np.issubdtype(maps.dtype, np.number) or maps.dtype == bool
     if not numeric or np.iscomplexobj(maps):
         raise ValueError(f"scores are {maps.dtype}")

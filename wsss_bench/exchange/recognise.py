@@ -1,6 +1,7 @@
 """The form of a folder of score files, found by comparing their keys with the classes that the images show.
 
-Decided for the folder and never for one image: in one image any reading may fit by chance, over many only the right one.
+Decided for the folder and never for one image: in one image any reading may fit by chance, over many only the right
+one does.
 """
 
 from __future__ import annotations
@@ -176,8 +177,9 @@ def _decide(forms: Sequence[Form], survey: _Survey, folder: Path) -> tuple[Form,
         return _own(seen, survey, folder)
     if first is None:
         what = f"{folder}: which key means which class cannot be told. {survey.said()}"
-        fix = "Check that the folder belongs to this dataset and split, or write .npz with class_ids (mask ids) and scores."
-        raise ArtifactError(f"{what} {fix}")
+        check = "Check that the folder belongs to this dataset and split"
+        fix = "or write .npz with class_ids (mask ids) and scores."
+        raise ArtifactError(f"{what} {check}, {fix}")
     # Keys counted from 0 have no background among them, but for a map that comes without a key.
     background = seen.extra > 0
     if first == 0:

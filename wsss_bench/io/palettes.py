@@ -1,8 +1,8 @@
 """Palettes of PNGs that hold class indices: whether the indices are still what was meant.
 
-An image editor, or Pillow's ``convert("P")``, writes a palette of the colours that occur and numbers them anew. The picture
-looks as before; its indices are no class ids any more. The colours tell: VOC draws each class in a fixed one, and a plain
-index image is a grey ramp.
+An image editor, or Pillow's ``convert("P")``, writes a palette of the colours that occur and numbers them anew. The
+picture looks as before; its indices are no class ids any more. The colours tell: VOC draws each class in a fixed one,
+and a plain index image is a grey ramp.
 """
 
 from __future__ import annotations
