@@ -22,8 +22,8 @@ VOC has below 1 %.
 EXPLAINED = 0.05
 """Share of images that may still disagree under a reading for it to be named."""
 
-FEWEST = 3
-"""Images that must disagree before a slip is guessed at: one or two can be explained by anything."""
+FEWEST = 2
+"""Images that must disagree before a slip is guessed at: a single one can be explained by anything."""
 
 Reading = Mapping[int, int]
 """Class id by the value in a mask; a value that is not in it is no class."""
