@@ -58,7 +58,7 @@ def render_board(board: Board) -> dict[str, bytes]:
     from wsss_bench.boards.render import as_json, columns, latex, markdown
 
     header, lines = columns.wide(board)
-    long = [columns.LONG_HEADER, *columns.long(board)]
+    long = [columns.long_header(board), *columns.long(board)]
     return {
         f"{board.name}.csv": csv_text([header, *lines]).encode(),
         f"{board.name}_long.csv": csv_text(long).encode(),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_bench.boards.comparable import common_images, common_kind
 from wsss_bench.boards.finding import Found, find_both
-from wsss_bench.boards.rows import RANKING
+from wsss_bench.boards.settings import Settings, different
 from wsss_bench.errors import ArtifactError
 from wsss_bench.evaluate.bootstrap import (
     RESAMPLES,
@@ -65,10 +65,6 @@ class ImageChange:
     second: float
 
 
-_Settings = Mapping[str, tuple[str, str]]
-"""What is set differently, as ``name: (first, second)``."""
-
-
 @dataclass(frozen=True)
 class Comparison:
     """Second against first on one kind of score.
@@ -91,7 +87,7 @@ class Comparison:
     miou: Difference
     classes: tuple[ClassChange, ...]
     images: tuple[ImageChange, ...]
-    settings: _Settings
+    settings: Settings
     n_images: int
     resamples: int
 
@@ -126,15 +122,16 @@ def compare_runs(
         ArtifactError: the two share no kind of score, or were scored on other images or masks.
     """
     name, left, right = find_both(leaderboard_dir, first, second, dataset)
-    what = what or _common(left[1] + right[1])
+    both = f"{first!r} and {second!r}"
+    runs = left[1] + right[1]
+    what = what or common_kind(runs)
     if what not in COUNTS:
         raise ArtifactError(
-            f"{first!r} and {second!r} have no kind of score in common. Known: {', '.join(COUNTS)}."
+            f"{both} have no kind of score in common. Known: {', '.join(COUNTS)}."
         )
     sides = (_side(left, what), _side(right, what))
-    ids = _images(sides, f"{first!r} and {second!r}")
+    ids = common_images(sides[0].counts + sides[1].counts, runs, both, what)
     stacks = [_stack(side, ids) for side in sides]
-    _same_truth(stacks, f"{first!r} and {second!r}")
     miou, classes = _bootstrap(name, sides, stacks, n)
     return Comparison(
         dataset=name,
@@ -144,18 +141,10 @@ def compare_runs(
         miou=miou,
         classes=classes,
         images=_moved(ids, stacks, top),
-        settings=_settings(*(side.records[0] for side in sides)),
+        settings=different(left[1][0], right[1][0]),
         n_images=len(ids),
         resamples=n,
     )
-
-
-def _common(runs: Sequence[RunRecord]) -> str | None:
-    """Return the first kind of score, in the order of `RANKING`, that all runs have."""
-    for what in RANKING:
-        if all(what in run.counts for run in runs):
-            return what
-    return None
 
 
 def _side(found: Found, what: str) -> Side:
@@ -173,29 +162,8 @@ def _load(run: RunRecord, what: str) -> Counts:
     return found
 
 
-def _images(sides: Sequence[Side], both: str) -> list[str]:
-    """Return the ids of the images, sorted; raises `ArtifactError` unless all seeds of both saw the same."""
-    every = [sorted(found.ids) for side in sides for found in side.counts]
-    for ids in every:
-        if ids != every[0]:
-            raise ArtifactError(
-                f"{both} were scored on different images; only the same images can be compared."
-            )
-    return every[0]
-
-
 def _stack(side: Side, ids: Sequence[str]) -> _Stack:
     return [found.rows(ids) for found in side.counts]
-
-
-def _same_truth(stacks: Sequence[_Stack], both: str) -> None:
-    # Equal ids do not make equal masks: another copy of the data may hold other annotations.
-    truths = [rows[..., 2] for stack in stacks for rows in stack]
-    for truth in truths:
-        if not np.array_equal(truth, truths[0]):
-            raise ArtifactError(
-                f"{both} were scored against different masks. Score both again on one copy of the data."
-            )
 
 
 def _bootstrap(
@@ -267,35 +235,6 @@ def _image_miou(stack: _Stack) -> _Floats:
         seeds.append(mean_iou(class_iou(hit, predicted, true)))
     mean: _Floats = np.mean(seeds, 0)
     return mean
-
-
-def _settings(first: RunRecord, second: RunRecord) -> _Settings:
-    """Return what is set differently: picks, fairness columns and parameters."""
-    left, right = _flat(first), _flat(second)
-    found = {}
-    for name in sorted({*left, *right}):
-        one, other = left.get(name, "–"), right.get(name, "–")
-        if one != other:
-            found[name] = (one, other)
-    return found
-
-
-def _flat(record: RunRecord) -> dict[str, str]:
-    """Return picks, columns, profile and parameters of a run as one table of texts."""
-    found = {}
-    for stage, method in record.picks.items():
-        found[f"pick {stage}"] = str(method)
-    for name, value in record.columns.items():
-        found[name] = str(value)
-    found["profile"] = record.profile
-    for stage, params in record.params.items():
-        # Records of other people's files may hold anything there; a table of parameters is what can be compared.
-        if not isinstance(params, Mapping):
-            continue
-        for name, value in params.items():
-            text = json.dumps(value, sort_keys=True, default=str)
-            found[f"{stage}.{name}"] = text
-    return found
 
 
 def as_json(found: Comparison) -> dict[str, Any]:

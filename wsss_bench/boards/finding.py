@@ -58,11 +58,11 @@ def _find(records: Sequence[RunRecord], wanted: str) -> Found | None:
         if record.run_id == wanted:
             return f"{record.recipe} (seed {record.seed})", (record,)
     found = []
-    for label, group, _ in groups(records):
-        if label == wanted:
-            return label, group
-        if group[0].recipe == wanted:
-            found.append((label, group))
+    for group in groups(records):
+        if group.label == wanted:
+            return group.label, group.records
+        if group.records[0].recipe == wanted:
+            found.append((group.label, group.records))
     if len(found) > 1:
         labels = ", ".join(label for label, _ in found)
         raise DataError(

@@ -9,14 +9,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsss_bench.boards.private import without_paths
 from wsss_bench.boards.render import markdown
+from wsss_bench.boards.scored import (
+    ScoredOn,
+    Sets,
+    differences,
+    images_of,
+    most_common,
+    scored_on,
+    splits_of,
+)
 from wsss_bench.contract.names import STAGES
 from wsss_bench.errors import DataError, PluginError
+from wsss_bench.evaluate.counts import Counts
+from wsss_bench.results.records import RunRecord, by_dataset
 
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import Catalog, LoadedMethod
     from wsss_bench.results.published import Reported
-    from wsss_bench.results.records import RunRecord
 
 HEAD = """\
 # Methods
@@ -55,6 +66,9 @@ _MEASURED_HEAD = (
     "device",
 )
 
+_Sets = dict[tuple[str, str], ScoredOn]
+"""What most runs of a dataset were scored on, by the dataset's name and the kind of score."""
+
 
 def methods_page(
     catalog: Catalog,
@@ -80,7 +94,8 @@ def methods_page(
     if broken:
         parts += ["Broken, and left out:\n", *broken, ""]
     reported, records = _sources(leaderboards)
-    parts += [_section(method, reported, records) for method in loaded]
+    known = _sets(records)
+    parts += [_section(method, reported, records, known) for method in loaded]
     return "\n".join(parts)
 
 
@@ -101,13 +116,16 @@ def _row(method: LoadedMethod) -> tuple[str, ...]:
 
 
 def _section(
-    method: LoadedMethod, reported: Sequence[Reported], records: Sequence[RunRecord]
+    method: LoadedMethod,
+    reported: Sequence[Reported],
+    records: Sequence[RunRecord],
+    known: _Sets,
 ) -> str:
     """Return what is known of one method: facts, parameters, reported and measured numbers."""
     name = method.card.name
     parts = [f"## {name}\n", *_facts(method), "", *_parameters(method)]
     printed = list(_reported(name, reported))
-    measured = list(_measured(name, records))
+    measured = list(_measured(name, records, known))
     if printed:
         parts.append(_table(_REPORTED_HEAD, printed))
     if measured:
@@ -173,7 +191,35 @@ def _reported(name: str, rows: Sequence[Reported]) -> Iterator[Sequence[str]]:
         )
 
 
-def _measured(name: str, records: Sequence[RunRecord]) -> Iterator[Sequence[object]]:
+def _sets(records: Sequence[RunRecord]) -> _Sets:
+    """Return, by dataset and kind of score, what most runs were scored on."""
+    found = {}
+    known = Sets()
+    for dataset, runs in by_dataset(records).items():
+        for what in _MEASURED:
+            sets = []
+            for run in runs:
+                counts = run.load_counts(what)
+                if counts is not None:
+                    sets.append(known.of(counts))
+            if sets:
+                found[dataset, what] = most_common(sets)
+    return found
+
+
+def _dataset(record: RunRecord, what: str, counts: Counts, known: _Sets) -> str:
+    """Return the dataset's name, and how the score's images differ from those of most runs where they do."""
+    name = record.dataset_name
+    found, most = scored_on(counts), known[name, what]
+    if found == most:
+        return name
+    where = images_of(len(found), splits_of([record], what))
+    return f"{name} ({where}: {differences(found, most, 'the {} of most runs')})"
+
+
+def _measured(
+    name: str, records: Sequence[RunRecord], known: _Sets
+) -> Iterator[Sequence[object]]:
     """Yield every score of every run in which the method ran a stage."""
     for record in records:
         if name not in record.picks.values():
@@ -186,8 +232,8 @@ def _measured(name: str, records: Sequence[RunRecord]) -> Iterator[Sequence[obje
                 continue
             yield (
                 what,
-                record.dataset["name"],
-                f"`{record.recipe}`",
+                _dataset(record, key, counts, known),
+                f"`{without_paths(record.recipe)}`",
                 record.seed,
                 f"{100 * counts.miou():.1f}",
                 f"{minutes:.1f}",

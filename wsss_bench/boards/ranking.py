@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsss_bench.boards.grouping import Group, groups
 from wsss_bench.boards.rows import RANKING, Board, Pair, Row, Samples, Score
+from wsss_bench.boards.scored import ScoredOn, Sets, images_of, splits_of
+from wsss_bench.boards.sections import describe, part, records_of, remark
 from wsss_bench.errors import ArtifactError
 from wsss_bench.evaluate.bootstrap import (
     RESAMPLES,
@@ -28,7 +31,8 @@ from wsss_bench.results.records import COUNTS, RunRecord
 _Found = Mapping[str, Sequence[Counts | None]]
 """Counts of one row: for each kind of score one entry per seed, None where the seed was not scored."""
 
-_Images = tuple[str, ...]
+_Where = Mapping[str, ScoredOn | None]
+"""What one row was scored on, by kind of score; None where its seeds saw different images or masks."""
 
 _Member = tuple[int, Counts]
 """The place of a row, and the counts of one of its seeds."""
@@ -43,29 +47,54 @@ def make_board(name: str, records: Sequence[RunRecord], n: int = RESAMPLES) -> B
         n: number of resamples.
 
     Raises:
-        ArtifactError: a counts file is missing or unsound, or two runs were scored against different masks or classes.
+        ArtifactError: a counts file is missing or unsound, or two runs have different classes.
     """
     _same_classes(name, records)
     gathered = groups(records)
     labels = [group.label for group in gathered]
     counts = [_load(group) for group in gathered]
-    samples = _resample(name, labels, counts, n)
-    rows = list(map(_row, gathered, counts, samples))
+    sets = _sets(counts)
+    samples = _resample(name, labels, counts, sets, n)
+    rows = list(map(_row, gathered, counts, sets, samples))
     metric = _metric(rows)
-    ids = {}
-    for row, found in zip(rows, counts, strict=True):
-        ids[row.method] = _ids(found[metric])
-    order = sorted(rows, key=lambda row: _rank(row, metric))
-    pairs = _pairs(order, metric, ids)
+    ranked, pairs = _ranked(rows, metric)
     return Board(
         name,
-        records[0].dataset,
+        _dataset(records, ranked),
         records[0].classes,
         metric,
-        tuple(_with_ties(order, metric, pairs)),
+        tuple(chain(*ranked)),
         tuple(pairs),
         n,
+        sections=tuple(describe(ranked, metric)),
     )
+
+
+def _ranked(rows: Sequence[Row], metric: str) -> tuple[list[list[Row]], list[Pair]]:
+    """Return the rows by section, each best first with its letters, and all pairs that may be compared."""
+    found: list[list[Row]] = []
+    pairs: list[Pair] = []
+    for number, own in enumerate(part(rows, metric), 1):
+        order = sorted(own, key=lambda row: _rank(row, metric))
+        compared = _pairs(order, metric)
+        tied = _with_ties(order, metric, compared)
+        # Pairs name places on the whole board.
+        start = sum(map(len, found))
+        for pair in compared:
+            first, second = start + pair.first, start + pair.second
+            pairs.append(replace(pair, first=first, second=second))
+        found.append(remark(tied, metric, number))
+    return found, pairs
+
+
+def _dataset(
+    records: Sequence[RunRecord], ranked: Sequence[Sequence[Row]]
+) -> Mapping[str, Any]:
+    """Return the dataset as the first run of the main section describes it."""
+    if len(ranked) == 1:
+        return records[0].dataset
+    shown = {record.run_id for record in records_of(ranked[0])}
+    return next(run.dataset for run in records if run.run_id in shown)
 
 
 def _metric(rows: Sequence[Row]) -> str:
@@ -92,11 +121,20 @@ def _load(group: Group) -> dict[str, list[Counts | None]]:
     return found
 
 
-def _row(group: Group, found: _Found, drawn: Samples) -> Row:
+def _sets(counts: Sequence[_Found]) -> list[_Where]:
+    """Return, per row and kind of score, what all its seeds were scored on; None where they saw different sets."""
+    sets = Sets()
+    return [_common(found, sets) for found in counts]
+
+
+def _common(found: _Found, sets: Sets) -> _Where:
+    return {what: sets.common(seeds) for what, seeds in found.items() if any(seeds)}
+
+
+def _row(group: Group, found: _Found, where: _Where, drawn: Samples) -> Row:
     scores = {
-        what: _score(group.records, what, found[what], drawn.get(what))
-        for what in COUNTS
-        if any(found[what])
+        what: _score(group.records, what, found[what], where[what], drawn.get(what))
+        for what in where
     }
     return Row(
         group.label,
@@ -105,6 +143,7 @@ def _row(group: Group, found: _Found, drawn: Samples) -> Row:
         scores,
         superseded=group.superseded,
         samples=drawn,
+        remarks=(group.apart,) if group.apart else (),
     )
 
 
@@ -115,28 +154,21 @@ def _rank(row: Row, metric: str) -> tuple[float, str]:
     return place, row.method
 
 
-def _ids(counts: Sequence[Counts | None]) -> _Images | None:
-    """Return the images a row was scored on, sorted; None where it was not scored or its seeds saw different images."""
-    found = {tuple(sorted(c.ids)) for c in counts if c is not None}
-    return found.pop() if len(found) == 1 else None
-
-
 def _resample(
     board: str,
     labels: Sequence[str],
     counts: Sequence[_Found],
+    sets: Sequence[_Where],
     n: int,
 ) -> list[Samples]:
     """Return, per row, the resampled mIoU ``[n]`` of every kind of score; rows on the same images share the draws."""
     out: list[Samples] = [{} for _ in counts]
     for what in COUNTS:
-        for ids, members in _by_images(counts, what).items():
+        for where, members in _by_set(counts, sets, what).items():
             rows = [row for row, _ in members]
-            names = [labels[row] for row in rows]
-            systems = [one.rows(ids) for _, one in members]
-            _same_truth(board, what, names, systems)
+            systems = [one.rows(where.ids) for _, one in members]
             # One seed for the board: every row sees the same draws, so that differences are paired.
-            draws = Resamples(len(ids), n, seed=board)
+            draws = Resamples(len(where), n, seed=board)
             mious = draws.miou(systems)
             for row in sorted(set(rows)):
                 own = mious[np.equal(rows, row)]
@@ -144,41 +176,27 @@ def _resample(
     return out
 
 
-def _by_images(counts: Sequence[_Found], what: str) -> dict[_Images, list[_Member]]:
-    """Return the seeds of all rows, gathered by the images they were scored on."""
-    found: dict[_Images, list[_Member]] = {}
+def _by_set(
+    counts: Sequence[_Found], sets: Sequence[_Where], what: str
+) -> dict[ScoredOn, list[_Member]]:
+    """Return the seeds of all rows, gathered by what they were scored on."""
+    found: dict[ScoredOn, list[_Member]] = {}
     for row, kinds in enumerate(counts):
-        seeds = kinds[what]
-        ids = _ids(seeds)
+        where = sets[row].get(what)
         # Seeds that saw different images cannot be resampled together: the row goes without an interval.
-        if ids is None:
+        if where is None:
             continue
-        members = found.setdefault(ids, [])
-        members += [(row, seed) for seed in seeds if seed is not None]
+        members = found.setdefault(where, [])
+        members += [(row, seed) for seed in kinds[what] if seed is not None]
     return found
-
-
-def _same_truth(
-    board: str,
-    what: str,
-    labels: Sequence[str],
-    systems: Sequence[NDArray[np.int64]],
-) -> None:
-    """Refuse rows that were scored against different masks; `systems` are ``int64 [N, C+1, 3]``, the truth last."""
-    truths = [rows[..., 2] for rows in systems]
-    for label, truth in zip(labels, truths, strict=True):
-        if not np.array_equal(truth, truths[0]):
-            raise ArtifactError(
-                f"board {board}: {what} of {labels[0]!r} and {label!r} were scored against different masks of "
-                "the same images. Score both again on one copy of the data."
-            )
 
 
 def _score(
     group: Sequence[RunRecord],
     what: str,
     counts: Sequence[Counts | None],
-    drawn: NDArray[np.float64] | None = None,
+    where: ScoredOn | None,
+    drawn: NDArray[np.float64] | None,
 ) -> Score:
     """Return the score of the seeds that have one; without `drawn` its interval is not known."""
     there = []
@@ -200,6 +218,8 @@ def _score(
         coverage=float(coverage),
         thresholds=tuple(thresholds),
         n_images=len(there[0]),
+        scored_on=where,
+        where=images_of(len(there[0]), splits_of(group, what)),
     )
 
 
@@ -211,22 +231,16 @@ def _threshold(record: RunRecord, what: str) -> list[float]:
     return [] if curve is None else [curve.best()[0]]
 
 
-def _pairs(
-    rows: Sequence[Row],
-    metric: str,
-    ids: Mapping[str, _Images | None],
-) -> list[Pair]:
-    """Return every two rows that were scored on the same images, higher rank first, adjusted together."""
+def _pairs(rows: Sequence[Row], metric: str) -> list[Pair]:
+    """Return every two rows of one section, higher rank first, adjusted together."""
     found = []
-    # A row whose seeds saw different images has no samples, and can be compared with nothing.
+    # A row without the score has no samples, and can be compared with nothing.
     scored = [(i, row) for i, row in enumerate(rows) if metric in row.samples]
     for (i, first), (j, second) in combinations(scored, 2):
-        if ids[first.method] != ids[second.method]:
-            continue
         gain = second.scores[metric].miou.value - first.scores[metric].miou.value
         drawn = (first.samples[metric], second.samples[metric])
         found.append(Pair(i, j, compare(gain, *drawn), 1.0))
-    # Over all pairs at once: a reader of the board looks at every one of them.
+    # Over all pairs at once: a reader of the section looks at every one of them.
     adjusted = holm([pair.difference.p for pair in found])
     both = zip(found, adjusted, strict=True)
     return [replace(pair, adjusted=p) for pair, p in both]

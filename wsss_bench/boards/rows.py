@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss_bench.boards.scored import ScoredOn
 from wsss_bench.evaluate.bootstrap import RESAMPLES, Difference, Interval
 from wsss_bench.results.records import RunRecord
 
@@ -30,6 +31,9 @@ class Score:
         coverage: mean share of labelled pixels.
         thresholds: background threshold of each seed, where there is one.
         n_images: images scored.
+        scored_on: the images and masks; None where the seeds saw different ones.
+        where: the same in words, as in ``80 images of val``.
+        elsewhere: where they are not those of most rows of the section: how they differ.
     """
 
     miou: Interval
@@ -38,6 +42,9 @@ class Score:
     coverage: float
     thresholds: tuple[float, ...]
     n_images: int
+    scored_on: ScoredOn | None = None
+    where: str = ""
+    elsewhere: str = ""
 
     @property
     def bounds(self) -> tuple[float, float, float]:
@@ -57,6 +64,8 @@ class Row:
         ties: letters; rows that share one do not differ.
         superseded: how many runs were left out because newer ones replaced them.
         samples: the resamples that the intervals come from.
+        section: number of the section it stands in.
+        remarks: what a reader should know that depends on the other rows.
     """
 
     method: str
@@ -66,6 +75,8 @@ class Row:
     ties: str = ""
     superseded: int = 0
     samples: Samples = field(default_factory=dict, repr=False, compare=False)
+    section: int = 1
+    remarks: tuple[str, ...] = ()
 
     @property
     def first(self) -> RunRecord:
@@ -122,6 +133,36 @@ class Pair:
     adjusted: float
 
 
+Truths = Mapping[str, tuple[str, ...]]
+"""The conventions of the masks that records name, by role (``val``, ``seeds``)."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows that were scored on the same images and masks, by what the board is ranked by.
+
+    Attributes:
+        number: 1 is the main section, which most rows share.
+        title: what was scored, as in ``80 images of val``; unique on the board.
+        differs: how that differs from the main section; "" for the main one.
+        scored_on: the images and masks; None where nothing was scored.
+        truths: under which conventions the masks score, as far as records say.
+        rows: places of its rows in `Board.rows`.
+    """
+
+    number: int
+    title: str
+    differs: str = ""
+    scored_on: ScoredOn | None = None
+    truths: Truths = field(default_factory=dict)
+    rows: range = range(0)
+
+    @property
+    def name(self) -> str:
+        """Title and difference in one: what a heading says after *Scored on*."""
+        return f"{self.title}: {self.differs}" if self.differs else self.title
+
+
 @dataclass(frozen=True)
 class Board:
     """Everything one dataset's tables show.
@@ -131,10 +172,11 @@ class Board:
         dataset: the dataset as the records describe it.
         classes: class names by mask id.
         metric: what the rows are ranked by, one of `RANKING`.
-        rows: best first.
-        pairs: every two rows that may be compared; ``first`` and ``second`` are places in `rows`.
+        rows: section by section, best first.
+        pairs: every two rows of a section that may be compared; ``first`` and ``second`` are places in `rows`.
         resamples: how many bootstrap resamples the intervals come from.
         reported: what others print for this dataset, as `reported_rows` gives it.
+        sections: the main one, and one more for each other set of images or masks.
     """
 
     name: str
@@ -145,3 +187,13 @@ class Board:
     pairs: tuple[Pair, ...]
     resamples: int = RESAMPLES
     reported: tuple[Mapping[str, Any], ...] = ()
+    sections: tuple[Section, ...] = ()
+
+    @property
+    def parted(self) -> bool:
+        """Whether there are rows that do not compare with those of the main section."""
+        return len(self.sections) > 1
+
+    def rows_of(self, section: Section) -> tuple[Row, ...]:
+        """Return the rows of a section, best first."""
+        return self.rows[section.rows.start : section.rows.stop]

@@ -88,7 +88,7 @@ def problems(payload: object) -> list[str]:
             given = type(payload[name]).__name__
             found.append(f"field {name!r} must be {wanted}, not {given}.")
     # What follows looks into the fields, and needs all of them there and of the right types.
-    return found or _versions(payload) + _names(payload)
+    return found or _versions(payload) + _names(payload) + _told(payload)
 
 
 def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
@@ -115,7 +115,34 @@ def _versions(payload: Mapping[str, Any]) -> list[str]:
     for name, kind in _DATASET.items():
         if not isinstance(payload["dataset"].get(name), kind):
             found.append(f"dataset.{name} is missing or of the wrong type.")
+    # Older records do not say under which convention their masks score.
+    if not _texts(payload["dataset"].get("truth", {})):
+        found.append("dataset.truth must name one sentence per role.")
     return found
+
+
+def _told(payload: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the fields that older records lack."""
+    found = []
+    if not _texts(payload.get("inputs", {})):
+        found.append("inputs must name one digest per input.")
+    if not all(isinstance(note, str) for note in payload.get("notes", ())):
+        found.append("notes must be sentences.")
+    for stage, values in payload.get("overridden", {}).items():
+        if not (isinstance(values, Mapping) and all(map(_is_pair, values.values()))):
+            found.append(f"overridden.{stage} must name [own, in force] by parameter.")
+    return found
+
+
+def _texts(value: object) -> bool:
+    """Return whether a value is a table of texts."""
+    if not isinstance(value, Mapping):
+        return False
+    return all(isinstance(text, str) for text in value.values())
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2
 
 
 def _names(payload: Mapping[str, Any]) -> list[str]:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from wsss_bench.boards.page.payload import payload
 from wsss_bench.boards.render.as_json import clean
-from wsss_bench.boards.render.columns import notes
+from wsss_bench.boards.render.columns import mark
+from wsss_bench.boards.render.footnotes import notes, replaced, truth
 from wsss_bench.boards.render.markdown import METRICS
-from wsss_bench.boards.rows import Board
+from wsss_bench.boards.rows import Board, Row
+from wsss_bench.boards.sections import common_truths
 from wsss_bench.evaluate import PROTOCOL
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -75,7 +77,7 @@ def page(board: Board) -> str:
 files beside it.</section></main></noscript>
 <script type="application/json" id="data">{_embedded(board)}</script>
 <script>
-{part("page.js")}</script>
+{part("page.js")}</script>{_more(board)}
 </body>
 </html>
 """
@@ -86,6 +88,17 @@ def part(name: str) -> str:
     # Encoding and line ends are stated: the page has the same bytes under every locale.
     with (Path(__file__).parent / name).open(encoding="utf-8", newline="\n") as handle:
         return handle.read()
+
+
+def _more(board: Board) -> str:
+    """Return the script for what few boards have: several sections, scores taken elsewhere, replaced defaults."""
+    if not board.parted and not any(map(_marked, board.rows)):
+        return ""
+    return f"\n<script>\n{part('sections.js')}</script>"
+
+
+def _marked(row: Row) -> bool:
+    return bool(replaced(row)) or any(map(mark, row.scores.values()))
 
 
 def _embedded(board: Board) -> str:
@@ -111,9 +124,16 @@ def _lead(board: Board) -> str:
     ]
     text = (
         f"Weakly-supervised semantic segmentation, {len(board.classes)} classes with background; {', '.join(used)}. "
-        f"Ranked by {METRICS[board.metric]}; mIoU in %, protocol {PROTOCOL}."
+        f"Ranked by {METRICS[board.metric]}; mIoU in %, protocol {PROTOCOL}{_masks(board)}."
     )
+    if board.parted:
+        text += " Only rows of one section were scored on the same images and masks, and compare."
     return html.escape(text)
+
+
+def _masks(board: Board) -> str:
+    named = truth(common_truths(board.sections))
+    return f", truth of {named}" if named else ""
 
 
 def _notes(board: Board) -> str:

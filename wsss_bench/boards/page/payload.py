@@ -56,7 +56,13 @@ def payload(board: Board) -> dict[str, Any]:
         "spread": _spread(board, counts),
         "gallery": cases,
         "pictures": pictures,
+        **_apart(board_json),
     }
+
+
+def _apart(board_json: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections where there are several; pages of one section do not have them."""
+    return {key: board_json[key] for key in ("sections",) if key in board_json}
 
 
 def _ranked(board: Board, row: Row) -> Counts | None:
@@ -74,7 +80,7 @@ def _colours(number: int) -> list[list[int]]:
 
 def _spread(board: Board, counts: _Seen) -> _Spread:
     """Return, per class, the images on which the rows' IoU lies furthest apart, each with every row's value."""
-    iou, ids = _stacked(counts, len(board.classes))
+    iou, ids = _stacked(board, counts)
     # With fewer than two rows on the same images there is nothing to set apart.
     if iou is None:
         return [[] for _ in board.classes]
@@ -91,20 +97,22 @@ def _spread(board: Board, counts: _Seen) -> _Spread:
     return out
 
 
-def _stacked(counts: _Seen, classes: int) -> tuple[_Floats | None, Sequence[str]]:
+def _stacked(board: Board, counts: _Seen) -> tuple[_Floats | None, Sequence[str]]:
     """Return ``float64 [R, N, C+1]`` of all rows, and the ids of the images; None where no two rows share them.
 
-    A row that saw other images than the first is NaN everywhere.
+    A row that was scored on other images or masks than the main section is NaN everywhere.
     """
-    seen = [found for found in counts if found is not None]
-    ids = seen[0].ids if seen else ()
-    same = [found for found in seen if set(found.ids) == set(ids)]
+    same = {}
+    for place in board.sections[0].rows:
+        found = counts[place]
+        if found is not None:
+            same[place] = found
+    ids = next(iter(same.values())).ids if same else ()
     if len(same) < 2:
         return None, ids
-    iou = np.full((len(counts), len(ids), classes), np.nan)
-    for row, found in enumerate(counts):
-        if found in same:
-            iou[row] = _present_iou(found, ids)
+    iou = np.full((len(counts), len(ids), len(board.classes)), np.nan)
+    for place, found in same.items():
+        iou[place] = _present_iou(found, ids)
     return iou, ids
 
 
@@ -137,8 +145,11 @@ def _gallery(
         own: _Maps = {}
         for path in _files(row):
             image_id, _, kind = path.stem.rpartition("_")
-            digest = _embed(path, pictures)
             case = cases.setdefault(image_id, _case(image_id))
+            # Rows of other sections may have been scored on other masks: those of the main one, which is first, stand.
+            if kind in _COMMON and case[kind] is not None:
+                continue
+            digest = _embed(path, pictures)
             if kind in _COMMON:
                 case[kind] = digest
             else:

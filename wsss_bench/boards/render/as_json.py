@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from wsss_bench.boards.render.columns import COLUMNS, device, notes, paper
-from wsss_bench.boards.rows import Board, Pair, Row, Score
+from wsss_bench.boards.private import without_paths
+from wsss_bench.boards.render.columns import COLUMNS, device
+from wsss_bench.boards.render.footnotes import notes, paper
+from wsss_bench.boards.rows import Board, Pair, Row, Score, Section
+from wsss_bench.boards.sections import common_truths
 from wsss_bench.contract.names import STAGES
 from wsss_bench.evaluate import PROTOCOL
 from wsss_bench.results.records import RunRecord
@@ -53,10 +56,11 @@ def dumps(payload: object) -> str:
 def as_json(board: Board) -> dict[str, Any]:
     """Return the board under schema 1.
 
-    Scores are fractions in [0, 1]; null is not known or, for a class, not present.
+    Scores are fractions in [0, 1]; null is not known or, for a class, not present. What most boards have no need of
+    (``truth``, ``sections``; of a row ``section`` and ``overridden``; of a score ``elsewhere``) is left out there.
     """
     dataset = {key: board.dataset[key] for key in _DATASET}
-    rows = [_row(row) for row in board.rows]
+    rows = [_row(board, row) for row in board.rows]
     pairs = [_pair(board, pair) for pair in board.pairs]
     return {
         "schema": SCHEMA,
@@ -68,6 +72,30 @@ def as_json(board: Board) -> dict[str, Any]:
         "rows": rows,
         "pairs": pairs,
         "reported": board.reported,
+        **_sections(board),
+    }
+
+
+def _sections(board: Board) -> dict[str, Any]:
+    """Return what the rows were scored on, where that is not the same for all, and how the masks were read."""
+    found: dict[str, Any] = {}
+    truths = common_truths(board.sections)
+    if truths:
+        found["truth"] = truths
+    if board.parted:
+        found["sections"] = [_section(board, section) for section in board.sections]
+    return found
+
+
+def _section(board: Board, section: Section) -> dict[str, Any]:
+    where = section.scored_on
+    return {
+        "number": section.number,
+        "scored_on": section.name,
+        "n_images": len(where or ()),
+        "digest": where.digest if where else "",
+        "truth": section.truths,
+        "rows": [row.method for row in board.rows_of(section)],
     }
 
 
@@ -83,17 +111,17 @@ def _pair(board: Board, pair: Pair) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(board: Board, row: Row) -> dict[str, Any]:
     first = row.first
     picks = {stage: first.picks.get(stage) for stage in STAGES}
-    columns = {name: first.columns.get(name) for name in COLUMNS}
+    columns = {name: _fact(first.columns.get(name)) for name in COLUMNS}
     scores = {what: _score(score) for what, score in row.scores.items()}
     minutes = {stage: row.minutes(stage) for stage in STAGES}
     curves = [_curve(record) for record in row.records if record.curve]
     return {
         "method": row.method,
         "origin": row.origin,
-        "recipe": first.recipe,
+        "recipe": without_paths(first.recipe),
         "picks": picks,
         "seeds": row.seeds,
         # Of imported rows too, unlike `Row.single_seed`: schema 1 says how many seeds there are, not what to warn of.
@@ -110,10 +138,35 @@ def _row(row: Row) -> dict[str, Any]:
         "paper": paper(row),
         "notes": notes(row),
         "curves": curves,
+        **_apart(board, row),
     }
 
 
+def _fact(value: object) -> object:
+    """Return a fact as it is, numbers too; of a path the last part alone."""
+    return without_paths(value) if isinstance(value, str) else value
+
+
+def _apart(board: Board, row: Row) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if board.parted:
+        found["section"] = row.section
+    if row.first.overridden:
+        found["overridden"] = _plain(row.first.overridden)
+    return found
+
+
+def _plain(value: object) -> object:
+    """Return the same value with every path in it cut to its last part."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _fact(value)
+
+
 def _score(score: Score) -> dict[str, Any]:
+    elsewhere = {"elsewhere": score.elsewhere} if score.elsewhere else {}
     return {
         "miou": score.miou.value,
         "low": score.miou.low,
@@ -123,6 +176,7 @@ def _score(score: Score) -> dict[str, Any]:
         "coverage": score.coverage,
         "thresholds": score.thresholds,
         "n_images": score.n_images,
+        **elsewhere,
     }
 
 

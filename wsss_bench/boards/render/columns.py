@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wsss_bench.boards.rows import Board, Row, Score
+from wsss_bench.boards.private import without_paths
+from wsss_bench.boards.render.footnotes import notes, paper
+from wsss_bench.boards.rows import Board, Row, Score, Section
+from wsss_bench.boards.sections import MARK
 from wsss_bench.contract.names import STAGES
 from wsss_bench.results.records import COUNTS
 
@@ -21,6 +24,9 @@ COLUMNS = (
     "rounds",
 )
 """What decides whether two rows may be compared."""
+
+SCORED_ON = "scored_on"
+"""A column of tables in which not all was scored on the same images and masks; others lack it."""
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -52,10 +58,19 @@ def coverage(row: Row, digits: int = 1) -> str:
     return percent(labels.coverage, digits) if labels else ""
 
 
+def mark(score: Score | None) -> str:
+    """Return `MARK` for a score that was taken on other images or masks than most rows' are, else ""."""
+    return MARK if score is not None and score.elsewhere else ""
+
+
 def columns(row: Row) -> list[str]:
     """Return the row's cells of `COLUMNS`."""
-    found = row.first.columns
-    return [str(found.get(name, "")) for name in COLUMNS]
+    return [fact(row, name) for name in COLUMNS]
+
+
+def fact(row: Row, name: str) -> str:
+    """Return one of `COLUMNS` as text; of a path, such as that of a backbone's file, the last part alone."""
+    return without_paths(str(row.first.columns.get(name, "")))
 
 
 def device(row: Row) -> str:
@@ -63,33 +78,6 @@ def device(row: Row) -> str:
     names = [record.device.lower() for record in row.records]
     kinds = {"CPU" if name.startswith("cpu") else "GPU" for name in names}
     return "/".join(sorted(kinds))
-
-
-def paper(row: Row) -> str:
-    """Return the papers of the picked methods, each once, in stage order."""
-    return "; ".join(paper for paper in _said(row, "paper") if paper != "-")
-
-
-def notes(row: Row) -> str:
-    """Return the footnotes: what the cards say, a single seed, runs that a newer one replaced."""
-    found = _said(row, "notes")
-    if row.single_seed:
-        found.append("single seed: the interval covers images only")
-    if row.superseded:
-        found.append(f"{row.superseded} older run(s) replaced by newer ones")
-    return "; ".join(found)
-
-
-def _said(row: Row, what: str) -> list[str]:
-    """Return what the cards of the picked methods say, in stage order."""
-    found: list[str] = []
-    for stage in STAGES:
-        card = row.first.cards.get(stage, {})
-        text = str(card.get(what, ""))
-        # One method often runs several stages, and says it once.
-        if text and text not in found:
-            found.append(text)
-    return found
 
 
 _Line = list[str]
@@ -100,13 +88,20 @@ _Entry = Mapping[str, Any]
 def wide(board: Board) -> tuple[_Line, list[_Line]]:
     """Return header and one line of cells per row; numbers in percent with four digits, unknown is empty."""
     header = _wide_header(board)
-    measured = [_wide_row(board, row) for row in board.rows]
+    measured = []
+    for section in board.sections:
+        for row in board.rows_of(section):
+            line = _wide_row(board, row)
+            measured.append(_with_section(board, section, line))
     reported = [_wide_reported(header, entry) for entry in board.reported]
     return header, measured + reported
 
 
 def _wide_header(board: Board) -> _Line:
-    header = ["origin", "method", *STAGES]
+    header = ["origin", "method"]
+    if board.parted:
+        header.append(SCORED_ON)
+    header += STAGES
     for what in COUNTS:
         header += [f"{what}_miou", f"{what}_low", f"{what}_high"]
     header += ["seeds_best_threshold", "seeds_fixed_threshold"]
@@ -116,6 +111,11 @@ def _wide_header(board: Board) -> _Line:
     header += ["minutes", "peak_mb", "peak_gpu_mb"]
     header += ["protocol", "paper", "notes"]
     return header + [f"{board.metric}_iou_{name}" for name in board.classes]
+
+
+def _with_section(board: Board, section: Section, line: _Line) -> _Line:
+    """Return a line with the section after origin and method, where the board has more than one."""
+    return [*line[:2], section.name, *line[2:]] if board.parted else line
 
 
 def _wide_row(board: Board, row: Row) -> _Line:
@@ -202,8 +202,16 @@ LONG_HEADER = [
 ]
 
 
+def long_header(board: Board) -> _Line:
+    """Return the headings of the tidy form: `LONG_HEADER`, and what was scored where that is not one set."""
+    elsewhere = any(s.elsewhere for row in board.rows for s in row.scores.values())
+    extra = [SCORED_ON] if board.parted or elsewhere else []
+    return [*LONG_HEADER, *extra]
+
+
 def long(board: Board) -> Iterator[list[str]]:
     """Yield the tidy form, one line per number; ``seed`` is ``mean`` for the row's own value."""
+    header = long_header(board)
     for row in board.rows:
         for what in COUNTS:
             score = row.scores.get(what)
@@ -215,9 +223,10 @@ def long(board: Board) -> Iterator[list[str]]:
                 "method": row.method,
                 "scored": what,
                 "n_images": str(score.n_images),
+                SCORED_ON: _scored_on(board, row, what),
             }
             for cells in _long_score(board.classes, row.seeds, score):
-                yield _long_line(facts | cells)
+                yield _long_line(header, facts | cells)
     for entry in board.reported:
         facts = {
             "dataset": board.name,
@@ -226,11 +235,19 @@ def long(board: Board) -> Iterator[list[str]]:
             "metric": "miou",
         }
         for cells in _long_reported(entry):
-            yield _long_line(facts | cells)
+            yield _long_line(header, facts | cells)
 
 
-def _long_line(cells: Mapping[str, str]) -> _Line:
-    return [cells.get(name, "") for name in LONG_HEADER]
+def _long_line(header: Sequence[str], cells: Mapping[str, str]) -> _Line:
+    return [cells.get(name, "") for name in header]
+
+
+def _scored_on(board: Board, row: Row, what: str) -> str:
+    """Return in words what a score was taken on."""
+    if what == board.metric:
+        return board.sections[row.section - 1].name
+    score = row.scores[what]
+    return score.elsewhere or score.where
 
 
 def _long_score(

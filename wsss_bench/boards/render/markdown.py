@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain
 
 from wsss_bench.boards.render.columns import (
     columns,
     coverage,
     device,
-    notes,
+    mark,
     number,
     percent,
     pick,
     thresholds,
 )
-from wsss_bench.boards.rows import Board, Pair, Row
+from wsss_bench.boards.render.footnotes import notes, replaced, truth
+from wsss_bench.boards.rows import Board, Pair, Row, Section
+from wsss_bench.boards.sections import MARK, common_truths
 from wsss_bench.contract.names import STAGES
 from wsss_bench.evaluate import PROTOCOL
 from wsss_bench.results.published import CELLS, HEADS, shown_values
@@ -54,6 +57,7 @@ _HEAD = (
     "minutes",
     "peak MB",
 )
+_AGAINST = "Against the first, and against the next better"
 _FACTS = ("venue", "net", "supervision", "extra_data", "crf")
 _RIGHT = {
     "#",
@@ -109,25 +113,60 @@ def table(
 
 def page(board: Board) -> str:
     """Return the whole Markdown file: facts, ranking, classes, comparisons, footnotes."""
-    ranking = []
-    for rank, row in enumerate(board.rows, 1):
-        ranking.append(_cells(rank, row))
     parts = [
         f"# {text(board.name)}",
         _facts(board),
-        table(_HEAD, ranking, _RIGHT),
-        "",
+        _rankings(board),
         _legend(board),
         "",
-        f"## IoU per class ({METRICS[board.metric]})",
-        "",
-        _classes(board),
-        "",
-        _comparisons(board),
+        *_by_section(board, f"IoU per class ({METRICS[board.metric]})", _classes),
+        *_by_section(board, _AGAINST, _comparisons),
         _footnotes(board),
         _reported(board),
     ]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _rankings(board: Board) -> str:
+    """Return the table of every section; where there are several each has its heading, and the first alone ranks."""
+    parts = []
+    for section in board.sections:
+        if board.parted:
+            parts += [_heading(section), ""]
+        lines = []
+        for rank, row in enumerate(board.rows_of(section), 1):
+            place = str(rank) if section.number == 1 else "–"
+            lines.append(_cells(place, row))
+        parts += [table(_HEAD, lines, _RIGHT), ""]
+    return "\n".join(parts)
+
+
+def _heading(section: Section) -> str:
+    lines = [f"## Scored on {text(section.name)}"]
+    if section.number > 1:
+        lines += [
+            "",
+            "Not ranked against the main section: a score on other images or masks does not compare.",
+        ]
+    named = truth(section.truths)
+    if named:
+        lines += ["", f"Truth: {text(named)}."]
+    return "\n".join(lines)
+
+
+def _by_section(
+    board: Board, title: str, body: Callable[[Board, Section], str]
+) -> list[str]:
+    """Return a part of the page: one table, or one under each section's title where there are several."""
+    found = []
+    for section in board.sections:
+        content = body(board, section)
+        if not content:
+            continue
+        if board.parted:
+            found += [f"### {text(section.title)}", ""]
+        found += [content, ""]
+    return [f"## {title}", "", *found] if found else [""]
 
 
 def _facts(board: Board) -> str:
@@ -141,26 +180,32 @@ def _facts(board: Board) -> str:
     return f"\n{what}. Ranked by {METRICS[board.metric]}; mIoU in %.\n"
 
 
-def _cells(rank: int, row: Row) -> list[str]:
+def _cells(rank: str, row: Row) -> list[str]:
     """Return the cells of one row of the ranking, in the order of its headings."""
+    labels = mark(row.scores.get("labels"))
     picked = [pick(row, stage) for stage in STAGES]
     return [
-        str(rank),
+        rank,
         row.method,
         *picked,
         _at(row, "seeds_best"),
         _at(row, "seeds_fixed"),
-        percent(row.value("labels")),
-        coverage(row),
+        percent(row.value("labels")) + labels,
+        coverage(row) + labels,
         _interval(row, "val"),
         row.ties,
         _interval(row, "val_crf"),
         *columns(row),
         "1 (single seed)" if row.single_seed else str(len(row.seeds)),
-        row.first.profile,
+        _profile(row),
         _minutes(row),
         number(row.peak_mb(), 0),
     ]
+
+
+def _profile(row: Row) -> str:
+    # What it replaced of the method's own defaults is among the notes.
+    return row.first.profile + (" (replaces defaults)" if replaced(row) else "")
 
 
 def _minutes(row: Row) -> str:
@@ -174,7 +219,7 @@ def _at(row: Row, what: str) -> str:
     if score is None:
         return ""
     at = f" @{thresholds(score)}" if score.thresholds else ""
-    return percent(score.miou.value) + at
+    return percent(score.miou.value) + at + mark(score)
 
 
 def _interval(row: Row, what: str) -> str:
@@ -182,23 +227,42 @@ def _interval(row: Row, what: str) -> str:
     if score is None:
         return ""
     value, low, high = map(percent, score.bounds)
-    return f"{value} [{low}, {high}]" if low else value
+    return (f"{value} [{low}, {high}]" if low else value) + mark(score)
 
 
 def _legend(board: Board) -> str:
     n = board.resamples
+    family = "within a section, Holm over it" if board.parted else "Holm over the board"
     return (
-        f"Protocol `{PROTOCOL}`. Intervals: 95 %, bootstrap over images ({n:,} resamples), over seeds and images "
+        f"{_protocol(board)} Intervals: 95 %, bootstrap over images ({n:,} resamples), over seeds and images "
         "where several seeds ran; with a single seed they say nothing about training noise. "
-        "Rows that share a letter under *tie* do not differ at 5 % (paired bootstrap, Holm over the board). "
+        f"Rows that share a letter under *tie* do not differ at 5 % (paired bootstrap, {family}). "
         "*Oracle*: the threshold was chosen while looking at the masks; *fixed*: it was not. "
         "Seeds and labels are scored on the images of the `seeds` split, with their image-level labels known. "
         "Minutes are the mean of one run on one device."
+        f"{_marks(board)}"
     )
 
 
-def _classes(board: Board) -> str:
-    rows = [row for row in board.rows if board.metric in row.scores]
+def _protocol(board: Board) -> str:
+    """Return the rules that scores were taken under; the convention of the masks where records name it."""
+    named = truth(common_truths(board.sections))
+    return (
+        f"Protocol `{PROTOCOL}`; truth of {text(named)}."
+        if named
+        else f"Protocol `{PROTOCOL}`."
+    )
+
+
+def _marks(board: Board) -> str:
+    scores = chain.from_iterable(row.scores.values() for row in board.rows)
+    if not any(map(mark, scores)):
+        return ""
+    return f" {MARK}: scored on other images or masks than most rows of the section; see the notes."
+
+
+def _classes(board: Board, section: Section) -> str:
+    rows = [row for row in board.rows_of(section) if board.metric in row.scores]
     scores = [row.scores[board.metric] for row in rows]
     names = [row.method for row in rows]
     lines = []
@@ -211,19 +275,20 @@ def _classes(board: Board) -> str:
     return table(["class", *names], lines, names)
 
 
-def _comparisons(board: Board) -> str:
-    if not board.pairs:
+def _comparisons(board: Board, section: Section) -> str:
+    pairs = [pair for pair in board.pairs if pair.first in section.rows]
+    if not pairs:
         return ""
     # All pairs would make hundreds of lines; a reader asks how far a row is from the best and from its neighbour.
-    shown = [pair for pair in board.pairs if pair.first == 0]
-    rest = [pair for pair in board.pairs if pair.first > 0]
+    best = section.rows.start
+    shown = [pair for pair in pairs if pair.first == best]
+    rest = [pair for pair in pairs if pair.first > best]
     shown += [pair for pair in rest if pair.second == pair.first + 1]
-    body = table(
+    return table(
         ["method", "against", "difference [95 %]", "p (Holm)"],
         [_pair(board, pair) for pair in shown],
         ["difference [95 %]", "p (Holm)"],
     )
-    return f"## Against the first, and against the next better\n\n{body}\n"
 
 
 def _pair(board: Board, pair: Pair) -> list[str]:
