@@ -10,8 +10,10 @@ import coco_fakes as fakes
 import numpy as np
 import pytest
 
+from wsss_bench.cli import main
 from wsss_bench.data import open_dataset, verify_dataset
 from wsss_bench.errors import DataError
+from wsss_bench.io import hashing
 
 LABELS = [(1,), (18, 80)]
 
@@ -228,3 +230,17 @@ def test_annotations_of_two_splits_exchanged(tmp_path: Path) -> None:
     exchanged = [what for what in errors if "of the other split by their names" in what]
     # Said first, before every photograph that is not where it should be.
     assert errors[:2] == exchanged
+
+
+def test_a_dry_run_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hashing, "RACY", 0)
+    monkeypatch.setenv("WSSS_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    root = fakes.usual(tmp_path / "coco")
+    before = sorted(tmp_path.rglob("*"))
+    words = ["run", "--dataset", "coco2014", "--data-root", str(root)]
+    words += ["--methods", "cam", "--dry-run", "--work-dir", str(tmp_path / "work")]
+    assert main(words) == 0, capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before

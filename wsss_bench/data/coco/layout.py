@@ -79,7 +79,10 @@ def _photograph_places(split: str, years: Iterable[str]) -> list[str]:
     """Return the folders for the photographs of one split, best first."""
     places = []
     for year in years:
-        places += [f"{parent}/{split}{year}" for parent in _PARENTS]
+        name = f"{split}{year}"
+        places += [f"{parent}/{name}" for parent in _PARENTS]
+        # An archive that was unpacked into a folder of its own name.
+        places.append(f"{name}/{name}")
     # In VOC's style, with a folder for each split.
     return [*places, f"JPEGImages/{split}", f"images/{split}"]
 
