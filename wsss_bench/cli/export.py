@@ -57,6 +57,14 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add(
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="run id: a method's .py file whose network its segmentor has (runs its code)",
+    )
+    add(
         "--workers",
         type=int,
         default=os.cpu_count() or 1,
@@ -113,5 +121,6 @@ def _predicted(args: argparse.Namespace) -> Path:
         work_dir=args.work_dir,
         device=args.device,
         workers=args.workers,
+        plugins=tuple(args.plugin),
     )
     return predict_run(request, say)

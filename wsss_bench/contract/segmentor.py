@@ -24,12 +24,16 @@ class Segmentor:
         test: prediction settings, e.g. ``{"scales": [1.0], "flip": False}``. Settings that the method declares as
             ``test_settings`` of ``segment`` come before them.
         facts: columns for the board, e.g. backbone and pre-training.
+        plugin: whose it is, so that its network is found again: ``name`` of the method, ``distribution`` or ``file``
+            that brings it, ``module``, and ``modules``, the names of all modules of the plugin's own. The harness
+            fills it in.
     """
 
     config: Path
     checkpoint: Path
     test: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    plugin: Mapping[str, Any] = field(default_factory=dict)
 
 
 _FORM: Mapping[str, type] = {
@@ -48,6 +52,8 @@ def write_segmentor(segmentor: Segmentor, folder: Path) -> None:
         "test": dict(segmentor.test),
         "facts": dict(segmentor.facts),
     }
+    if segmentor.plugin:
+        content["plugin"] = dict(segmentor.plugin)
     write_json(folder / SEGMENTOR, content)
 
 
@@ -68,10 +74,14 @@ def read_segmentor(folder: Path) -> Segmentor:
         raise ArtifactError(f"{what} Delete its folder and run the command again.")
     config = inside(folder, content["config"])
     checkpoint = inside(folder, content["checkpoint"])
-    return Segmentor(config, checkpoint, content["test"], content["facts"])
+    # Segmentors of an earlier version do not say whose they are.
+    plugin = content.get("plugin", {})
+    return Segmentor(config, checkpoint, content["test"], content["facts"], plugin)
 
 
 def _well_formed(content: object) -> bool:
     if not isinstance(content, dict):
+        return False
+    if not isinstance(content.get("plugin", {}), dict):
         return False
     return all(isinstance(content.get(key), kind) for key, kind in _FORM.items())

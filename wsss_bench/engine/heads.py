@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmengine.registry import MODELS
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel as Network
+from mmengine.registry import MODELS as ROOT
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -139,7 +140,7 @@ class MultiLabelClassifier(Network):
         return self.head.loss(features, tags[:, 1:])
 
 
-@MODELS.register_module()
+@ROOT.register_module()
 class ClassifierSegmentor(nn.Module):
     """A classifier that labels pixels by itself.
 

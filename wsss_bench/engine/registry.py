@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
+from wsss_bench.errors import RecipeError
+
 N = TypeVar("N")
 
 
@@ -23,7 +25,8 @@ def register() -> None:
     register_all_modules(init_default_scope=True)
     # The registries report every harmless re-import at WARNING; only real trouble should reach the user.
     MMLogger.get_instance("mmengine").setLevel(logging.ERROR)
-    # Importing them registers them. The module of timm's networks needs timm only when one is asked for.
+    # Importing them registers them, in mmengine's registry, where mmseg's looks last: so a plugin may call a class of its
+    # own as one of ours is called. The module of timm's networks needs timm only when one is asked for.
     from wsss_bench.engine import heads, models, runner_hooks  # noqa: F401
     from wsss_bench.engine.backbones import timm, tiny, torchvision  # noqa: F401
 
@@ -37,10 +40,19 @@ def build(config: Mapping[str, Any]) -> Any:
 
 
 def registered(network: type[N]) -> type[N]:
-    """Make a network known by its class's name, so that a segmentor's config can name it. A class decorator."""
+    """Make a network known by its class's name, so that a segmentor's config can name it. A class decorator.
+
+    Raises:
+        RecipeError: another module's class has that name already; the network of the other would be replaced.
+    """
     register()
     from mmseg.registry import MODELS
 
+    known = MODELS.module_dict.get(network.__name__)
+    if known is not None and known.__module__ != network.__module__:
+        what = f"network {network.__name__!r} of module {network.__module__!r}"
+        why = f"the name is taken by module {known.__module__!r}."
+        raise RecipeError(f"{what}: {why} Give the class another name.")
     # A module that is imported again (by a worker, or a test) brings the same class.
     MODELS.register_module(module=network, force=True)
     return network

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from wsss_bench.engine.backbones.names import (
 )
 from wsss_bench.engine.folding import folded
 from wsss_bench.engine.models import WeakSegmentor
+from wsss_bench.engine.parts import (
+    bring_back,
+    import_all,
+    modules_of,
+    named_in_full,
+    our_own,
+    registering,
+)
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import load_weights
 from wsss_bench.errors import RecipeError, did_you_mean
@@ -45,9 +53,9 @@ def segmentor_config(
     """
     register()
     source = _bundled(params) if network is None else Config(dict(network))
-    modules = list(source.get("custom_imports", ()))
+    modules = modules_of(source)
     import_all(modules)
-    model = source.model
+    model = named_in_full(source.model, modules)
     if network is None:
         _fill_in(model, params)
     _set_classes(model, num_classes)
@@ -67,7 +75,11 @@ def _bundled(params: Mapping[str, Any]) -> Config:
     if name.endswith(".py"):
         path = Path(name)
     if path.is_file():
-        return Config.fromfile(path)
+        # Its own imports are done by whoever asks, with a message that says which one is missing.
+        config = Config.fromfile(path, import_custom_modules=False)
+        if path.parent == folder:
+            config.model = our_own(config.model)
+        return config
     known = [path.stem for path in folder.glob("[!_]*.py")]
     hint = did_you_mean(name, known)
     what = "is neither one of ours nor an mmseg config file."
@@ -88,18 +100,6 @@ def _fill_in(model: Any, params: Mapping[str, Any]) -> None:
         model.decode_head.rates = tuple(params["rates"])
     if params.get("dropout") is not None:
         model.decode_head.dropout_ratio = float(params["dropout"])
-
-
-def import_all(modules: Iterable[str]) -> None:
-    """Import the modules that register a network; raises `RecipeError` naming the one that is missing."""
-    for name in modules:
-        try:
-            import_module(name)
-        except ImportError as error:
-            why = f"which cannot be imported ({error})."
-            what = f"the network is made of parts of module {name!r}, {why}"
-            fix = "Install the package that it comes from."
-            raise RecipeError(f"{what} {fix}") from error
 
 
 def _set_classes(node: Any, num_classes: int) -> None:
@@ -139,19 +139,29 @@ def keep_segmentor(
         # A copy: the training in scratch stays finished until the stage is committed, whatever happens in between.
         content = checkpoint.read_bytes()
         write_atomic(target, lambda handle: handle.write(content), durable=True)
-    kept = {
-        "model": _without_downloads(config["model"]),
-        "normalize": config["normalize"],
-    }
-    if config.get("custom_imports"):
-        kept["custom_imports"] = list(config["custom_imports"])
     path = folder / "config.py"
-    Config(kept).dump(path)
+    Config(_kept(config)).dump(path)
     columns = dict(facts)
     test = columns.pop("test", {})
     segmentor = Segmentor(path, target, test, columns)
     write_segmentor(segmentor, folder)
     return segmentor
+
+
+def _kept(config: Any) -> dict[str, Any]:
+    """Return what any process needs to build the network again."""
+    register()
+    given = modules_of(config)
+    model = named_in_full(config["model"], given)
+    kept = {
+        "model": _without_downloads(model),
+        "normalize": config["normalize"],
+    }
+    # What the caller names, and where the parts that it was built of come from: a plugin need not say.
+    modules = list(dict.fromkeys([*given, *registering(model)]))
+    if modules:
+        kept["custom_imports"] = modules
+    return kept
 
 
 def _without_downloads(model: Any) -> Any:
@@ -168,11 +178,16 @@ def _without_downloads(model: Any) -> Any:
 
 
 def load_segmentor(segmentor: Segmentor, device: str = "cpu") -> WeakSegmentor:
-    """Build the network of a `Segmentor` and load its weights, in eval mode on `device`; batch norms are folded."""
+    """Build the network of a `Segmentor` and load its weights, in eval mode on `device`; batch norms are folded.
+
+    Raises:
+        RecipeError: the network is made of parts that nothing here brings; the message says whose they are.
+        ArtifactError: the weights are damaged, or of another network.
+    """
     register()
     # mmengine would do these imports by itself, but fails without saying which package is missing.
     config = Config.fromfile(segmentor.config, import_custom_modules=False)
-    import_all(config.get("custom_imports", ()))
-    model = WeakSegmentor(config.model, None, config.normalize)
+    build = partial(WeakSegmentor, config.model, None, config.normalize)
+    model = bring_back(build, modules_of(config), segmentor.plugin)
     load_weights(model, segmentor.checkpoint, device)
     return folded(model)

@@ -33,6 +33,7 @@ class PredictionRequest:
         split: the split to predict.
         dataset: the data it is of.
         work_dir: the work dir of the run; the masks go below its ``export``.
+        plugins: Python files of methods, for a run whose segmentor has a network of such a file.
         device, workers: as in `wsss_bench.runs.request.RunRequest`.
     """
 
@@ -43,6 +44,7 @@ class PredictionRequest:
     work_dir: Path = Path("work_dirs")
     device: str = "auto"
     workers: int = 1
+    plugins: tuple[Path, ...] = ()
 
 
 def predict_run(request: PredictionRequest, say: Say = silent) -> Path:
@@ -53,12 +55,18 @@ def predict_run(request: PredictionRequest, say: Say = silent) -> Path:
     Raises:
         DataError: there is no such run, or the dataset has no such split, or other classes.
         ArtifactError: the run's segmentor is no longer in the store.
+        RecipeError: its network is made of parts of a plugin that is not there.
+        PluginError: a file of `request.plugins` cannot be loaded.
     """
     from wsss_bench.contract.context import StageContext
+    from wsss_bench.methods.catalog import load_file
     from wsss_bench.results.records import find_run
     from wsss_bench.toolbox.prediction import predict
 
     record = find_run(request.run, request.boards)
+    # Importing them registers their networks; installed plugins are found by the names that the segmentor keeps.
+    for path in request.plugins:
+        load_file(path)
     segmentor = stored_segmentor(request.work_dir, record)
     view = _view(request, record, say)
     folder = request.work_dir / "export" / record.run_id / request.split

@@ -215,11 +215,28 @@ def _checked(call: StageCall, result: Any, writer: Any) -> Result:
     if not isinstance(result, kind):
         raise PluginError(call.method.who, call.hook, f"{what}.", fix)
     if isinstance(result, Segmentor):
-        return keep_result(result, call.out)
+        made = replace(result, plugin=made_by(call.method))
+        return keep_result(made, call.out)
     if result.path != call.out:
         what = f"{what} of another folder."
         raise PluginError(call.method.who, call.hook, what, fix)
     return result
+
+
+def made_by(method: LoadedMethod) -> dict[str, Any]:
+    """Return what `Segmentor.plugin` holds: whose it is, and which modules may register its network's parts."""
+    local = method.version == "local"
+    made: dict[str, Any] = {"name": method.name}
+    made["file" if local else "distribution"] = method.distribution
+    if method.code is None:
+        return made
+    names = [method.code.module.name, *sorted(method.code.of("segment").own)]
+    # Such a name holds the digest of a folder: the same result is to have the same bytes everywhere.
+    stable = [name for name in names if not name.startswith("wsss_local_")]
+    if method.code.module.name in stable:
+        made["module"] = method.code.module.name
+    made["modules"] = sorted(set(stable))
+    return made
 
 
 def keep_result(segmentor: Segmentor, out: Path) -> Segmentor:

@@ -9,6 +9,8 @@ from typing import Any
 from wsss_bench.engine.backbones.staged import NORMALIZATION, Colour
 from wsss_bench.errors import RecipeError, did_you_mean
 
+_HOME = "wsss_bench.engine.backbones"
+
 TIMM = "timm/"
 """How names of timm's networks begin."""
 
@@ -18,7 +20,7 @@ class Backbone:
     """What the harness knows of a backbone before it is built.
 
     Attributes:
-        type: the class, as registered.
+        type: the class by its full name: a plugin may have a class of its own that is called the same.
         channels: of the stages' outputs, finest first.
         strides: pixels per cell of the stages' outputs, with the options' defaults.
         fixed: arguments of the class that the name stands for.
@@ -38,7 +40,7 @@ _DILATED = {"output_stride": 8, "dilated": True}
 
 def _resnet(depth: int) -> Backbone:
     return Backbone(
-        type="TorchvisionResNet",
+        type=f"{_HOME}.torchvision.TorchvisionResNet",
         channels=(64, 256, 512, 1024, 2048),
         strides=(4, 4, 8, 16, 16),
         fixed={"depth": depth},
@@ -50,18 +52,18 @@ BACKBONES: dict[str, Backbone] = {
     "resnet50": _resnet(50),
     "resnet101": _resnet(101),
     "mobilenet_v2": Backbone(
-        type="TorchvisionMobileNetV2",
+        type=f"{_HOME}.torchvision.TorchvisionMobileNetV2",
         channels=(16, 24, 32, 96, 1280),
         strides=(2, 4, 8, 16, 16),
         segment=_DILATED,
     ),
     "vgg16": Backbone(
-        type="TorchvisionVGG16",
+        type=f"{_HOME}.torchvision.TorchvisionVGG16",
         channels=(64, 128, 256, 512, 512),
         strides=(2, 4, 8, 8, 8),
     ),
     "tiny": Backbone(
-        type="TinyBackbone",
+        type=f"{_HOME}.tiny.TinyBackbone",
         channels=(24, 48, 72, 96, 96),
         strides=(2, 4, 4, 4, 4),
     ),
@@ -119,4 +121,5 @@ def _timm_backbone(name: str) -> Backbone:
     from wsss_bench.engine.backbones.timm import described
 
     channels, strides = described(name)
-    return Backbone("TimmBackbone", channels, strides, {"model": name})
+    kind = f"{_HOME}.timm.TimmBackbone"
+    return Backbone(kind, channels, strides, {"model": name})

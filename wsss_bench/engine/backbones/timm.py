@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmseg.registry import MODELS
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 

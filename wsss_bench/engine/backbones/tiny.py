@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmseg.registry import MODELS
+from mmengine.registry import MODELS
 from torch import nn
 
 from wsss_bench.engine.backbones.staged import StagedBackbone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from mmseg.registry import MODELS
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from wsss_bench.engine.backbones.staged import (
