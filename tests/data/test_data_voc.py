@@ -264,11 +264,113 @@ def test_bad_label_tables(voc: Path, lines: list[str], message: str) -> None:
         open_dataset("voc2012", voc).weak_view("train")
 
 
-def test_pickled_labels_are_not_loaded(voc: Path) -> None:
-    with pytest.raises(DataError, match="pickled files are not loaded"):
-        open_dataset("voc2012", voc, labels="cls_labels.npy")
+def test_labels_of_other_repositories(voc: Path) -> None:
+    (voc / "cls_labels.csv").unlink()
+    rows = {"a.jpg": (1, 15), "b": (8,), "c": (15,)}
+    table = {}
+    for key, classes in rows.items():
+        table[key] = np.isin(np.arange(1, 21), classes).astype(np.float32)
+    np.save(voc / "cls_labels.npy", np.array(table, dtype=object), allow_pickle=True)
+    for options in ({}, {"labels": "cls_labels.npy"}):
+        dataset = open_dataset("voc2012", voc, **options)
+        assert dataset.labels_source == "table cls_labels.npy"
+        found = [image.labels for image in dataset.weak_view("train_aug")]
+        assert found == [(1, 15), (8,), (15,)]
     with pytest.raises(DataError, match="cannot be read"):
         open_dataset("voc2012", voc, labels="nowhere.csv").weak_view("train")
+
+
+def test_labels_of_the_lists_of_classes(voc: Path) -> None:
+    with pytest.raises(DataError, match=r"Main does not exist"):
+        open_dataset("voc2012", voc, labels="main").weak_view("train")
+    folder = voc / "ImageSets" / "Main"
+    folder.mkdir()
+    for k, name in enumerate(VOC_CLASSES[1:], 1):
+        lines = [f"a {1 if k in (1, 15) else -1}\n", f"b {0 if k == 8 else -1}\n"]
+        (folder / f"{name}_train.txt").write_text("".join(lines))
+    dataset = open_dataset("voc2012", voc, labels="main")
+    assert dataset.labels_source == "main"
+    assert [i.labels for i in dataset.weak_view("train")] == [(1, 15), (8,)]
+
+
+def test_photographs_and_masks_in_capitals(voc: Path) -> None:
+    for image_id, suffix in zip("abcd", (".JPG", ".jpeg", ".png", ".PNG"), strict=True):
+        path = voc / "JPEGImages" / f"{image_id}.jpg"
+        Image.open(path).save(path.with_suffix(suffix))
+        path.unlink()
+    for path in (voc / "SegmentationClass").glob("*.png"):
+        path.rename(path.with_suffix(".PNG"))
+    dataset = open_dataset("voc2012", voc)
+    assert not errors(dataset)
+    assert [i.read().shape for i in dataset.weak_view("train_aug")] == [(6, 8, 3)] * 3
+    assert dataset.masks("val")["d"].shape == (6, 8)
+    Image.new("RGB", (8, 6)).save(voc / "JPEGImages" / "a.png")
+    with pytest.raises(DataError, match=r"'a\.JPG' and 'a\.png'"):
+        open_dataset("voc2012", voc).weak_view("train")
+
+
+def test_any_list_may_be_trained_on_that_shares_nothing_with_val(voc: Path) -> None:
+    (lists(voc) / "aug.txt").write_text("c\n")
+    with pytest.raises(LeakError, match="training splits only"):
+        open_dataset("voc2012", voc).weak_view("aug")
+    dataset = open_dataset("voc2012", voc, train_split="aug")
+    assert [i.id for i in dataset.weak_view("aug")] == ["c"]
+    assert dataset.masks("aug").path("c").parent.name == "SegmentationClassAug"
+    (lists(voc) / "aug.txt").write_text("c\nd\n")
+    with pytest.raises(LeakError, match="1 images are also in 'val'"):
+        open_dataset("voc2012", voc, train_split="aug").weak_view("aug")
+    for split in ("val", "trainval", "test"):
+        (lists(voc) / f"{split}.txt").write_text("a\nb\n")
+        dataset = open_dataset("voc2012", voc, train_split=split, val_split="train")
+        with pytest.raises(LeakError):
+            dataset.weak_view(split)
+
+
+def augment(voc: Path, *ids: str) -> None:
+    for image_id in ids:
+        name = f"{image_id}.png"
+        mask = voc / "SegmentationClass" / name
+        mask.rename(voc / "SegmentationClassAug" / name)
+
+
+def test_val_is_never_scored_on_augmented_masks_in_silence(voc: Path) -> None:
+    augment(voc, "d")
+    dataset = open_dataset("voc2012", voc)
+    message = r"val: 1 of 1 masks are in SegmentationClassAug alone .*d\.png"
+    with pytest.raises(DataError, match=message) as caught:
+        dataset.masks("val")
+    assert any("SegmentationClassAug alone" in line for line in errors(dataset))
+    # What the message says to do works, and the record tells.
+    option = str(caught.value).rsplit("--data-option ", 1)[1]
+    name, _, value = option.partition("=")
+    dataset = open_dataset("voc2012", voc, **{name: value})
+    assert dataset.masks("val").path("d").parent.name == "SegmentationClassAug"
+    assert dataset.facts()["masks"] == "SegmentationClassAug"
+    assert dataset.truth("val") == "SegmentationClassAug, border 255 ignored"
+
+
+def test_the_source_of_the_truth(voc: Path) -> None:
+    dataset = open_dataset("voc2012", voc)
+    assert "masks" not in dataset.facts()
+    assert dataset.truth_source("val") == "SegmentationClass"
+    both = "SegmentationClassAug + SegmentationClass"
+    assert dataset.truth_source("train_aug") == both
+    augment(voc, "a", "b")
+    dataset = open_dataset("voc2012", voc)
+    assert dataset.truth_source("train_aug") == "SegmentationClassAug"
+    with pytest.raises(DataError, match="train: 2 of 2 masks are in"):
+        dataset.truth_source("train")
+
+
+def test_masks_of_a_folder_elsewhere_are_sealed(voc: Path, tmp_path: Path) -> None:
+    own = tmp_path / "mine"
+    (voc / "SegmentationClass").rename(own)
+    dataset = open_dataset("voc2012", voc, masks=str(own))
+    assert dataset.masks("val").path("d") == own / "d.png"
+    assert own in dataset.sealed()["masks"]
+    assert dataset.truth_source("val") == "mine"
+    with pytest.raises(DataError, match="masks=nowhere: there is no such folder"):
+        open_dataset("voc2012", voc, masks="nowhere")
 
 
 def replace_mask(voc: Path, image: Image.Image) -> None:

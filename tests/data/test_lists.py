@@ -113,7 +113,7 @@ def test_skip_lists_are_read_by_the_same_rules(tmp_path: Path) -> None:
     path.write_text("")
     assert read_skip_list(path) == ()
     path.write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match="skip list .*--write-skip FILE"):
+    with pytest.raises(DataError, match=r"skip list .*--write-skip FILE"):
         read_skip_list(path)
 
 

@@ -60,9 +60,11 @@ class FolderIndex:
 
     def _listed(self) -> list[str]:
         try:
-            return sorted(os.listdir(self.folder))
+            names = sorted(os.listdir(self.folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             what = f"{self.folder} cannot be listed ({error.strerror})."
             raise DataError(f"{what} Make it readable.") from error
+        # File systems without room for a Mac's extra data get a hidden "._x.jpg" beside each "x.jpg".
+        return [name for name in names if not name.startswith(".")]

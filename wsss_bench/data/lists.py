@@ -21,6 +21,7 @@ _NUMBERS = re.compile(r"(?:[\s,]+[+-]?\d+(?:\.0*)?)+$")
 _SEPARATOR = re.compile(r"[\s,]+")
 # A name with a suffix may have spaces in it, since its suffix tells where it ends.
 _IMAGE = re.compile(r"[^\s,](?:[^,]*?)\.(?:jpe?g|png)(?=[\s,]|$)", re.IGNORECASE)
+_FLAGS = ("-1", "0", "1", "+1")
 _DRIVE = re.compile(r"^[a-zA-Z]:")
 _SHOWN = 60
 """Letters of a faulty line that a message repeats."""
@@ -86,6 +87,22 @@ def read_lines(
         where = f"{kind} {path}, line {number}"
         found.append(_read_line(line, number, where))
     return found
+
+
+def read_flags(path: Path) -> dict[str, int]:
+    """Return -1, 0 or 1 by image id, from a list of one class as they lie in the devkit's ``ImageSets/Main``.
+
+    Raises:
+        DataError: the list cannot be read, or a line is anything but an id and one of these numbers.
+    """
+    flags: dict[str, int] = {}
+    for number, line in _lines(path, "list", _RESTORE):
+        image_id, *numbers = line.split()
+        if len(numbers) != 1 or numbers[0] not in _FLAGS:
+            what = f"{line[:_SHOWN]!r} is no id with -1, 0 or 1 behind it."
+            raise DataError(f"list {path}, line {number}: {what} {_RESTORE}")
+        flags[image_id] = int(numbers[0])
+    return flags
 
 
 def _lines(path: Path, kind: str, fix: str) -> Iterator[tuple[int, str]]:

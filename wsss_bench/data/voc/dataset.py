@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wsss_bench.data.base import Dataset, Splits
+from wsss_bench.data.files import FolderIndex
 from wsss_bench.data.labels import (
+    MainLabels,
     XmlLabels,
     find_table,
     labels_from_masks,
-    read_label_table,
-    refuse_pickle,
+    read_label_file,
 )
 from wsss_bench.data.masks import SealedMasks
 from wsss_bench.data.options import choose_splits
 from wsss_bench.data.places import find_folder
 from wsss_bench.data.voc.lists import ALIASES, HOW, VOC_CLASSES, read_ids
+from wsss_bench.data.voc.masks import AUGMENTED, DEVKIT, MaskFolders, choose_folder
 from wsss_bench.errors import DataError
 
 PLACES = (
@@ -30,8 +32,8 @@ PLACES = (
 )
 """Where under a data root VOC may lie, best first."""
 
-DEVKIT, AUGMENTED = "SegmentationClass", "SegmentationClassAug"
-"""Folders of masks: the devkit's own, and those of the augmented training list."""
+WORDS = ("xml", "main", "masks")
+"""Sources of image-level labels that are no file."""
 
 
 class VocLayout(Dataset):
@@ -44,6 +46,7 @@ class VocLayout(Dataset):
         self.name = name
         self.classes = classes
         self._lists: dict[str, tuple[str, ...]] = {}
+        self._mask_folder: Path | None = None
 
     def _split_names(self) -> Collection[str]:
         return self._list_files
@@ -55,8 +58,12 @@ class VocLayout(Dataset):
     def _list_files(self) -> dict[str, Path]:
         self._make_ready()
         folder = self.root / "ImageSets" / "Segmentation"
-        # Of a missing folder, `glob` finds nothing.
-        found = {path.stem: path for path in sorted(folder.glob("*.txt"))}
+        index = FolderIndex(folder, (".txt",))
+        found = {}
+        for stem in index.stems:
+            path = index.find(stem)
+            if path is not None:
+                found[stem] = path
         if not found:
             what = f"{folder} holds no lists (train.txt, val.txt, …)."
             raise DataError(f"{what} Restore them from the original archive.")
@@ -73,72 +80,128 @@ class VocLayout(Dataset):
             self._lists[split] = read_ids(self._list_files[split])
         return self._lists[split]
 
-    def _image_path(self, split: str, image_id: str) -> Path:
-        return self.root / "JPEGImages" / f"{image_id}.jpg"
+    def _is_train(self, split: str) -> bool:
+        """Return whether the split's labels may be shown.
+
+        Besides lists called ``train…``, that is the one which the user trains on (mmsegmentation's ``aug``). Whatever
+        its name, it must share no image with the lists that results are scored on.
+        """
+        if super()._is_train(split):
+            return True
+        scored = "val" in split or "test" in split
+        return split == self.splits.train and not scored
+
+    def _is_augmented(self, split: str) -> bool:
+        """Return whether the split is a training list with masks of its own: ``train_aug``, ``trainaug``, ``aug``."""
+        return "aug" in split and self._is_train(split)
 
     @cached_property
-    def _mask_names(self) -> dict[str, frozenset[str]]:
-        # Listed once: to ask for ten thousand files one by one takes minutes on a network drive.
-        names = {}
-        for folder in (DEVKIT, AUGMENTED):
-            files = (self.root / folder).glob("*.png")
-            names[folder] = frozenset(path.name for path in files)
-        return names
+    def _indices(self) -> dict[Path, FolderIndex]:
+        return {}
 
-    def _mask_path(self, split: str, image_id: str) -> Path:
-        # The augmented list has masks of its own; the devkit's, for all others, have the ignored border.
-        order = [DEVKIT, AUGMENTED]
-        if split in self.augmented:
-            order.reverse()
-        name = f"{image_id}.png"
-        for folder in order:
-            if name in self._mask_names[folder]:
-                return self.root / folder / name
-        # Nowhere: the message names the folder where it should be, as far as that exists.
-        missing = order[0] if self._mask_names[AUGMENTED] else DEVKIT
-        return self.root / missing / name
+    def _image_path(self, split: str, image_id: str) -> Path:
+        folder = self.root / "JPEGImages"
+        # By the folder, since a preview is a copy with another root.
+        if folder not in self._indices:
+            self._indices[folder] = FolderIndex(folder)
+        index = self._indices[folder]
+        return index.find(image_id) or index.default(image_id)
+
+    @cached_property
+    def _masks(self) -> dict[Path, MaskFolders]:
+        return {}
+
+    def _mask_folders(self) -> MaskFolders:
+        if self.root not in self._masks:
+            self._masks[self.root] = MaskFolders(self.root, self._mask_folder)
+        return self._masks[self.root]
 
     def masks(self, split: str) -> SealedMasks:
         """Return the masks of a split.
 
+        An augmented training list has masks in ``SegmentationClassAug`` as far as they are there; all others have the
+        devkit's alone, with the ignored border, unless the option `masks` names a folder.
+
         Raises:
-            DataError: the split has none at all; VOC's test masks were never released.
+            DataError: the split has none at all (VOC's test masks were never released), or has some in the augmented
+                folder alone.
         """
         split = self._resolve(split)
+        folders = self._mask_folders()
+        augmented = self._is_augmented(split)
+        where = f"{self.name}/{split}"
         files = {}
         there = 0
         for image_id in self._kept(split):
-            mask = self._mask_path(split, image_id)
+            mask = folders.path(image_id, augmented)
             files[image_id] = mask, self._image_path(split, image_id)
-            there += mask.name in self._mask_names[mask.parent.name]
-        where = f"{self.name}/{split}"
+            there += folders.holds(mask)
+        if not augmented:
+            self._refuse_augmented(where, tuple(files))
         # Single masks that are missing are told of when they are read.
         if not there:
-            fix = HOW
-            if split == "test":
-                fix = "VOC's test masks are not public; score on val."
-            what = f"{self.root / DEVKIT} holds none of its {len(files)} masks."
-            raise DataError(f"{where}: {what} {fix}")
+            raise self._no_masks(where, split, len(files))
         return SealedMasks(where, tuple(files), files, len(self.classes))
+
+    def _refuse_augmented(self, where: str, ids: tuple[str, ...]) -> None:
+        """Raise `DataError` where masks of a split are in the augmented folder alone."""
+        folders = self._mask_folders()
+        found = [path for i in ids if (path := folders.only_augmented(i)) is not None]
+        if not found:
+            return
+        what = f"{len(found)} of {len(ids)} masks are in {AUGMENTED} alone (first: {found[0]})."
+        why = "Augmented masks have no ignored border, so scores on them compare with no published ones."
+        fix = f"Restore {DEVKIT} from the devkit, or decide for them: --data-option masks={AUGMENTED}"
+        raise DataError(f"{where}: {what} {why} {fix}")
+
+    def _no_masks(self, where: str, split: str, count: int) -> DataError:
+        folder = self._mask_folder or self.root / DEVKIT
+        fix = HOW
+        if split == "test":
+            fix = "VOC's test masks are not public; score on val."
+        elif self._mask_folder is not None:
+            fix = "Name the folder that holds them: --data-option masks=FOLDER"
+        return DataError(f"{where}: {folder} holds none of its {count} masks. {fix}")
+
+    def truth_source(self, split: str) -> str:
+        """Return the folders that the masks of a split lie in: ``"SegmentationClassAug + SegmentationClass"``."""
+        masks = self.masks(split)
+        names = [masks.path(image_id).parent.name for image_id in masks.ids]
+        return " + ".join(sorted(set(names), reverse=True))
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return the folder of masks that the user chose, besides what every dataset says."""
+        facts = super().facts()
+        if self._mask_folder is None:
+            return facts
+        return {**facts, "masks": self._mask_folder.name}
 
     def sealed(self) -> Mapping[str, tuple[Path, ...]]:
         """Return the folders of masks, and the XML annotations with their boxes."""
-        masks = (DEVKIT, AUGMENTED, "SegmentationObject")
+        names = (DEVKIT, AUGMENTED, "SegmentationObject")
+        masks = [self.root / name for name in names]
+        if self._mask_folder is not None:
+            masks.append(self._mask_folder)
         return {
-            "masks": tuple(self.root / name for name in masks),
+            "masks": tuple(masks),
             "boxes": (self.root / "Annotations",),
         }
 
 
 class VocDataset(VocLayout):
-    """VOC 2012: 20 classes; the option `labels` says where image-level labels come from.
+    """VOC 2012: 20 classes.
 
-    Not given: ``cls_labels.csv`` or ``voc12_cls_labels.csv`` in the root, else the XML annotations ("difficult" objects
-    count). ``"xml"`` or a CSV path picks one of them. ``"masks"`` reads the classes out of the masks: an explicit
-    choice, shown in the view's name, since objects too small or too hidden to be in the mask are then unlabelled.
+    Options:
+        labels: where image-level labels come from. Not given: a file of labels in the root (see
+            `wsss_bench.data.labels.TABLE_NAMES`), else the XML annotations ("difficult" objects count). A file, or
+            ``"xml"``, or ``"main"`` (``ImageSets/Main``) picks one of them. ``"masks"`` reads the classes out of the
+            masks: an explicit choice, shown in the view's name, since objects too small or too hidden to be in the
+            mask are then unlabelled.
+        masks: a folder of masks, in the root or elsewhere, that all masks are read from; see `VocLayout.masks`.
     """
 
     kind: ClassVar[str] = "voc2012"
+    border_published: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -152,25 +215,34 @@ class VocDataset(VocLayout):
         train = there[0] if there else "train"
         default = Splits(train, seeds="train", val="val")
         self.splits = choose_splits(default, options)
+        self._mask_folder = choose_folder(self.root, options, name)
         self._choose_labels(options.get("labels"))
 
     def _choose_labels(self, choice: object) -> None:
         self._table: Path | None = None
         if choice is None:
             self._table = find_table(self.root)
-        elif str(choice) not in ("xml", "masks"):
-            self._table = Path(str(choice)).expanduser()
-            refuse_pickle(self._table)
+        elif str(choice) not in WORDS:
+            self._table = self._label_file(str(choice))
         if self._table is not None:
             self.labels_source = f"table {self._table.name}"
         else:
             self.labels_source = str(choice or "xml")
 
+    def _label_file(self, choice: str) -> Path:
+        given = Path(choice).expanduser()
+        within = self.root / given
+        # A file in the root may be named as it is named there.
+        return within if within.is_file() and not given.is_file() else given
+
     def _labels(
         self, split: str, ids: tuple[str, ...]
     ) -> Mapping[str, tuple[int, ...]]:
         if self._table is not None:
-            return read_label_table(self._table, self.classes, ids)
+            return read_label_file(self._table, self.classes, ids)
         if self.labels_source == "masks":
             return labels_from_masks(self.masks(split))
+        if self.labels_source == "main":
+            folder = self.root / "ImageSets" / "Main"
+            return MainLabels(folder, self.classes).read(ids)
         return XmlLabels(self.root / "Annotations", self.classes).read(ids)

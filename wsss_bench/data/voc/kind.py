@@ -28,7 +28,10 @@ KIND = DatasetKind(
     name="voc2012",
     loader=VocDataset,
     verify=_verify,
-    options={"labels": "a CSV table, xml or masks"},
+    options={
+        "labels": "a CSV table, cls_labels.npy, xml, main or masks",
+        "masks": "a folder of masks, such as SegmentationClassAug",
+    },
     get="wsss-bench data prepare --dataset voc2012 --data-root ROOT --download",
     archives=(
         Archive(
