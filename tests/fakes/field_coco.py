@@ -88,6 +88,51 @@ def listed(
     assert errors_of(dataset) == ""
 
 
+def labelled(root: Path, file: str, key: Callable[[str, int], Any]) -> None:
+    """Labels of a file, given or found in the root, and no annotations."""
+    lay_out(root, "{}2014", "SegmentationClass/{}2014")
+    for split in fakes.SPLITS:
+        fakes.write_list(root / f"{split}.txt", split)
+    splits = tuple(fakes.SPLITS)
+    fakes.write_labels(root / file, key, splits)
+    for options in ({}, {"labels": root / file}):
+        dataset = open_dataset("coco2014", root, **options)
+        assert dataset.labels_source == f"table {file}"
+        read_whole(dataset)
+    assert errors_of(dataset) == ""
+
+
+def labels_lack_an_image(root: Path) -> None:
+    fakes.usual(root)
+    fakes.write_labels(root / "labels.npy", lambda split, number: number, ("val",))
+    dataset = open_dataset("coco2014", root, labels=root / "labels.npy")
+    refused("no row for 2 of 2 images", lambda: dataset.weak_view("train"))
+
+
+def other_labels(root: Path) -> None:
+    fakes.usual(root)
+
+    def key(split: str, number: int) -> int:
+        # Every image has the labels of the other.
+        return {5: 7, 7: 5}.get(number, number)
+
+    fakes.write_labels(root / "labels.npy", key)
+    for split in fakes.SPLITS:
+        fakes.write_masks(root / "SegmentationClass" / f"{split}2014", split)
+    options = {"labels": root / "labels.npy", "masks": "SegmentationClass"}
+    dataset = open_dataset("coco2014", root, **options)
+    assert "The labels seem to belong to other data" in errors_of(dataset)
+
+
+def no_labels(root: Path) -> None:
+    lay_out(root, "{}2014", "SegmentationClass/{}2014")
+    for split in fakes.SPLITS:
+        fakes.write_list(root / f"{split}.txt", split)
+    dataset = open_dataset("coco2014", root)
+    message = "no image-level labels. Name a file, cls_labels_coco.npy for example"
+    refused(message, lambda: dataset.weak_view("train"))
+
+
 def part_of_val(root: Path) -> None:
     fakes.usual(root)
     for split in fakes.SPLITS:
@@ -401,6 +446,60 @@ CASES = [
         "a list of train2017 with annotations of 2014",
         "refused: the annotations do not hold the image",
         lists_of_2017,
+    ),
+    _case(
+        "labels",
+        "cls_labels_coco.npy: integer keys",
+        READ,
+        partial(
+            labelled,
+            file="cls_labels_coco.npy",
+            key=lambda split, number: number,
+        ),
+        RIB,
+    ),
+    _case(
+        "labels",
+        "cls_labels_coco.npy: full names as keys",
+        READ,
+        partial(labelled, file="cls_labels_coco.npy", key=fakes.full),
+        SIPE,
+    ),
+    _case(
+        "labels",
+        "COCO_cls_labels.npy: keys with .jpg",
+        READ,
+        partial(
+            labelled,
+            file="COCO_cls_labels.npy",
+            key=lambda split, number: f"{fakes.full(split, number)}.jpg",
+        ),
+        MCTFORMER,
+    ),
+    _case(
+        "labels",
+        "cls_labels_onehot.npy: twelve digits as keys",
+        READ,
+        partial(labelled, file="cls_labels_onehot.npy", key=fakes.digits),
+        TOCO,
+    ),
+    _case(
+        "labels",
+        "a file with the images of val alone",
+        "refused: how many images have none, and which is the first",
+        labels_lack_an_image,
+    ),
+    _case(
+        "labels",
+        "rows of two images exchanged",
+        "verify: masks show classes that the labels lack",
+        other_labels,
+    ),
+    _case(
+        "labels",
+        "lists and masks, and no labels at all",
+        "refused: a file of labels is asked for",
+        no_labels,
     ),
     _case(
         "masks",

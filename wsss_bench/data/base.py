@@ -86,6 +86,8 @@ class Dataset(ABC):
     """Ids that the user's skip list leaves out of every split; see `wsss_bench.data.skipping`."""
     ignored: ClassVar[str] = "border"
     """What the masks mark with 255, in a word."""
+    border_published: ClassVar[bool] = False
+    """Whether published numbers leave out a border that the validation masks must have."""
     category_ids: ClassVar[Mapping[int, int]] = MappingProxyType({})
     """Mask id by the id that the source of the data gives a class, where masks with the latter are in circulation."""
 

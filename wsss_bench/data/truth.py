@@ -52,19 +52,11 @@ def truth_warning(dataset: Dataset) -> str | None:
 
 def border_warning(dataset: Dataset) -> str | None:
     """Return a sentence where the validation masks lack the border that published numbers leave out; else None."""
-    if not border_published(dataset):
+    if not dataset.border_published:
         return None
     if not dataset.truth("val").endswith(NONE_IGNORED):
         return None
     return no_border(f"{dataset.name}/{dataset.splits.val}")
-
-
-def border_published(dataset: Dataset) -> bool:
-    """Return whether published numbers leave out a border that the validation masks must have: so they do on VOC."""
-    # Here and not above: its module reads all that this one is about.
-    from wsss_bench.data.voc.dataset import VocDataset
-
-    return isinstance(dataset, VocDataset)
 
 
 def no_border(where: str) -> str:

@@ -12,7 +12,7 @@ from wsss_bench.data.contents import Contents, check_variety
 from wsss_bench.data.findings import Notebook, check_image, values_in
 from wsss_bench.data.labels import Labels
 from wsss_bench.data.masks import RESTORE, SealedMasks, mask_values, read_mask
-from wsss_bench.data.truth import border_published, no_border
+from wsss_bench.data.truth import no_border
 from wsss_bench.errors import DataError, LeakError
 
 _SUBSET = "Results compare with each other, not with published ones; give the copy a name of its own (--name)."
@@ -86,7 +86,7 @@ def _report_contents(
 ) -> None:
     scored = {dataset.splits.seeds, dataset.splits.val}
     for split, found in contents.items():
-        expected = border_published(dataset) and split == dataset.splits.val
+        expected = dataset.border_published and split == dataset.splits.val
         warning = no_border(f"{dataset.name}/{split}") if expected else ""
         found.report(book, split in scored, warning)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsss_bench.data.labels import read_label_table
+from wsss_bench.data.labels import Labels, read_label_file
 
 NAMES = (
     "cls_labels_coco.npy",
@@ -37,12 +37,6 @@ class LabelFile:
                     return cls(folder / name)
         return None
 
-    def read(
-        self, classes: Sequence[str], ids: Sequence[str]
-    ) -> Mapping[str, tuple[int, ...]]:
+    def read(self, classes: Sequence[str], ids: Sequence[str]) -> Labels:
         """Return the labels of `ids`; raises `DataError` where the file cannot be read or lacks one."""
-        from wsss_bench.data.labels import read_onehot_labels
-
-        if self.path.suffix.lower() == ".npy":
-            return read_onehot_labels(self.path, classes, ids)
-        return read_label_table(self.path, classes, ids)
+        return read_label_file(self.path, classes, ids)
