@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 NAMED_WEIGHTS = ("imagenet", "timm")
 """Values of ``weights`` that name what a library fetches, and no file."""
 
-_SUFFIXES = (".pth", ".pt", ".tar", ".npz", ".npy", ".safetensors", ".ckpt", ".bin")
+_SUFFIXES = (
+    ".pth",
+    ".pt",
+    ".tar",
+    ".npz",
+    ".npy",
+    ".safetensors",
+    ".ckpt",
+    ".bin",
+    ".params",
+    ".caffemodel",
+)
 
 
 def check_places(request: RunRequest, *, probe: bool = True) -> None:
