@@ -26,6 +26,9 @@ Lists = Mapping[str, tuple[str, ...]]
 Photograph = tuple[str, Path]
 """Image id and file."""
 
+MaskFiles = Mapping[Photograph, Mapping[Path, Collection[str]]]
+"""The mask files of each photograph, each with the splits it is of."""
+
 
 def verify_images(
     dataset: Dataset,
@@ -53,32 +56,63 @@ def verify_images(
     _check_sealed(dataset, book, masks)
     labels = dict(known or {})
     labels |= _check_labels(dataset, book, lists)
-    # Values that are no classes have been noted one by one; all together they may tell what they are.
-    compared = Agreement(dataset.classes, dataset.category_ids)
-    whole = Agreement(dataset.classes, dataset.category_ids)
-    contents = {split: Contents(split) for split in lists}
+    look = _Look(dataset, book, masks, labels, lists)
     photographs = _photographs(dataset, lists)
     for number, photograph in enumerate(photographs, 1):
+        look.at(photograph)
+        if progress is not None:
+            progress(f"verifying {dataset.name}", number, len(photographs))
+    look.report()
+    return book.findings()
+
+
+class _Look:
+    """A look at every photograph and its masks, and what they say all together."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        book: Notebook,
+        masks: MaskFiles,
+        labels: Labels,
+        lists: Lists,
+    ) -> None:
+        self.dataset = dataset
+        self.book = book
+        self.masks = masks
+        self.labels = labels
+        self.contents = {split: Contents(split) for split in lists}
+        self.sound = Agreement(dataset.classes, dataset.category_ids)
+        # Values that are no classes are noted one by one; all together they may tell what they are.
+        self.whole = Agreement(dataset.classes, dataset.category_ids)
+
+    def at(self, photograph: Photograph) -> None:
+        """Read one photograph and its masks."""
         image_id, file = photograph
-        intact = check_image(book, file) is not None
+        intact = check_image(self.book, file) is not None
         # A broken photograph has been noted, and its mask can still be right.
         image = file if intact else None
-        for path, splits in sorted(masks.get(photograph, {}).items()):
-            values, sound = _check_mask(book, path, image, len(dataset.classes))
+        for path, splits in sorted(self.masks.get(photograph, {}).items()):
+            count = len(self.dataset.classes)
+            values, sound = _check_mask(self.book, path, image, count)
             if values is None:
                 continue
             for split in splits:
-                contents[split].add(values)
-            if image_id in labels:
-                whole.add(image_id, values, labels[image_id])
-                if sound:
-                    compared.add(image_id, values, labels[image_id])
-        if progress is not None:
-            progress(f"verifying {dataset.name}", number, len(photographs))
-    _report_contents(dataset, book, contents)
-    told = whole if whole.slip() else compared
-    _report_agreement(book, told, dataset.labels_source)
-    return book.findings()
+                self.contents[split].add(values)
+            if image_id in self.labels:
+                self._compare(image_id, values, sound)
+
+    def _compare(self, image_id: str, values: frozenset[int], sound: bool) -> None:
+        labels = self.labels[image_id]
+        self.whole.add(image_id, values, labels)
+        if sound:
+            self.sound.add(image_id, values, labels)
+
+    def report(self) -> None:
+        """Note what shows in all masks together."""
+        _report_contents(self.dataset, self.book, self.contents)
+        told = self.whole if self.whole.slip() else self.sound
+        _report_agreement(self.book, told, self.dataset.labels_source)
 
 
 def _report_contents(
@@ -201,7 +235,7 @@ def _masks(dataset: Dataset, book: Notebook, split: str) -> SealedMasks | None:
 def _check_sealed(
     dataset: Dataset,
     book: Notebook,
-    masks: Mapping[Photograph, Collection[Path]],
+    masks: MaskFiles,
 ) -> None:
     """Note every mask that a method could open behind the harness's back."""
     declared = dataset.sealed().get("masks", ())
