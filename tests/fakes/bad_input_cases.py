@@ -535,9 +535,8 @@ add(
     "lists",
     "an id that leads out of the root",
     listed("../../../../etc/passwd\n"),
-    "the path is cut to its last part, which is not there",
-    verify=(1, ("JPEGImages/passwd.jpg", "not on disk")),
-    run=(2, ("'passwd'",)),
+    "refused: line named",
+    **bad_list("line 1", "leads to another folder", "Write the bare id"),
 )
 add(
     "labels",
@@ -583,18 +582,22 @@ add(
 
 
 def pickled_labels(place: Place) -> list[str]:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, (f"touch {place.folder / 'run'}",)
+
     path = place.folder / "cls_labels.npy"
-    np.save(path, np.array({"a": np.ones(20)}, dtype=object), allow_pickle=True)
+    np.save(path, np.array({"a": Evil()}, dtype=object), allow_pickle=True)
     return ["--labels", str(path)]
 
 
 add(
     "labels",
-    "pickled table (cls_labels.npy)",
+    "pickled table (cls_labels.npy) that would run a command",
     pickled_labels,
-    "refused unread: loading it could run code; says what to write instead",
-    verify=(2, ("cls_labels.npy", "pickled files are not loaded", "as CSV")),
-    run=(2, ("pickled files are not loaded",)),
+    "refused, nothing is run; says what to write instead",
+    verify=(1, ("cls_labels.npy", "no file of arrays needs", "a CSV with")),
+    run=(2, ("no file of arrays needs",)),
 )
 BOMB = (
     '<!DOCTYPE a [<!ENTITY x0 "xxxxxxxxxx">'
