@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from wsss_bench.engine.models import MultiLabelClassifier
-from wsss_bench.errors import DataError
 from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.classifier import pixels_of
+from wsss_bench.toolbox.saliency_maps import read_saliency
 
 
 def gradient_saliency(
@@ -92,26 +92,21 @@ def external_background(
     folder: Path,
     image_id: str,
     grid: tuple[int, int],
+    size: tuple[int, int] | None = None,
 ) -> Floats:
-    """Return ``1 - saliency`` from a folder of 8-bit greyscale maps ``<id>.png`` (255 = salient).
+    """Return ``1 - saliency`` from a folder of saliency maps (255 = salient).
 
     Args:
         folder: where the maps lie.
         image_id: the image's id.
         grid: (height, width) of the result.
+        size: (H, W) of the photograph, whose proportions the map must have; None to leave that unchecked.
 
     Returns:
         ``float32 [h, w]`` in [0, 1].
 
     Raises:
-        DataError: the map is missing or no image.
+        DataError: as `wsss_bench.toolbox.saliency_maps.read_saliency` does.
     """
-    path = folder / f"{image_id}.png"
-    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise DataError(
-            f"saliency map {path} is missing or unreadable. "
-            "saliency_dir needs one 8-bit PNG per training image."
-        )
-    saliency = grey.astype(np.float32) / np.float32(255)
+    saliency = read_saliency(folder, image_id, size)
     return _complement(saliency, grid)

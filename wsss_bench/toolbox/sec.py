@@ -78,7 +78,8 @@ def background_of(ctx: StageContext) -> Background:
         grid: Grid,
     ) -> NDArray[np.float32]:
         folder = Path(p["saliency_dir"])
-        return external_background(folder, image.id, grid)
+        size = (pixels.shape[0], pixels.shape[1])
+        return external_background(folder, image.id, grid, size)
 
     def own(
         model: MultiLabelClassifier,
