@@ -191,3 +191,37 @@ def test_coco_with_81_classes_equals_numpy() -> None:
     np.testing.assert_array_equal(iou[there], expected)
     assert np.isnan(iou[~there]).all()
     assert counts.miou() == pytest.approx(expected.mean(), abs=1e-12)
+
+
+def test_crf_dicts_of_voc_masks_score_as_plain_files_do(
+    pairs: Pairs, tmp_path: Path
+) -> None:
+    from wsss_bench.exchange.folders import score_folder
+
+    class Truth(dict[str, NDArray[np.uint8]]):
+        @property
+        def ids(self) -> tuple[str, ...]:
+            return tuple(self)
+
+    truth = Truth()
+    rng = np.random.default_rng(3)
+    (tmp_path / "plain").mkdir()
+    for number, (pred, mask) in enumerate(pairs[:60]):
+        name = str(number)
+        truth[name] = mask
+        own = {int(k) for k in np.unique(mask) if 0 < k < 255}
+        # An object that the label knows and the mask does not show, now and then.
+        if rng.random() < 0.1:
+            own.add(int(rng.integers(1, 21)))
+        ids = np.asarray(sorted(own), np.int64)
+        scores = (pred == ids[:, None, None]) * np.float32(0.8)
+        np.savez(tmp_path / "plain" / name, class_ids=ids, scores=scores)
+        stored = dict(zip(ids.tolist(), scores, strict=True))
+        stored[0] = 1 - scores.max(0, initial=0)
+        np.save(tmp_path / f"{name}.npy", stored, allow_pickle=True)
+    plain = score_folder(tmp_path / "plain", truth, CLASSES, "seeds")
+    found = score_folder(tmp_path, truth, CLASSES, "seeds")
+    assert "key 0 is the background" in found.read_as
+    for name, counts in plain.counts.items():
+        np.testing.assert_array_equal(found.counts[name].confusion, counts.confusion)
+    assert found.counts["seeds_best"].miou() > 0.2

@@ -157,7 +157,7 @@ add(
             "hr_cam": stacked(m),
         },
         "keys 1-based",
-        "a background key without a map",
+        "no map of the background",
         "array hr_cam",
     ),
     "shjo-april/PuzzleCAM",
@@ -167,7 +167,7 @@ add(
     "read, rw scored",
     reads(
         lambda m: {"keys": padded(m), "rw": stacked(m)},
-        "a background key without a map",
+        "no map of the background",
         "array rw",
     ),
     "shjo-april/PuzzleCAM",

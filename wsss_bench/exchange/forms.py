@@ -48,7 +48,7 @@ class Form:
         if self.layout != OWN:
             parts.append(self._counted(classes))
         if self.extra < 0:
-            parts.append("a background key without a map")
+            parts.append("no map of the background")
         if self.background:
             parts.append("background maps left out (thresholds stand in for them)")
         if self.array and self.layout == KEYED:
@@ -61,7 +61,8 @@ class Form:
     def _counted(self, classes: Sequence[str]) -> str:
         if self.first == 1:
             return f"keys 0-based (key 0 is {classes[1]!r})"
-        where = "key 0 is the background" if self.background else "no key 0"
+        there = self.background or self.extra < 0
+        where = "key 0 is the background" if there else "no key 0"
         return f"keys 1-based ({where}, key 1 is {classes[1]!r})"
 
     def read(self, stored: Stored) -> tuple[NDArray[np.int64], NDArray[Any]]:
