@@ -275,39 +275,46 @@ def test_runs_on_other_images_are_shown_but_not_compared(tmp_path: Path) -> None
     add_run(tmp_path, "two", images=12, dataset={"fingerprint": "beef"})
     (board,) = boards(tmp_path)
     assert board.pairs == ()
+    assert [section.title for section in board.sections] == [
+        "12 images of val",
+        "10 images of val",
+    ]
 
 
-def test_seeds_on_other_images_make_a_row_without_an_interval(tmp_path: Path) -> None:
+def test_seeds_on_other_images_are_rows_of_their_own(tmp_path: Path) -> None:
     add_run(tmp_path, "one", images=10)
     add_run(tmp_path, "one", images=12, seed=1)
     add_run(tmp_path, "two", images=10)
     (board,) = boards(tmp_path)
-    assert board.pairs == ()
-    assert [len(row.seeds) for row in board.rows] in ([2, 1], [1, 2])
+    assert [len(row.seeds) for row in board.rows] == [1, 1, 1]
+    (pair,) = board.pairs
+    assert {board.rows[place].section for place in (pair.first, pair.second)} == {1}
     build(tmp_path)
     by_name = {row["method"]: row for row in lines(tmp_path)}
-    assert by_name["one"]["val_miou"]
-    assert by_name["one"]["val_low"] == by_name["one"]["val_high"] == ""
-    assert by_name["two"]["val_low"]
-    (line,) = [
-        line
-        for line in (tmp_path / "shapes.md").read_text().splitlines()
-        if "| one |" in line and "densecrf" in line
-    ]
-    assert "[, ]" not in line
+    assert set(by_name) == {"one #1", "one #2", "two"}
+    assert all(row["val_low"] for row in by_name.values())
 
 
-def test_other_masks_of_the_same_images_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import boards_fakes
-
-    add_run(tmp_path, "one", images=4)
-    plain = boards_fakes.truth
-    monkeypatch.setattr(boards_fakes, "truth", lambda index: plain(index + 100))
-    add_run(tmp_path, "two", images=4)
-    with pytest.raises(ArtifactError, match="scored against different masks"):
-        render(tmp_path)
+def test_seeds_of_other_images_make_a_score_without_an_interval(tmp_path: Path) -> None:
+    add_run(tmp_path, "one", images=10)
+    add_run(tmp_path, "two", images=10)
+    # The ranked score agrees, but the labels of the second seed are those of fewer images.
+    add_run(tmp_path, "one", images=10, seed=1)
+    few = add_run(tmp_path / "few", "one", images=7, seed=1)
+    where = ("runs", few.dataset_name, few.run_id, "labels.npz")
+    shutil.copy((tmp_path / "few").joinpath(*where), tmp_path.joinpath(*where))
+    shutil.rmtree(tmp_path / "few")
+    build(tmp_path)
+    by_name = {row["method"]: row for row in lines(tmp_path)}
+    assert by_name["one"]["seeds"] == "0 1"
+    assert by_name["one"]["labels_miou"]
+    assert by_name["one"]["labels_low"] == by_name["one"]["labels_high"] == ""
+    assert (
+        "‡ labels scored on different images or masks by seed"
+        in (by_name["one"]["notes"])
+    )
+    assert by_name["two"]["labels_low"]
+    assert "[, ]" not in (tmp_path / "shapes.md").read_text()
 
 
 def test_other_classes_under_one_name_are_refused(tmp_path: Path) -> None:

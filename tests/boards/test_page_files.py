@@ -14,6 +14,7 @@ from wsss_bench.boards.page.page import part
 
 FOLDER = Path(str(page_module.__file__)).parent
 SCRIPT, STYLE = FOLDER / "page.js", FOLDER / "page.css"
+MORE = FOLDER / "sections.js"
 NODE = shutil.which("node")
 
 
@@ -42,9 +43,10 @@ def without_strings(code: str) -> str:
 
 @pytest.mark.skipif(NODE is None, reason="no Node on this machine")
 @pytest.mark.parametrize("strict", [False, True], ids=["as written", "as a module"])
-def test_the_script_parses(strict: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", [SCRIPT, MORE], ids=lambda path: path.name)
+def test_the_script_parses(path: Path, strict: bool, tmp_path: Path) -> None:
     copy = tmp_path / ("page.mjs" if strict else "page.js")
-    copy.write_text(script(), encoding="utf-8")
+    copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     done = subprocess.run(
         [str(NODE), "--check", str(copy)], capture_output=True, text=True
     )
@@ -59,7 +61,7 @@ def test_a_script_that_does_not_parse_is_noticed(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
-@pytest.mark.parametrize("path", [SCRIPT, STYLE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [SCRIPT, MORE, STYLE], ids=lambda path: path.name)
 def test_brackets_close_and_lines_are_clean(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.endswith("\n")
@@ -78,8 +80,9 @@ def test_brackets_close_and_lines_are_clean(path: Path) -> None:
     assert open_brackets == []
 
 
-def test_the_script_is_strict_and_makes_no_markup_from_text() -> None:
-    code = script()
+@pytest.mark.parametrize("path", [SCRIPT, MORE], ids=lambda path: path.name)
+def test_the_script_is_strict_and_makes_no_markup_from_text(path: Path) -> None:
+    code = path.read_text(encoding="utf-8")
     assert code.startswith("'use strict';\n")
     forbidden = (
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function"
@@ -91,12 +94,23 @@ def test_the_script_is_strict_and_makes_no_markup_from_text() -> None:
     assert "</" not in style()
 
 
-def test_every_function_is_used() -> None:
-    code = without_strings(script())
+@pytest.mark.parametrize("path", [SCRIPT, MORE], ids=lambda path: path.name)
+def test_every_function_is_used(path: Path) -> None:
+    code = without_strings(path.read_text(encoding="utf-8"))
     for name in re.findall(r"^function (\w+)", code, re.M):
         assert len(re.findall(rf"\b{name}\b", code)) > 1, f"{name} is never called"
     for name in re.findall(r"^const (\w+)", code, re.M):
         assert len(re.findall(rf"\b{name}\b", code)) > 1, f"{name} is never read"
+
+
+def test_the_second_script_names_nothing_that_the_first_has() -> None:
+    declared = r"^(?:function|const|let) (\w+)"
+    names = [
+        set(re.findall(declared, path.read_text(encoding="utf-8"), re.M))
+        for path in (SCRIPT, MORE)
+    ]
+    # Both are scripts of one page and share its names.
+    assert names[0] & names[1] == set()
 
 
 def test_elements_that_the_script_looks_up_are_on_the_page() -> None:
@@ -132,6 +146,7 @@ def test_classes_and_ids_of_the_style_occur_on_the_page() -> None:
 def test_the_page_takes_the_files_as_they_are() -> None:
     assert part("page.js") == script()
     assert part("page.css") == style()
+    assert part("sections.js") == MORE.read_text(encoding="utf-8")
 
 
 def test_the_wheel_ships_them() -> None:

@@ -38,14 +38,20 @@ def add_run(
     seed: int = 0,
     error: float = 0.3,
     images: int = 30,
+    first: int = 0,
+    redrawn: int = 0,
     gallery: bool = False,
     **changes: Any,
 ) -> RunRecord:
-    """Write one run with counts of every kind below `folder` and return its record."""
+    """Write one run with counts of every kind below `folder` and return its record.
+
+    It is scored on `images` images from the `first` on, against other masks for the first `redrawn` of them.
+    """
     run_id = changes.pop("run_id", f"{recipe.replace('/', '-')}-{seed}")
     dataset = described(images) | changes.pop("dataset", {})
     place = folder / "runs" / dataset["name"] / run_id
-    write_counts(place, dataset["classes"], seed, error, images)
+    masks = scored_masks(images, first, redrawn)
+    write_counts(place, dataset["classes"], seed, error, masks)
     settings = recorded(recipe, seed) | {"run_id": run_id, "dataset": dataset}
     record = RunRecord(**(settings | changes))
     save_record(folder, record)
@@ -107,14 +113,27 @@ def recorded(recipe: str, seed: int) -> dict[str, Any]:
     }
 
 
+def scored_masks(
+    images: int, first: int = 0, redrawn: int = 0
+) -> dict[int, np.ndarray]:
+    """The truth by the index of the image; that of the first `redrawn` is another one."""
+    return {
+        index: truth(index + (500 if index < first + redrawn else 0))
+        for index in range(first, first + images)
+    }
+
+
 def write_counts(
-    place: Path, classes: list[str], seed: int, error: float, images: int
+    place: Path,
+    classes: list[str],
+    seed: int,
+    error: float,
+    masks: dict[int, np.ndarray],
 ) -> None:
     """Score noisy seeds, labels and predictions against the truth; labels and predictions get better step by step."""
     curve = CurveBuilder(classes)
     builders = {name: CountsBuilder(classes) for name in ("labels", "val", "val_crf")}
-    for index in range(images):
-        mask = truth(index)
+    for index, mask in masks.items():
         image_id = f"img{index:03d}"
         scores = noisy_scores(mask, error, [seed, index, int(error * 1000)])
         curve.add(image_id, np.array([1, 2, 3]), scores, mask)

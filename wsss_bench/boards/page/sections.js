@@ -35,15 +35,28 @@ function markLines() {
   });
 }
 // Elsewhere on the page rows of all sections stand side by side: their names say to which they belong.
-function markNames() {
-  if (!D.sections) return;
+function sectionBadge(row) {
+  if (!D.sections || row.section === 1) return '';
+  const mark = badge('section ' + row.section, D.sections[row.section - 1].scored_on);
+  // Unbroken, and on a line of its own where the name leaves no room.
+  Object.assign(mark.style, {whiteSpace: 'nowrap', display: 'inline-block'});
+  return mark;
+}
+function markClasses() {
   const heads = [...byId('heat').tHead.rows[0].cells].slice(1);
-  visible().filter(row => row.scores[D.metric]).forEach((row, place) => {
-    if (row.section > 1) heads[place].append(badge('section ' + row.section, D.sections[row.section - 1].scored_on));
+  visible().filter(row => row.scores[D.metric]).forEach((row, place) => heads[place].append(sectionBadge(row)));
+}
+function markStages() {
+  const captions = [...byId('falls').querySelectorAll('figcaption')];
+  visible().forEach((row, place) => {
+    const foreign = STEPS.filter(([kind]) => row.scores[kind] && row.scores[kind].elsewhere);
+    const marks = foreign.map(([kind, title]) => badge(title + ' ‡', FOREIGN + row.scores[kind].elsewhere));
+    captions[place].append(sectionBadge(row), ...marks);
   });
 }
 
-const draws = [drawBoard, drawHeat];
+const draws = [drawBoard, drawHeat, drawFalls];
 drawBoard = () => { draws[0](); markLines(); if (D.sections) partLines(); };
-drawHeat = () => { draws[1](); markNames(); };
+drawHeat = () => { draws[1](); markClasses(); };
+drawFalls = () => { draws[2](); markStages(); };
 draw();

@@ -81,7 +81,7 @@ def _sections(board: Board) -> dict[str, Any]:
     found: dict[str, Any] = {}
     truths = common_truths(board.sections)
     if truths:
-        found["truth"] = truths
+        found["truth"] = _plain(truths)
     if board.parted:
         found["sections"] = [_section(board, section) for section in board.sections]
     return found
@@ -94,7 +94,7 @@ def _section(board: Board, section: Section) -> dict[str, Any]:
         "scored_on": section.name,
         "n_images": len(where or ()),
         "digest": where.digest if where else "",
-        "truth": section.truths,
+        "truth": _plain(section.truths),
         "rows": [row.method for row in board.rows_of(section)],
     }
 

@@ -74,8 +74,10 @@ def _said(row: Row, what: str) -> list[str]:
 
 
 def truth(truths: Truths) -> str:
-    """Return the conventions of the masks as ``val: …; seeds: …``, or "" where no record names any."""
-    found = []
+    """Return the conventions of the masks as ``val and seeds: …``, or "" where no record names any."""
+    roles: dict[str, list[str]] = {}
     for role, named in truths.items():
-        found.append(f"{role}: {without_paths(' and '.join(named))}")
+        text = without_paths(" and ".join(named))
+        roles.setdefault(text, []).append(role)
+    found = [f"{' and '.join(own)}: {text}" for text, own in roles.items()]
     return "; ".join(found)

@@ -150,7 +150,7 @@ def _heading(section: Section) -> str:
         ]
     named = truth(section.truths)
     if named:
-        lines += ["", f"Truth: {text(named)}."]
+        lines += ["", f"Truth of {text(named)}."]
     return "\n".join(lines)
 
 
