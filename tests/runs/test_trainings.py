@@ -173,6 +173,25 @@ def test_a_segmentors_test_settings_train_nothing_and_predict_anew(
     }
 
 
+@pytest.mark.parametrize(
+    "place", ["/home/me/my nets/net.py", "C:\\nets\\net.py", "../nets/net.py"]
+)
+def test_a_board_names_no_place_of_this_machine(place: str, bench: Bench) -> None:
+    plugin = bench.folder / "alpha.py"
+    facts = {"backbone": place, "network": place, "weights": place}
+    text = plugin.read_text()
+    old = '{"backbone": "none", "network": "tiny"}'
+    assert old in text
+    plugin.write_text(text.replace(old, repr(facts)))
+    done = bench.run()
+    path = record_run(done, bench.source, bench.folder / "boards", ["run"], "cpu")
+    (record,) = load_records(bench.folder / "boards")
+    assert record.columns["backbone"].startswith("net.py")
+    assert record.columns["segmentor"] == "net.py"
+    assert record.columns["pretraining"] == "net.py"
+    assert "nets" not in path.read_text()
+
+
 def test_the_plugin_does_not_see_test_settings_when_it_trains_a_segmentor(
     bench: Bench,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
 
 DIGITS = 16
 """How much of a module's digest a record holds."""
+
+_PLACE = re.compile(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
+"""How the name of a place begins that is no name of a network."""
+
+_FILES = (".py", ".pth", ".pt", ".pkl", ".safetensors", ".json")
 
 _COSTS = ("seconds", "peak_mb", "peak_gpu_mb")
 
@@ -256,8 +262,8 @@ def _network_columns(finished: Finished) -> dict[str, str]:
     facts = segmentor.facts
     params = finished.cell.resolved.params["segment"].resolved
     method = finished.cell.resolved.methods["segment"].name
-    network = str(facts.get("network") or params.get("network") or method)
-    backbone = str(facts.get("backbone") or params.get("backbone") or network)
+    network = shown(facts.get("network") or params.get("network") or method)
+    backbone = shown(facts.get("backbone") or params.get("backbone") or network)
     # The parameter's word for "not to be chosen": the table shows which one that is.
     if backbone == "network's own":
         backbone = network
@@ -266,7 +272,7 @@ def _network_columns(finished: Finished) -> dict[str, str]:
     return {
         "backbone": f"{backbone} (seeds: {seeds})" if differs else backbone,
         "segmentor": network,
-        "pretraining": str(portable(str(weights))),
+        "pretraining": shown(weights),
         "crf": str(segmentor.test.get("crf") or "no"),
         "multi_scale": _scales(segmentor),
     }
@@ -274,7 +280,7 @@ def _network_columns(finished: Finished) -> dict[str, str]:
 
 def _columns_without_segmentor(finished: Finished) -> dict[str, str]:
     given = [
-        str(portable(str(params.resolved["weights"])))
+        shown(params.resolved["weights"])
         for params in finished.cell.resolved.params.values()
         if params.resolved.get("weights")
     ]
@@ -300,7 +306,19 @@ def _seeds_backbone(finished: Finished) -> str:
         return ""
     manifest = load_result(step, finished.folders["localize"]).manifest
     chosen = step.params.resolved.get("backbone")
-    return str(manifest.get("backbone") or chosen or "")
+    return shown(manifest.get("backbone") or chosen or "")
+
+
+def shown(value: object) -> str:
+    """Return a name as a board shows it: of a place on some machine the last part alone, anything else as it is."""
+    text = str(value)
+    # Also of a path as Windows writes it: a segmentor may have been made there.
+    parts = [part for part in re.split(r"[/\\]", text) if part]
+    # The names of timm's networks have a slash too, and end like no file.
+    is_place = _PLACE.match(text) or Path(text).suffix in _FILES
+    if is_place and len(parts) > 1:
+        return parts[-1]
+    return str(portable(text))
 
 
 def _scales(segmentor: Segmentor) -> str:
