@@ -6,12 +6,16 @@ They are imported on first use, so that importing the package is free.
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from typing import Any
 
 from wsss_bench import _moved
 
 __version__ = "0.1.0"
+
+BORN = time.time_ns()
+"""When this process imported the harness, in nanoseconds since 1970: what has changed since may not be what it runs."""
 
 # Old import paths must work from the first import on, whichever module it is of.
 _moved.install()

@@ -16,6 +16,7 @@ from types import ModuleType
 
 from wsss_bench.contract.names import STAGES
 from wsss_bench.io.files import canonical
+from wsss_bench.methods.bytecode import drop_stale
 from wsss_bench.methods.modules import (
     BUNDLED,
     HARNESS,
@@ -194,6 +195,8 @@ def forget_changed(walk: Walk) -> None:
 
     All of them at once: they hold each other's functions.
     """
+    # Before anything is imported, so that Python does not run what an editor has replaced.
+    drop_stale(walk.sources())
     owned = _loaded_files(walk)
     if all(_as_loaded(name, file) for name, file in owned.items()):
         return

@@ -172,6 +172,17 @@ class Walk:
         roots = map(self._root, sorted(self.tops))
         return [root.resolve() for root in roots if root is not None and root.is_dir()]
 
+    def sources(self) -> list[Path]:
+        """Return the source files of the plugin's own packages, or those in its folder and the packages there."""
+        if self.home is None:
+            found = [folder.rglob("*.py") for folder in self.folders()]
+        else:
+            found = [self.home.glob("*.py")]
+            found += [
+                init.parent.rglob("*.py") for init in self.home.glob("*/__init__.py")
+            ]
+        return sorted(file for files in found for file in files)
+
     def name_beside(self, path: str) -> str | None:
         """Return the name of a file that lies with the plugin's code, None for any other file."""
         place = Path(path).absolute()

@@ -15,7 +15,12 @@ from wsss_bench.methods.catalog import LoadedMethod
 from wsss_bench.methods.modules import Closure
 from wsss_bench.methods.params import Resolved, StageParams
 from wsss_bench.methods.profiles import HARNESS, test_settings
-from wsss_bench.runs.provenance.code import code_parts, method_closure, step_closure
+from wsss_bench.runs.provenance.code import (
+    check_loaded,
+    code_parts,
+    method_closure,
+    step_closure,
+)
 from wsss_bench.runs.provenance.places import key_params
 from wsss_bench.runs.source import Source
 from wsss_bench.runs.store.folders import StageSpec, Store
@@ -158,11 +163,17 @@ def plan_cell(
     """Return one cell: all its steps with their keys, in the order in which they run.
 
     `late` holds what earlier runs of the stages turned out to import; None where there were none.
+
+    Raises:
+        RecipeError: this process runs other code of the harness than its files hold by now.
+        DataError, ArtifactError: a file of the dataset, or one that a parameter names, cannot be read.
     """
     planner = _Planner(resolved, source, seed, late)
     planner.add_methods()
     planner.add_scores()
     steps = tuple(planner.steps.values())
+    for step in steps:
+        check_loaded(step.closure)
     return Cell(resolved, source.dataset.name, seed, profile, steps)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_bench import BORN
+from wsss_bench.errors import RecipeError
 from wsss_bench.io.files import canonical
-from wsss_bench.methods.modules import Closure, Walk, harness_module
+from wsss_bench.methods.bytecode import is_stale
+from wsss_bench.methods.modules import Closure, Walk, file_syntax, harness_module
 
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import LoadedMethod
@@ -27,6 +32,10 @@ _STEPS = {
 """What does the harness's own steps."""
 
 
+_loaded: dict[str, str] = {}
+"""Digests of the harness's modules as this process has imported them."""
+
+
 def method_closure(method: LoadedMethod, stage: str) -> Closure:
     """Return what a stage of a method rests on."""
     if method.code is None:
@@ -41,6 +50,31 @@ def step_closure(name: str) -> Closure:
     roots = map(harness_module, _STEPS[name])
     alone = map(harness_module, _RUNNERS)
     return Walk().closure(tuple(roots), alone=tuple(alone))
+
+
+def check_loaded(closure: Closure) -> None:
+    """Raise `RecipeError` where this process runs other code of the harness than the files hold by now.
+
+    Plugins are imported anew where they have changed. The harness cannot be: results would bear the name of code that
+    did not compute them.
+    """
+    for name in closure.harness:
+        if name in sys.modules and not _as_loaded(name, closure.files[name]):
+            what = f"{name} is not what this process has imported."
+            fix = "Start Python again (in a notebook: restart the kernel); if that does not help, delete __pycache__."
+            raise RecipeError(f"{what} {fix}")
+
+
+def _as_loaded(name: str, file: Path) -> bool:
+    now = file_syntax(file)
+    if name in _loaded:
+        return _loaded[name] == now
+    stat = file.stat()
+    # Looked at for the first time: what lay there since before the process began is what was imported.
+    if max(stat.st_mtime_ns, stat.st_ctime_ns) > BORN or is_stale(file):
+        return False
+    _loaded[name] = now
+    return True
 
 
 def harness_digest(closure: Closure) -> str:

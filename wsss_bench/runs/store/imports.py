@@ -147,12 +147,16 @@ class Watch:
         return {name: digest for name, digest in found.items() if digest != GONE}
 
     def _counts(self, name: str) -> bool:
-        # By file, too: a plugin may be loaded under another name than its file's.
-        if name in self.closure.files or _file(name) in self.closure.files.values():
-            return False
         top, _, rest = name.partition(".")
         if top == HARNESS:
-            return name not in self._at_start and rest.partition(".")[0] in _COMPUTE
+            late = name not in self._at_start and rest.partition(".")[0] in _COMPUTE
+        else:
+            late = self._is_late(name)
+        # By file, too: a plugin may be loaded under another name than its file's.
+        files = self.closure.files
+        return late and name not in files and _file(name) not in files.values()
+
+    def _is_late(self, name: str) -> bool:
         if self.walk is None or not self.walk.owns(name):
             return False
         return not self.shared or name not in self.before
