@@ -138,13 +138,13 @@ class Agreement:
             for value in present:
                 together.setdefault(value, Counter()).update(labels)
         reading = {}
-        for value, labels in together.items():
-            best = max(labels.values(), default=0)
+        for value, counts in together.items():
+            best = max(counts.values(), default=0)
             # A class that is everywhere goes with every value; the value's own class comes first.
-            if best and labels[value] >= (1 - EXPLAINED) * best:
+            if best and counts[value] >= (1 - EXPLAINED) * best:
                 reading[value] = value
             elif best:
-                reading[value] = min(k for k, n in labels.items() if n == best)
+                reading[value] = min(k for k, n in counts.items() if n == best)
         one_to_one = len(set(reading.values())) == len(reading)
         return reading if one_to_one else {}
 

@@ -165,7 +165,7 @@ class Dataset(ABC):
         Raises:
             DataError: the split has no masks, or one that cannot be read.
         """
-        from wsss_bench.data.truth import convention
+        from wsss_bench.data.masks import convention
 
         split = self._resolve(getattr(self.splits, role))
         said = self.__dict__.setdefault("_truths", {})

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import ArtifactError, DataError
-from wsss_bench.io.hashing import digests
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 RESTORE = "Restore the file from the original archive."
+NONE_IGNORED = "no ignored pixels"
+"""What `convention` says of masks without a 255."""
 
 
 class SealedMasks:
@@ -85,6 +86,9 @@ class SealedMasks:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _contents(self) -> list[str]:
+        # Numpy comes with it, which no help text needs.
+        from wsss_bench.io.hashing import digests
+
         paths = [self.path(image_id) for image_id in self.ids]
         try:
             return digests(paths)
@@ -93,6 +97,20 @@ class SealedMasks:
             raise missing_mask(missing) from error
         except ArtifactError as error:
             raise DataError(f"{self.where}: {error}") from error
+
+
+def convention(masks: SealedMasks, what: str = "border") -> str:
+    """Return ``"<what> 255 ignored"``, or ``"no ignored pixels"`` where no mask holds a 255.
+
+    Read in order up to the first 255, so that the usual case costs one mask and every process says the same.
+
+    Raises:
+        DataError: a mask is missing, or cannot be read.
+    """
+    for _, mask in masks:
+        if (mask == IGNORE).any():
+            return f"{what} {IGNORE} ignored"
+    return NONE_IGNORED
 
 
 def missing_mask(path: Path) -> DataError:

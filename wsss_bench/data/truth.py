@@ -9,32 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wsss_bench.contract.view import IGNORE
 from wsss_bench.data.agreement import Agreement
+from wsss_bench.data.masks import NONE_IGNORED, convention
 from wsss_bench.errors import DataError
 
 if TYPE_CHECKING:
     from wsss_bench.data.base import Dataset
-    from wsss_bench.data.masks import SealedMasks
+
+__all__ = [
+    "NONE_IGNORED",
+    "SAMPLE",
+    "border_warning",
+    "convention",
+    "no_border",
+    "shift_warning",
+    "truth_warning",
+]
 
 SAMPLE = 100
 """Masks that are compared with image-level labels before a run."""
-
-NONE_IGNORED = "no ignored pixels"
-
-
-def convention(masks: SealedMasks, what: str = "border") -> str:
-    """Return ``"<what> 255 ignored"``, or ``"no ignored pixels"`` where no mask holds a 255.
-
-    Read in order up to the first 255, so that the usual case costs one mask and every process says the same.
-
-    Raises:
-        DataError: a mask is missing, or cannot be read.
-    """
-    for _, mask in masks:
-        if (mask == IGNORE).any():
-            return f"{what} {IGNORE} ignored"
-    return NONE_IGNORED
 
 
 def truth_warning(dataset: Dataset) -> str | None:

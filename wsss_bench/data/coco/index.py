@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from wsss_bench.errors import ArtifactError, DataError
-from wsss_bench.io.hashing import digests
 
 _GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 CATEGORY_IDS = tuple(k for k in range(1, 91) if k not in _GAPS)
@@ -94,6 +93,9 @@ class CocoImage:
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of an annotation file in hex, hashed once; raises `DataError` when it cannot be read."""
+    # Numpy comes with it, which no help text needs.
+    from wsss_bench.io.hashing import digests
+
     try:
         return digests([path])[0]
     except (OSError, ArtifactError) as error:
