@@ -94,10 +94,25 @@ def test_suffixes_count_in_any_case_and_lower_case_first(tmp_path: Path) -> None
         "b": "b.png",
         "c": "c.Png",
     }
-    assert found.unused(["a", "b"]) == 1
+    assert found.unused(found.of(["a", "b"])) == 1
     for name in ("e.npy", "e.npz", "f.NPY"):
         (tmp_path / name).touch()
     seeds = listing(tmp_path, "seeds").of(["d", "e", "f"])
     assert [path.name for path in seeds.values()] == ["d.npy", "e.npz", "f.NPY"]
     with pytest.raises(DataError, match=r"1 of 2 images have no \.npz or \.npy file"):
         listing(tmp_path, "seeds").of(["d", "x"])
+
+
+def test_images_of_coco_are_found_by_their_number(tmp_path: Path) -> None:
+    start = "COCO_val2014_"
+    for name in (f"{start}000000000139", "000000000802", "5001", "000000000139"):
+        (tmp_path / f"{name}.png").touch()
+    ids = [f"{start}{number:012}" for number in (139, 802, 5001)]
+    found = listing(tmp_path, "labels")
+    used = found.of(ids)
+    names = [path.stem for path in used.values()]
+    # The id itself comes first.
+    assert names == [ids[0], "000000000802", "5001"]
+    assert found.unused(used) == 1
+    with pytest.raises(DataError, match="1 of 1 images"):
+        found.of(["000000000802_x"])

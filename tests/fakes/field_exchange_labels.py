@@ -144,6 +144,28 @@ def capitals(tmp_path: Path) -> None:
 
 add("predictions", "suffixes in capitals: .PNG", "read, packed", capitals)
 
+
+def numbers(tmp_path: Path) -> None:
+    masks = truth()
+    folder = write_labels(tmp_path, masks)
+    renamed = Truth()
+    for image_id, mask in masks.items():
+        number = int(image_id.removeprefix("2007_"))
+        renamed[f"COCO_train2014_{number:012}"] = mask
+        (folder / f"{image_id}.png").rename(folder / f"{number:012}.png")
+    scored = labels(folder, renamed)
+    assert scored.counts["val"].miou() == 1.0
+    assert scored.unused == 0
+
+
+add(
+    "predictions",
+    "COCO labels named by the image's number: 000000000139.png",
+    "read",
+    numbers,
+    "hustvl/WeakTr",
+)
+
 # ---- values that are no mask ids
 COCO = tuple(map(str, range(81)))
 

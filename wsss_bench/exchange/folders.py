@@ -154,7 +154,7 @@ class _Job:
 
     @property
     def unused(self) -> int:
-        return self.found.unused(tuple(self.files))
+        return self.found.unused(self.files)
 
     def shown(self, image_id: str) -> Collection[int]:
         """Return the classes that an image shows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ SUFFIXES = {
     "labels": (".png",),
     "prediction": (".png",),
 }
+
+# The years are kept apart by their folders; a number names one image of COCO.
+_COCO = re.compile(r"COCO_(?:train|val|test)20\d\d_(\d{12})")
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,18 @@ class Listing:
     files: Mapping[str, Path]
 
     def of(self, ids: Sequence[str]) -> dict[str, Path]:
-        """Return the file of every image; raises `DataError` where one has none."""
-        missing = [image_id for image_id in ids if image_id not in self.files]
+        """Return the file of every image; raises `DataError` where one has none.
+
+        Images of COCO are found by their number as well: ``000000000139.npy`` is ``COCO_val2014_000000000139``.
+        """
+        found: dict[str, Path] = {}
+        for image_id in ids:
+            path = self.files.get(image_id) or self._by_number(image_id)
+            if path is not None:
+                found[image_id] = path
+        missing = [image_id for image_id in ids if image_id not in found]
         if not missing:
-            return {image_id: self.files[image_id] for image_id in ids}
+            return found
         wanted = " or ".join(self.suffixes)
         what = f"{len(missing)} of {len(ids)} images have no {wanted} file"
         # A mean over the files that happen to be there would be a number of another split.
@@ -44,9 +56,16 @@ class Listing:
         hint = self._per_class(missing[0])
         raise DataError(f"{self.folder}: {what} {first}. {rule}; {fix}{hint}")
 
-    def unused(self, ids: Sequence[str]) -> int:
-        """Return how many of the files belong to none of the images."""
-        return len(self.files.keys() - frozenset(ids))
+    def unused(self, used: Mapping[str, Path]) -> int:
+        """Return how many of the files are not among those of `of`."""
+        return len(self.files) - len(set(used.values()))
+
+    def _by_number(self, image_id: str) -> Path | None:
+        coco = _COCO.fullmatch(image_id)
+        if coco is None:
+            return None
+        number = coco[1]
+        return self.files.get(number) or self.files.get(number.lstrip("0"))
 
     def _per_class(self, image_id: str) -> str:
         """Return a hint where the folder holds one picture per class: ``ID_3.png``."""
