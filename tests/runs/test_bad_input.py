@@ -84,7 +84,7 @@ def test_unusable_images_are_skipped_only_on_demand_counted_and_listed(
     cut(place.photo("b"))
     place.mask("e").write_bytes(b"")
     voc = ["--dataset", "voc2012", "--data-root", str(place.root)]
-    assert main(place.command("run")) == 1
+    assert main(place.command("run")) == 2
     capsys.readouterr()
     assert main(["data", "verify", *voc, "--write-skip", "broken.txt"]) == 1
     assert "broken.txt: 2 images cannot be used." in capsys.readouterr().err

@@ -131,17 +131,19 @@ def _parsed(words: Sequence[str]) -> RunRequest:
 def _why_planned(args: argparse.Namespace) -> int:
     from wsss_bench.cli.run import request_from_args
 
-    found = [
-        {"cell": cell.id, "label": cell.label, "steps": told}
-        for cell, told in _explained(request_from_args(args))
-    ]
+    found = list(_explained(request_from_args(args)))
     if args.json:
-        print(json.dumps(found, indent=1))
+        entries = [_entry(cell, told) for cell, told in found]
+        print(json.dumps(entries, indent=1))
         return 0
-    for entry in found:
-        print(f"{entry['cell']}  ({entry['label']})")
-        _print(entry["steps"], "  ")
+    for cell, told in found:
+        print(f"{cell.id}  ({cell.label})")
+        _print(told, "  ")
     return 0
+
+
+def _entry(cell: Cell, told: Told) -> dict[str, Any]:
+    return {"cell": cell.id, "label": cell.label, "steps": told}
 
 
 def _explained(request: RunRequest) -> Iterator[tuple[Cell, Told]]:

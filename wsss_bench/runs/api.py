@@ -49,8 +49,7 @@ def run(
 
     The same call again computes nothing that is finished and resumes what was interrupted; so does ``wsss-bench run``.
     A cell that fails does not stop the others and raises nothing: see ``failed`` of the result. All arguments are those
-    of the command line; `options` are by ``"stage.key"``, `splits` by role (``train``, ``seeds``, ``val``). The page
-    ``docs/python.md`` has a table of them.
+    of the command line, as a table in ``docs/python.md`` says.
 
     Raises:
         RecipeError: a recipe, a parameter or an option cannot be understood, or the device is not there.
@@ -60,9 +59,9 @@ def run(
         KeyboardInterrupt: Ctrl-C or SIGTERM; everything finished is kept.
     """
     data = DatasetRequest(
-        kind=dataset,
-        root=_path(data_root),
-        name=name,
+        dataset,
+        _path(data_root),
+        name,
         options=_texts(data_options),
         splits=_texts(splits),
         labels=labels,

@@ -5,12 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from wsss_bench.errors import DataError, RecipeError, did_you_mean
-
-if TYPE_CHECKING:
-    from wsss_bench.runs.request import DatasetRequest, RunRequest
 
 LOG = {
     "local": "",
@@ -63,20 +59,6 @@ def parse_data_options(items: Sequence[str]) -> dict[str, str]:
             raise DataError(f"{what} Give it once.")
         options[name] = value.strip()
     return options
-
-
-def check_request(request: RunRequest) -> None:
-    """Check seeds, workers, loggers, device and names, by what they say alone.
-
-    Raises:
-        RecipeError, DataError: one of them is out of range, said twice, or no such thing.
-    """
-    check_methods(request.methods)
-    check_seeds(request.seeds)
-    check_workers(request.workers)
-    check_log(request.log)
-    check_device_name(request.device)
-    check_data(request.dataset)
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -139,20 +121,23 @@ def check_device_name(name: str) -> None:
     raise RecipeError(f"--device {name!r} is not known; use auto, cpu, cuda or cuda:N.")
 
 
-def check_data(request: DatasetRequest) -> None:
+def check_data(
+    name: str | None,
+    splits: Mapping[str, str],
+    labels: str | None,
+    options: Mapping[str, str],
+) -> None:
     """Check the name of the data, and that nothing is said both by a flag and by ``--data-option``.
 
     Raises:
         DataError: a name that could not be a file's, or an option that has two values.
     """
-    if request.name is not None:
-        check_name(request.name)
-    said: dict[str, str] = {
-        f"{role}_split": split for role, split in request.splits.items()
-    }
-    if request.labels is not None:
-        said["labels"] = request.labels
-    _refuse_both(said, request.options)
+    if name is not None:
+        check_name(name)
+    said = {f"{role}_split": split for role, split in splits.items()}
+    if labels is not None:
+        said["labels"] = labels
+    _refuse_both(said, options)
 
 
 def _refuse_both(said: Mapping[str, str], options: Mapping[str, str]) -> None:

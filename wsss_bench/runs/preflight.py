@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wsss_bench.data.base import Dataset
     from wsss_bench.data.masks import SealedMasks
     from wsss_bench.methods.params import Resolved, StageParams
-    from wsss_bench.runs.request import RunRequest
 
 NAMED_WEIGHTS = ("imagenet", "timm")
 """Values of ``weights`` that name what a library fetches, and no file."""
@@ -37,30 +36,20 @@ _SUFFIXES = (
 )
 
 
-def check_places(request: RunRequest, *, probe: bool = True) -> None:
-    """Check that the work dir and the leaderboard folder can be written, and the records there read.
+def check_places(places: Mapping[str, Sequence[Path]], *, probe: bool = True) -> None:
+    """Check that folders can be written; `places` holds them by the flag that names another.
 
     With `probe` a file without a name is made, as the surest way to know; it is gone at once.
 
     Raises:
-        ArtifactError: they cannot.
+        ArtifactError: one of them cannot.
     """
-    from wsss_bench.results.records import RUNS, load_records
-    from wsss_bench.runs.request import STORE
-
-    boards = request.boards
-    _check_writable("--work-dir", request.work_dir, request.work_dir / STORE, probe)
-    _check_writable("--leaderboard-dir", boards, boards / RUNS, probe)
-    # A board is built from all records of its folder, so that one which is unsound would end the run at its last step.
-    load_records(boards)
-
-
-def _check_writable(flag: str, folder: Path, inner: Path, probe: bool) -> None:
-    for place in (folder, inner):
-        wrong = unwritable(place, probe=probe)
-        if wrong is not None:
-            what = f"{flag} {place} cannot be written: {wrong}."
-            raise ArtifactError(f"{what} Choose another {flag}.")
+    for flag, folders in places.items():
+        for folder in folders:
+            wrong = unwritable(folder, probe=probe)
+            if wrong is not None:
+                what = f"{flag} {folder} cannot be written: {wrong}."
+                raise ArtifactError(f"{what} Choose another {flag}.")
 
 
 def unwritable(folder: Path, *, probe: bool = True) -> str | None:

@@ -39,7 +39,7 @@ def reasons(cells: Sequence[Cell], store: Store) -> dict[str, str]:
     A stage that is new, or that differs only because one before it does, has none.
     """
     found: dict[str, str] = {}
-    seen = set()
+    seen: set[str] = set()
     for cell in cells:
         steps = [step for step in cell.steps if step.spec.key not in seen]
         seen.update(step.spec.key for step in steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,9 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsss_bench.errors import PluginError, RecipeError
+from wsss_bench.errors import PluginError
+from wsss_bench.runs import limits
+from wsss_bench.runs.devices import resolve_device as resolve_device
+from wsss_bench.runs.devices import usable_cores as usable_cores
 from wsss_bench.runs.limits import LOG as LOG
-from wsss_bench.runs.limits import check_device_name, check_request
 from wsss_bench.runs.limits import check_log as check_log
 from wsss_bench.runs.limits import parse_data_options as parse_data_options
 from wsss_bench.runs.limits import parse_seeds as parse_seeds
@@ -170,15 +171,45 @@ def make_cells(request: RunRequest, say: Say = silent) -> Planned:
     dataset = open_requested(replace(request.dataset, skip=None), say)
     profile = request.profile or default_profile(dataset.kind)
     resolved, refused, profile_name = _resolve_all(request, recipes, profile)
-    preflight.check_places(request, probe=not _TRACELESS.get())
+    _check_places(request)
     preflight.check_weights(resolved, request.weights)
     preflight.check_splits(dataset)
+    # Asking for what is there imports torch, which takes seconds.
     if request.device not in ("auto", "cpu"):
         resolve_device(request.device)
     # From here on it may take minutes: whatever is wrong with the request has been said by now.
     source = Source(_prepared(request.dataset, dataset, say))
     cells = _plan_all(request, source, resolved, profile_name)
     return Planned(cells, source, refused)
+
+
+def check_request(request: RunRequest) -> None:
+    """Check seeds, workers, loggers, device and names, by what they say alone.
+
+    Raises:
+        RecipeError, DataError: one of them is out of range, said twice, or no such thing.
+    """
+    data = request.dataset
+    limits.check_methods(request.methods)
+    limits.check_seeds(request.seeds)
+    limits.check_workers(request.workers)
+    limits.check_log(request.log)
+    limits.check_device_name(request.device)
+    limits.check_data(data.name, data.splits, data.labels, data.options)
+
+
+def _check_places(request: RunRequest) -> None:
+    """Check that work dir and leaderboard folder can be written, and that the records there can be read."""
+    from wsss_bench.results.records import RUNS, load_records
+    from wsss_bench.runs.preflight import check_places
+
+    places = {
+        "--work-dir": (request.work_dir, request.work_dir / STORE),
+        "--leaderboard-dir": (request.boards, request.boards / RUNS),
+    }
+    check_places(places, probe=not _TRACELESS.get())
+    # A board is built from all records of its folder, so that one which is unsound would end the run at its last step.
+    load_records(request.boards)
 
 
 def _prepared(request: DatasetRequest, dataset: Dataset, say: Say) -> Dataset:
@@ -188,7 +219,7 @@ def _prepared(request: DatasetRequest, dataset: Dataset, say: Say) -> Dataset:
     from wsss_bench.runs.unused import unused_data
 
     leave_out(dataset, request, say)
-    for line in unused_data(request, dataset):
+    for line in unused_data(dataset, request.root, request.skip):
         say(f"note: {line}")
     traceless = _TRACELESS.get()
     if traceless:
@@ -276,29 +307,6 @@ def leave_out(dataset: Dataset, request: DatasetRequest, say: Say) -> None:
 def default_profile(kind: str) -> str:
     """Return ``shapes`` for the embedded data, else ``paper``: the methods' own settings."""
     return "shapes" if kind == "shapes" else "paper"
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use; a container or ``taskset`` may allow fewer than the machine has."""
-    return len(os.sched_getaffinity(0))
-
-
-def resolve_device(name: str) -> str:
-    """Return the device that `name` stands for on this machine; raises `RecipeError` for one that is not there."""
-    check_device_name(name)
-    # Importing torch takes seconds, which a run on the CPU alone need not wait for here.
-    if name == "cpu":
-        return name
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    number = int(name.partition(":")[2] or 0)
-    count = torch.cuda.device_count()
-    if not torch.cuda.is_available() or number >= count:
-        has = f"this machine has {count} CUDA devices."
-        raise RecipeError(f"--device {name}: {has} Use --device cpu.")
-    return name
 
 
 def command_words(request: RunRequest) -> list[str]:

@@ -78,9 +78,11 @@ class Session:
         if warning:
             yield f"warning: {warning}"
         # A plugin that is broken may be the one that an option was meant for.
-        if not self.refused:
-            for line in unused_flags(self.request, self.cells, self.store):
-                yield f"note: {line}"
+        if self.refused:
+            return
+        plugins, log = self.request.plugins, self.request.log
+        for line in unused_flags(plugins, log, self.cells, self.store):
+            yield f"note: {line}"
 
     def run(self, display: Display | None = None) -> Finish:
         """Compute and record every cell, then build the boards; a failing cell does not stop the others.

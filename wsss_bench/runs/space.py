@@ -116,7 +116,7 @@ def space_for(
 
 def _to_do(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Step, str]]:
     """Yield every step that is not finished, once, with its state."""
-    seen = set()
+    seen: set[str] = set()
     for cell in cells:
         for step in cell.steps:
             if step.spec.key in seen:

@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     from wsss_bench.methods.catalog import LoadedMethod
     from wsss_bench.methods.params import Resolved
     from wsss_bench.runs.plan import Cell, Step
-    from wsss_bench.runs.request import DatasetRequest, RunRequest
     from wsss_bench.runs.store.folders import Store
 
 _TRAINING = ("epochs", "iterations", "max_iters", "lr")
 """Names of parameters that only a stage which trains something has."""
 
 
-def unused_data(request: DatasetRequest, dataset: Dataset) -> Iterator[str]:
-    """Yield a sentence for each flag of the data that an opened dataset makes nothing of."""
-    if request.root is not None and not _below(dataset.root, request.root):
+def unused_data(
+    dataset: Dataset, root: Path | None, skip: Path | None
+) -> Iterator[str]:
+    """Yield a sentence where an opened dataset makes nothing of the root or of the skip list that were given."""
+    if root is not None and not _below(dataset.root, root):
         what = f"{dataset.name} lies in {dataset.root}"
-        yield f"--data-root {request.root} has no effect: {what}."
-    if request.skip is not None and not dataset.skipped:
-        yield f"--skip {request.skip} has no effect: it lists no image."
+        yield f"--data-root {root} has no effect: {what}."
+    if skip is not None and not dataset.skipped:
+        yield f"--skip {skip} has no effect: it lists no image."
 
 
 def _below(place: Path, root: Path) -> bool:
@@ -34,14 +35,17 @@ def _below(place: Path, root: Path) -> bool:
 
 
 def unused_flags(
-    request: RunRequest, cells: Sequence[Cell], store: Store
+    plugins: Sequence[Path],
+    log: Sequence[str],
+    cells: Sequence[Cell],
+    store: Store,
 ) -> Iterator[str]:
-    """Yield a sentence for each flag of a run that no recipe and no stage makes anything of."""
+    """Yield a sentence for each plugin and logger that no recipe and no stage makes anything of."""
     used = {method.distribution for cell in cells for method in _local(cell.resolved)}
-    for path in request.plugins:
+    for path in plugins:
         if path.name not in used:
             yield f"--plugin {path} has no effect: no recipe uses it."
-    loggers = [name for name in request.log if name != "local"]
+    loggers = [name for name in log if name != "local"]
     if loggers and not _trains(cells, store):
         why = "nothing that is to be computed trains"
         yield f"--log {','.join(loggers)} has no effect: {why}."
