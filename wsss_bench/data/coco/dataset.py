@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from wsss_bench.data.base import Dataset, Progress, Splits
 from wsss_bench.data.coco import layout
+from wsss_bench.data.coco.choices import list_folder, masks_of, own_lists
 from wsss_bench.data.coco.index import (
     COCO_CLASSES,
     MASK_IDS,
@@ -31,7 +32,7 @@ from wsss_bench.data.files import MASKS
 from wsss_bench.data.labels import labels_from_masks
 from wsss_bench.data.masks import SealedMasks
 from wsss_bench.data.options import choose_splits
-from wsss_bench.errors import DataError, did_you_mean
+from wsss_bench.errors import DataError
 from wsss_bench.io.paths import user_cache
 
 SPLITS = layout.SPLITS
@@ -47,10 +48,6 @@ OFFICIAL_COUNTS = {
     },
 }
 """Sizes of the two list conventions of each year: every image, or those with at least one annotation."""
-
-CONVENTIONS = ("all", "tagged")
-ANNOTATIONS = "annotations"
-"""The value of the option `masks` that asks for masks made from the annotations."""
 
 CACHE = "coco-masks"
 """The folder in the user's cache where masks are made."""
@@ -84,13 +81,16 @@ class CocoDataset(Dataset):
     ) -> None:
         self.name = name
         self.classes = COCO_CLASSES
-        self._choose_lists(str(options.get("lists", "all")))
+        choice = str(options.get("lists", "all"))
+        self._list_folder = list_folder(name, choice)
         self.root = layout.find_root(root, self._list_folder is not None)
         year = options.get("year")
         self.year = layout.choose_year(self.root, year and str(year))
-        self._find_lists()
+        self._list_files = self._find_lists()
+        self.lists = self._said_of_lists(choice)
         self.splits = choose_splits(Splits("train", "train", "val"), options)
-        self._masks = self._choose_masks(options.get("masks"))
+        made = bool(self._annotated)
+        self._masks = masks_of(name, self.root, options.get("masks"), made)
         self._labels_file = self._choose_labels(options.get("labels"))
         self._cache = options.get("cache")
         self._kept_masks = True
@@ -98,71 +98,39 @@ class CocoDataset(Dataset):
         self._rasters: dict[str, Raster] = {}
         self._photographs: dict[str, layout.Files] = {}
 
-    def _choose_lists(self, choice: str) -> None:
-        self.lists = choice
-        self._list_folder: Path | None = None
-        if choice in CONVENTIONS:
-            return
-        folder = Path(choice).expanduser()
-        if not folder.is_dir():
-            hint = did_you_mean(choice, CONVENTIONS)
-            what = f"{self.name}: there is no list convention, and no folder of lists, {choice!r}."
-            raise DataError(what + hint)
-        self._list_folder = folder
-        # A record keeps no path of the machine.
-        self.lists = folder.resolve().name
-
-    def _find_lists(self) -> None:
+    def _find_lists(self) -> dict[str, Path]:
+        """Return the lists that are files, by split; none where the annotations are the list."""
         folder = self._list_folder
-        if folder is None and not self._annotated:
-            # Without annotations only lists tell what the splits are.
-            folder = self.root
-            self.lists = "files"
-        self._list_files = layout.list_files(folder) if folder is not None else {}
-        if self._list_folder is not None and not self._list_files:
-            what = (
-                f"{self.name}: {self._list_folder} holds no list train.txt or val.txt."
-            )
-            raise DataError(f"{what} Name the folder that holds them: lists=FOLDER")
+        if folder is not None:
+            return own_lists(self.name, folder)
+        # Without annotations only lists tell what the splits are.
+        return {} if self._annotated else layout.list_files(self.root)
+
+    def _said_of_lists(self, choice: str) -> str:
+        """Return what records say of the lists; no path of the machine."""
+        if self._list_folder is not None:
+            return self._list_folder.resolve().name
+        return "files" if self._list_files else choice
 
     @property
     def _annotated(self) -> tuple[str, ...]:
         """The splits that have annotations."""
         return tuple(one for one in SPLITS if self.annotation_file(one).is_file())
 
-    def _choose_masks(self, choice: object) -> Path | None:
-        """Return the folder that masks are read from; None: they are made from the annotations."""
-        if choice is None:
-            found = layout.mask_places(self.root)
-            return found[0] if found and not self._annotated else None
-        if str(choice) == ANNOTATIONS:
-            return None
-        given = Path(str(choice)).expanduser()
-        # A name within the root will do.
-        for folder in (given, self.root / given):
-            if folder.is_dir():
-                return folder
-        what = f"{self.name}: masks={choice}: there is no such folder."
-        fix = f"Name one with PNGs of class ids, or {ANNOTATIONS!r} to have them made."
-        raise DataError(f"{what} {fix}")
-
     def _choose_labels(self, choice: object) -> LabelFile | None:
-        self.labels_source = f"instances_*{self.year}.json"
+        """Return the file that labels are read from, and note their source; None: annotations, or masks."""
         if choice is not None and str(choice) == "masks":
             self.labels_source = "masks"
             return None
+        found = None
         if choice is not None:
             found = LabelFile(Path(str(choice)).expanduser())
+        elif not self._annotated:
+            found = LabelFile.search((self.root, self._list_folder or self.root))
+        if found is not None:
+            self.labels_source = f"table {found.path.name}"
         elif self._annotated:
-            return None
-        else:
-            folders = (self.root, self._list_folder or self.root)
-            there = LabelFile.search(folders)
-            if there is None:
-                self.labels_source = "-"
-                return None
-            found = there
-        self.labels_source = f"table {found.path.name}"
+            self.labels_source = f"instances_*{self.year}.json"
         return found
 
     @cached_property
