@@ -3,9 +3,9 @@
 ``python stale_driver.py FOLDER EDITS SEED`` copies the harness into FOLDER, lays out a tiny dataset and a plugin of
 several modules beside it, and then EDITS times changes one thing in place: a mask, a photograph, a list, a label,
 a module or a table beside the plugin, a file in a folder given as a parameter, a profile, a module of the harness; or
-only how one of them is written. A third of the edits restore the file's time stamp. After each the run is repeated over the
-same store, and made anew over an empty one: both must give the same counts, and the former computes no step that does
-not depend on what was edited. Prints one JSON document.
+only how one of them is written. A third of the edits restore the file's time stamp. After each the run is repeated over
+the same store, and made anew over an empty one: both must give the same counts, and the former computes no step that
+does not depend on what was edited. Prints one JSON document.
 
 Edits of the harness go on in a fork that has imported nothing of it; all others in one process, as in a notebook.
 """

@@ -23,11 +23,11 @@ from wsss_bench.methods.modules import (
     Closure,
     Module,
     Walk,
-    content_of,
     harness_module,
     tops_of,
     versions_of,
 )
+from wsss_bench.methods.sources import content_of
 
 CARD_HOOK = "method_card"
 

@@ -85,7 +85,7 @@ def record_run(
         device=device_name(device),
         machine=portable(machine(device)),
         command=tuple(command(arguments)),
-        versions=versions(),
+        versions={**_foreign(cell), **versions()},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=inputs_of(cell, source),
         **_what_ran(cell),
@@ -136,6 +136,15 @@ def modules_of(cell: Cell) -> dict[str, str]:
         if method.code is not None:
             found |= method.code.of().own
     return {name: digest[:DIGITS] for name, digest in sorted(found.items())}
+
+
+def _foreign(cell: Cell) -> dict[str, str]:
+    """Return the versions of other people's distributions that the methods import."""
+    found: dict[str, str] = {}
+    for method in cell.resolved.methods.values():
+        if method.code is not None:
+            found |= method.code.versions(method.code.of())
+    return found
 
 
 def inputs_of(cell: Cell, source: Source) -> dict[str, str]:

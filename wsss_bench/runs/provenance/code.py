@@ -12,7 +12,8 @@ from wsss_bench import BORN
 from wsss_bench.errors import RecipeError
 from wsss_bench.io.files import canonical
 from wsss_bench.methods.bytecode import is_stale
-from wsss_bench.methods.modules import Closure, Walk, file_syntax, harness_module
+from wsss_bench.methods.modules import Closure, Walk, harness_module
+from wsss_bench.methods.sources import file_syntax
 
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import LoadedMethod

@@ -21,9 +21,8 @@ from wsss_bench.methods.modules import (
     HARNESS,
     Closure,
     Walk,
-    content_of,
-    file_syntax,
 )
+from wsss_bench.methods.sources import content_of, file_syntax
 
 FOLDER = "imports"
 """The folder in the store; nothing in it is ever deleted, for what is derived from a stage may outlive it."""
@@ -100,7 +99,8 @@ def watch_for(closure: Closure, code: Code | None) -> Watch:
     """Return a watch over a step that rests on `closure`; `code` is that of its method, None for the harness's own."""
     if code is None:
         return Watch(closure, None)
-    return Watch(closure, code.walk, code.bundled, code.before)
+    others = frozenset(code.of().files)
+    return Watch(closure, code.walk, code.bundled, code.before, others)
 
 
 @dataclass
@@ -112,12 +112,15 @@ class Watch:
         walk: finds the plugin's own modules and files; None for the harness's own steps.
         shared: the plugin's modules are also those of other methods, so only what is imported meanwhile counts.
         before: names of the modules that were there when the plugin was loaded.
+        others: names of modules that some stage of the plugin can be seen to import: where one is there already when
+            this stage begins, another stage has imported it.
     """
 
     closure: Closure
     walk: Walk | None
     shared: bool = False
     before: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
     _read: set[str] = field(default_factory=set)
     _at_start: frozenset[str] = frozenset()
 
@@ -159,7 +162,10 @@ class Watch:
     def _is_late(self, name: str) -> bool:
         if self.walk is None or not self.walk.owns(name):
             return False
-        return not self.shared or name not in self.before
+        if name not in self._at_start:
+            return True
+        # It was there before: the stage may use it all the same, unless it is explained by something else.
+        return name not in self.others and not (self.shared and name in self.before)
 
 
 def _file(name: str) -> Path | None:
