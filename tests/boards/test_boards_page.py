@@ -206,6 +206,81 @@ def test_the_network_is_asked_for_nothing(page: Path, tmp_path: Path) -> None:
     assert requests(page, tmp_path, every) == []
 
 
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sections, one row whose profile replaced a default, and names that look like markup."""
+    folder = tmp_path_factory.mktemp("parted")
+    add_run(folder, "one", images=8, error=0.3, gallery=True)
+    add_run(
+        folder,
+        "two",
+        images=8,
+        error=0.2,
+        gallery=True,
+        overridden={"localize": {"network": [EVIL, "tiny"]}},
+    )
+    splits = {"train": "train", "seeds": "train", "val": EVIL}
+    add_run(folder, "few", images=5, error=0.1, dataset={"splits": splits})
+    build(folder)
+    return folder / "shapes.html"
+
+
+LINES = "[...document.querySelectorAll('#board tbody tr')].map(line => line.cells[0].childNodes.length === 1 || \
+line.className === 'section' ? line.textContent : line.cells[0].childNodes[1].textContent)"
+
+
+@browser
+def test_sections_have_headings_and_stay_apart_when_sorted(
+    parted: Path, tmp_path: Path
+) -> None:
+    main, other = "Scored on 8 images of val", f"Scored on 5 images of {EVIL}"
+    note = ": a part of the 8 of the main section not ranked against the main section"
+    wanted = [main, "two", "one", other + note, "few"]
+    assert answer(parted, tmp_path, LINES) == wanted
+    click = "document.querySelector('[data-sort=val]').click()"
+    # Upwards the best of all, which is in the other section, would come last but in its section alone.
+    upwards = [main, "one", "two", other + note, "few"]
+    assert answer(parted, tmp_path, LINES, f"{click};{click}") == upwards
+    search = "const q = document.getElementById('search'); q.value = 'few'; q.dispatchEvent(new Event('input'))"
+    assert answer(parted, tmp_path, LINES, search) == [other + note, "few"]
+
+
+@browser
+def test_badges_tell_of_replaced_defaults_and_of_the_section(
+    parted: Path, tmp_path: Path
+) -> None:
+    badges = "[...document.querySelectorAll('.badge.warn')].map(e => [e.textContent, e.title])"
+    found = answer(parted, tmp_path, badges)
+    assert isinstance(found, list)
+    replaced = f"profile quick replaces localize.network: {EVIL} → tiny"
+    assert ["defaults replaced", replaced] in found
+    assert [text for text, _ in found].count("section 2") == 2
+    assert (
+        answer(parted, tmp_path, "document.querySelectorAll('img[src=x]').length") == 0
+    )
+
+
+@browser
+def test_a_class_compares_rows_of_the_main_section_alone(
+    parted: Path, tmp_path: Path
+) -> None:
+    click = "document.querySelector('[data-class=\"2\"]').click()"
+    bars = (
+        "[...document.querySelectorAll('#differences .bars')]"
+        ".map(line => [...line.querySelectorAll('span')].map(one => one.textContent))"
+    )
+    found = answer(parted, tmp_path, bars, click)
+    assert isinstance(found, list)
+    assert found
+    assert all(line[2] == "–" for line in found)
+
+
+def test_pages_of_one_section_carry_no_second_script(page: Path, parted: Path) -> None:
+    assert page.read_text().count("<script") == 2
+    assert parted.read_text().count("<script") == 3
+    assert "partLines" not in page.read_text()
+
+
 class Links(HTMLParser):
     """Collects everything that could make a browser fetch something."""
 

@@ -58,6 +58,12 @@ def edit(folder: Path, change: dict[str, Any]) -> None:
         ({"counts": {"test": "test.npz"}}, "counts name 'test'"),
         ({"origin": "reported"}, "origin is 'reported'"),
         ({"dataset": {"name": "shapes"}}, "dataset.classes is missing"),
+        ({"inputs": ["a"]}, "field 'inputs' must be Mapping, not list"),
+        ({"inputs": {"data.val.masks": 7}}, "inputs must name one digest per input"),
+        ({"modules": "x"}, "field 'modules' must be Mapping, not str"),
+        ({"notes": [1]}, "notes must be sentences"),
+        ({"overridden": {"segment": {"lr": 0.1}}}, "overridden.segment must name"),
+        ({"overridden": {"segment": 3}}, "overridden.segment must name"),
     ],
 )
 def test_an_unsound_record_is_refused_with_its_path(
@@ -74,6 +80,41 @@ def test_unknown_fields_of_a_later_version_are_let_pass(tmp_path: Path) -> None:
     add_run(tmp_path, "dsrg", images=2)
     edit(tmp_path, {"colour": "blue"})
     assert load_records(tmp_path)[0].recipe == "dsrg"
+
+
+def test_fields_that_older_records_lack_come_back_as_they_were(tmp_path: Path) -> None:
+    told: dict[str, Any] = {
+        "inputs": {"data.val.masks": "a" * 64, "localize.maps": "b" * 64},
+        "modules": {"mine.helper": "c" * 16},
+        "overridden": {"segment": {"network": ["mynet", "tiny"]}},
+        "notes": ("predicts one class only",),
+    }
+    written = add_run(tmp_path, "dsrg", images=2, **told)
+    (found,) = load_records(tmp_path)
+    assert found == written
+    assert {name: getattr(found, name) for name in told} == told
+
+
+def test_records_without_them_are_read(tmp_path: Path) -> None:
+    add_run(tmp_path, "dsrg", images=2)
+    path = tmp_path / "runs" / "shapes" / "dsrg-0" / "record.json"
+    payload = json.loads(path.read_text())
+    for name in ("inputs", "modules", "overridden", "notes"):
+        del payload[name]
+    path.write_text(json.dumps(payload))
+    (found,) = load_records(tmp_path)
+    assert (found.inputs, found.modules, found.overridden) == ({}, {}, {})
+    assert found.notes == ()
+
+
+def test_the_convention_of_the_masks_is_a_sentence_per_role(tmp_path: Path) -> None:
+    add_run(tmp_path, "dsrg", images=2)
+    path = tmp_path / "runs" / "shapes" / "dsrg-0" / "record.json"
+    payload = json.loads(path.read_text())
+    payload["dataset"]["truth"] = {"val": None}
+    path.write_text(json.dumps(payload))
+    with pytest.raises(ArtifactError, match=r"dataset\.truth must name one sentence"):
+        load_records(tmp_path)
 
 
 def test_a_half_written_record_is_named(tmp_path: Path) -> None:
