@@ -22,6 +22,7 @@ _SEPARATOR = re.compile(r"[\s,]+")
 # A name with a suffix may have spaces in it, since its suffix tells where it ends.
 _IMAGE = re.compile(r"[^\s,](?:[^,]*?)\.(?:jpe?g|png)(?=[\s,]|$)", re.IGNORECASE)
 _FLAGS = ("-1", "0", "1", "+1")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _DRIVE = re.compile(r"^[a-zA-Z]:")
 _SHOWN = 60
 """Letters of a faulty line that a message repeats."""
@@ -113,8 +114,10 @@ def _lines(path: Path, kind: str, fix: str) -> Iterator[tuple[int, str]]:
         what = f"{kind} {path} cannot be read ({error})."
         raise DataError(f"{what} {fix}") from error
     for number, line in enumerate(_LINE_END.split(text), 1):
+        if "#" in line:
+            line = _COMMENT.sub("", line)
         # Quotes are what a spreadsheet puts around cells.
-        bare = _COMMENT.sub("", line).replace('"', " ").strip(" \t,")
+        bare = line.replace('"', " ").strip(" \t,")
         if bare:
             yield number, bare
 
@@ -127,6 +130,9 @@ def _decode(raw: bytes) -> str:
 
 
 def _read_line(line: str, number: int, where: str) -> ListedImage:
+    # Nearly every line of nearly every list, and some lists have a hundred thousand.
+    if _BARE.fullmatch(line):
+        return ListedImage(line, number)
     if len(line) > _LONGEST:
         what = f"{line[:_SHOWN]!r}… has {len(line)} letters."
         raise DataError(f"{where}: {what} Write one image a line.")

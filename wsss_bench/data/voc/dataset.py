@@ -57,13 +57,16 @@ class VocLayout(Dataset):
     @cached_property
     def _list_files(self) -> dict[str, Path]:
         self._make_ready()
-        folder = self.root / "ImageSets" / "Segmentation"
-        index = FolderIndex(folder, (".txt",))
-        found = {}
-        for stem in index.stems:
-            path = index.find(stem)
-            if path is not None:
-                found[stem] = path
+        sets = self.root / "ImageSets"
+        folder = sets / "Segmentation"
+        found: dict[str, Path] = {}
+        # DeepLab's lists of paths lie in the second; where both have a list, the devkit's own is meant.
+        for place in (folder, sets / "SegmentationAug"):
+            index = FolderIndex(place, (".txt",))
+            for stem in index.stems:
+                path = index.find(stem)
+                if path is not None:
+                    found.setdefault(stem, path)
         if not found:
             what = f"{folder} holds no lists (train.txt, val.txt, …)."
             raise DataError(f"{what} Restore them from the original archive.")
