@@ -17,7 +17,7 @@ from wsss_bench.cli import main
 from wsss_bench.data import open_dataset
 from wsss_bench.data.labels import read_onehot_labels
 from wsss_bench.data.voc.lists import VOC_CLASSES
-from wsss_bench.errors import DataError
+from wsss_bench.errors import DataError, LeakError
 
 CASES: list[FieldCase] = []
 SHOWN = (*TRAIN, EXTRA)
@@ -76,6 +76,22 @@ add(
     "found in the root, and read",
     arrays(str, lambda v: v.astype(np.uint8), "cls_labels_onehot.npy"),
     "rulixiang/ToCo",
+)
+
+
+def of_val_too(folder: Path) -> None:
+    root = devkit(folder)
+    save_dict(root / "cls_labels.npy", {i: onehot(CLASSES[i]) for i in CLASSES})
+    assert read(root) == LABELS
+    with pytest.raises(LeakError, match="training splits only"):
+        open_dataset("voc2012", root).weak_view("val")
+
+
+add(
+    "`cls_labels.npy` that holds the images of val as well",
+    "read; labels of val are shown to nobody",
+    of_val_too,
+    "jiwoon-ahn/irn",
 )
 add(
     "vectors of 21 values, the background a 1 in front",

@@ -94,6 +94,12 @@ add(
     "jbeomlee93/RIB",
 )
 add(
+    "COCO's full names",
+    "the ids",
+    read("COCO_train2014_000000000009\n", ("COCO_train2014_000000000009",)),
+    "rulixiang/ToCo",
+)
+add(
     "comments after a #, which `numpy.loadtxt` drops",
     "the ids",
     read("# VOC 2012\n2007_000032  # plane\n2007_000039\n"),
@@ -247,18 +253,27 @@ add(
 )
 
 
-def with_val(folder: Path) -> None:
-    root = devkit(folder)
-    write_list(root, "trainaug_val", [PSA.format(i).strip() for i in (*TRAIN, VAL)])
-    with pytest.raises(LeakError, match="training splits only"):
-        loaded(train_split="trainaug_val")(root)
+def with_val(name: str) -> Callable[[Path], None]:
+    def check(folder: Path) -> None:
+        root = devkit(folder)
+        write_list(root, name, [PSA.format(i).strip() for i in (*TRAIN, VAL)])
+        with pytest.raises(LeakError, match="training splits only"):
+            loaded(train_split=name)(root)
+
+    return check
 
 
 add(
     "training on `trainaug_val.txt`",
     "refused: it holds val",
-    with_val,
+    with_val("trainaug_val"),
     "YudeWang/SEAM",
+)
+add(
+    "training on `trainval_aug.txt`",
+    "refused: it holds val",
+    with_val("trainval_aug"),
+    "kazuto1011/deeplab-pytorch",
 )
 
 

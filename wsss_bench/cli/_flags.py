@@ -19,7 +19,10 @@ _PLACES = (Path("work_dirs/leaderboards"), Path("leaderboards"))
 _DATA_ROOT = (
     "where the data lie (default: $WSSS_BENCH_DATA_ROOT; shapes: work_dirs/data)"
 )
-_LABELS = "voc2012: image-level labels from a CSV table, 'xml', or 'masks'"
+_LABELS = (
+    "image-level labels from a file (CSV, cls_labels.npy), from 'masks', "
+    "or, in voc2012, from 'xml' or 'main' (ImageSets/Main)"
+)
 _SKIP = "leave out the ids that FILE lists (data verify --write-skip)"
 _SPLITS = {
     "train": "split that methods are trained on",
