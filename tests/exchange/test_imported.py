@@ -39,6 +39,9 @@ class Pets:
     classes: tuple[str, ...] = CLASSES
     splits = Splits()
 
+    def truth(self, role: str) -> str:
+        return f"masks of {role}, border 255 ignored"
+
     def masks(self, split: str) -> Truth:
         return Truth(dict.fromkeys("ab" if split == "train" else "abc", TRUTH))
 
@@ -90,6 +93,27 @@ def test_another_kind_of_the_same_name_joins_the_first(tmp_path: Path) -> None:
     curve = ThresholdCurve.load(path.with_name("curve.npz"))
     assert curve.at(0.5).tolist() == pytest.approx([1 / 2, 1.0, 0.0])
     assert len(list(path.parent.parent.iterdir())) == 1
+
+
+def test_how_files_were_read_and_what_they_were_scored_on_stays_with_the_row(
+    tmp_path: Path,
+) -> None:
+    read = replace(seeds(), read_as="PSA dict", warnings=("odd",))
+    add_imported(tmp_path, "x", Pets(), "train", read)
+    doubtful = replace(predicted(), warnings=("one class only",))
+    record = load_record(add_imported(tmp_path, "x", Pets(), "val", doubtful))
+    assert record.notes == (
+        "seeds: read as PSA dict",
+        "seeds: odd",
+        "prediction: one class only",
+    )
+    assert record.dataset["truth"] == {
+        "seeds": "masks of seeds, border 255 ignored",
+        "val": "masks of val, border 255 ignored",
+    }
+    # The same kind again says it anew.
+    record = load_record(add_imported(tmp_path, "x", Pets(), "val", predicted()))
+    assert record.notes == ("seeds: read as PSA dict", "seeds: odd")
 
 
 @pytest.mark.parametrize(

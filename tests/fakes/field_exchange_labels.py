@@ -324,7 +324,7 @@ def thresholds(tmp_path: Path) -> None:
     root = devkit(tmp_path / "VOC2012", masks := truth())
     cams = write(tmp_path / "cam", crf, masks)
     for value, words in (
-        ("15", "given as 0.15"),
+        ("15", "15 % is given as 0.15"),
         ("-0.1", "outside 0..1"),
         ("nan", ""),
     ):

@@ -131,8 +131,9 @@ def score_folder(
             names it.
     """
     if fixed is not None and not 0 <= fixed <= 1:
-        what = f"the threshold {fixed:g} lies outside 0..1, where scores are"
-        raise DataError(f"{what}; a percentage is given as {fixed / 100:g}.")
+        percent = f" {fixed:g} % is given as {fixed / 100:g}." if fixed > 1 else ""
+        what = f"the threshold {fixed:g} lies outside 0..1, where scores are."
+        raise DataError(f"{what} Name another.{percent}")
     found = listing(folder, kind)
     files = found.of(masks.ids)
     steps = _counted(masks.ids, progress)

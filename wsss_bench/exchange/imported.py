@@ -44,6 +44,7 @@ class _Dataset(Protocol):
     @property
     def splits(self) -> _Splits: ...
     def masks(self, split: str) -> Masks: ...
+    def truth(self, role: str) -> str: ...
 
 
 def add_imported(
@@ -80,7 +81,7 @@ def add_imported(
         run_id=run_id,
         recipe=name,
         picks={"localize": None, "refine": None, "segment": None},
-        dataset=_facts(dataset),
+        dataset={**_facts(dataset), "truth": _truths(dataset, scored.kind, before)},
         seed=0,
         profile="-",
         columns=before.columns if before else {**_UNKNOWN, "rounds": ""},
@@ -88,6 +89,7 @@ def add_imported(
         counts={**before.counts, **files} if before else files,
         curve=curve or (before.curve if before else None),
         origin="imported",
+        notes=_notes(scored, before),
     )
     return save_record(leaderboard_dir, record)
 
@@ -100,8 +102,30 @@ def _run_id(name: str) -> str:
     return f"imported-{safe}"
 
 
+def _role(kind: str) -> str:
+    """Return the role of the split that boards show a kind on."""
+    return "val" if kind == "prediction" else "seeds"
+
+
+def _truths(dataset: _Dataset, kind: str, before: RunRecord | None) -> dict[str, str]:
+    """Return under which conventions the row was scored, by role; those of other kinds stay."""
+    known = before.dataset.get("truth", {}) if before else {}
+    role = _role(kind)
+    return {**known, role: dataset.truth(role)}
+
+
+def _notes(scored: Scored, before: RunRecord | None) -> tuple[str, ...]:
+    """Return how the files were read and what is doubtful about them; what was said of other kinds stays."""
+    start = f"{scored.kind}: "
+    said = [f"read as {scored.read_as}"] if scored.read_as else []
+    mine = [f"{start}{words}" for words in (*said, *scored.warnings)]
+    others = before.notes if before else ()
+    kept = [note for note in others if not note.startswith(start)]
+    return (*kept, *mine)
+
+
 def _check_split(dataset: _Dataset, split: str, kind: str) -> None:
-    role = "val" if kind == "prediction" else "seeds"
+    role = _role(kind)
     shown = getattr(dataset.splits, role)
     if split != shown:
         what = f"boards of {dataset.name} show {kind} on {shown!r}, not on {split!r}."
