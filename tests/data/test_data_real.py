@@ -10,6 +10,7 @@ import pytest
 
 from wsss_bench.data import Dataset, open_dataset, verify_dataset
 from wsss_bench.data.coco.masks import region
+from wsss_bench.data.truth import truth_warning
 from wsss_bench.data.voc.lists import VOC_CLASSES, read_ids
 
 pytestmark = [
@@ -120,3 +121,22 @@ def test_coco_regions_have_the_areas_that_the_annotations_state() -> None:
 
 def test_coco_pack_verifies(coco: Dataset) -> None:
     assert {f.level for f in verify_dataset(coco)} == {"info"}
+
+
+def test_the_truth_of_the_packs_is_what_is_published(
+    voc: Dataset, coco: Dataset
+) -> None:
+    assert voc.truth("val").endswith(", border 255 ignored")
+    assert truth_warning(voc) is None
+    assert coco.truth("val") == "instances_val2014.json, crowds 255 ignored"
+    assert truth_warning(coco) is None
+
+
+def test_a_preview_of_coco_paints_what_prepare_makes(coco: Dataset) -> None:
+    preview = coco.preview()
+    seen = preview.masks("val")
+    coco.prepare()
+    masks = coco.masks("val")
+    assert seen.fingerprint == masks.fingerprint
+    for image_id in masks.ids[::20]:
+        np.testing.assert_array_equal(seen[image_id], masks[image_id])

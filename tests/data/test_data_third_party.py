@@ -267,3 +267,11 @@ def test_shapes_needs_no_download(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(DataError, match=r"no dataset 'shape'.*Did you mean 'shapes'"):
         download("shape", tmp_path)
+
+
+def test_a_kind_that_makes_nothing_is_ready_and_its_own_preview(wheels: Path) -> None:
+    dataset = open_dataset("wheels", wheels)
+    assert dataset.ready()
+    assert dataset.preview() is dataset
+    # Its masks are drawn without a border.
+    assert dataset.truth("val") == "masks, no ignored pixels"

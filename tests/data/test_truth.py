@@ -46,7 +46,8 @@ def voc(root: Path, draw: Draw = drawn, labels: Any = (1, 2, 3, 4, 5, 6)) -> Any
         ids = [f"{split}_{number}" for number in range(6)]
         (root / "ImageSets/Segmentation" / f"{split}.txt").write_text("\n".join(ids))
         for image_id, label in zip(ids, labels, strict=True):
-            image = Image.new("RGB", (SIZE, SIZE))
+            shade = 10 * label + 8 * (split == "val")
+            image = Image.new("RGB", (SIZE, SIZE), (shade, 9, 9 * int(image_id[-1])))
             image.save(root / "JPEGImages" / f"{image_id}.jpg")
             mask = draw(image_id, label)
             write_mask(root / "SegmentationClass" / f"{image_id}.png", mask)
@@ -123,6 +124,17 @@ def test_masks_without_any_class(tmp_path: Path) -> None:
 
     found = told(voc(tmp_path, draw), "warning")
     assert any("none of 6 masks shows any class" in one for one in found)
+
+
+def test_a_photograph_that_is_trained_and_scored_on(tmp_path: Path) -> None:
+    dataset = voc(tmp_path)
+    folder = tmp_path / "JPEGImages"
+    twin = (folder / "train_2.jpg").read_bytes()
+    (folder / "val_4.jpg").write_bytes(twin)
+    found = told(dataset, "warning")
+    assert len(found) == 1
+    assert "train: 1 photographs are byte for byte in val too" in found[0]
+    assert "('train_2' is 'val_4' of val)" in found[0]
 
 
 def test_labels_of_one_class_only(tmp_path: Path) -> None:

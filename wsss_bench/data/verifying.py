@@ -63,6 +63,7 @@ def verify_images(
         if progress is not None:
             progress(f"verifying {dataset.name}", number, len(photographs))
     look.report()
+    _check_twins(dataset, book, lists)
     return book.findings()
 
 
@@ -140,6 +141,35 @@ def _report_agreement(book: Notebook, compared: Agreement, where: str) -> None:
         first = f"(first: {compared.hidden[0]!r})"
         what = f"{who} carry a label without a pixel in the mask {first}."
         book.note("masks against labels", level, what, where, _HIDDEN)
+
+
+def _check_twins(dataset: Dataset, book: Notebook, lists: Lists) -> None:
+    """Note photographs that are trained on and scored on under two names."""
+    val = dataset.splits.val
+    if val not in lists:
+        return
+    scored = _by_content(dataset, val, lists[val])
+    for split, ids in lists.items():
+        if split == val or not dataset._is_train(split):
+            continue
+        trained = _by_content(dataset, split, ids)
+        both = sorted(trained.keys() & scored.keys(), key=trained.__getitem__)
+        if both:
+            first = f"{trained[both[0]]!r} is {scored[both[0]]!r} of {val}"
+            what = (
+                f"{len(both):,} photographs are byte for byte in {val} too ({first})."
+            )
+            fix = "Remove them from the training list, or restore the photographs."
+            book.note("twins", "warning", what, split, fix)
+
+
+def _by_content(dataset: Dataset, split: str, ids: tuple[str, ...]) -> dict[str, str]:
+    """Return the image ids of a split by their photographs' digests; missing ones have been noted."""
+    from wsss_bench.io.hashing import digests
+
+    files = {image_id: dataset._image_path(split, image_id) for image_id in ids}
+    there = {image_id: path for image_id, path in files.items() if path.is_file()}
+    return dict(zip(digests(list(there.values())), there, strict=True))
 
 
 def _check_lists(dataset: Dataset, book: Notebook) -> Lists:
