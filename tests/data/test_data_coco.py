@@ -360,6 +360,22 @@ def test_masks_of_a_former_version_are_used_where_they_are_whole(coco: Path) -> 
     assert (coco.parent / "cache").exists()
 
 
+def test_a_damaged_index_of_a_former_version_is_left_alone(coco: Path) -> None:
+    open_dataset("coco2014", coco, cache=coco / "masks2014").prepare()
+    for index in (coco / "masks2014").glob("*/index.json"):
+        index.write_text("{")
+    dataset = open_dataset("coco2014", coco, cache=coco.parent / "cache")
+    dataset.prepare()
+    assert (
+        dataset.masks("val")
+        .path("COCO_val2014_000000000009")
+        .is_relative_to(coco.parent / "cache")
+    )
+    own = open_dataset("coco2014", coco, cache=coco / "masks2014")
+    with pytest.raises(DataError, match=r"index\.json is damaged .*Delete the folder"):
+        own.prepare()
+
+
 def test_a_mask_that_was_changed_is_refused_and_made_again(coco: Path) -> None:
     dataset = open_dataset("coco2014", coco, cache=coco.parent / "cache")
     dataset.prepare()
@@ -369,7 +385,9 @@ def test_a_mask_that_was_changed_is_refused_and_made_again(coco: Path) -> None:
     found = [one.what for one in verify_dataset(changed) if one.level == "error"]
     assert found == ["the mask differs from the annotations it was made from."]
     masks = changed.masks("val")
-    with pytest.raises(DataError, match=r"was changed after it was made.*Delete it and"):
+    with pytest.raises(
+        DataError, match=r"was changed after it was made.*Delete it and"
+    ):
         masks["COCO_val2014_000000000009"]
     path.unlink()
     again = open_dataset("coco2014", coco, cache=coco.parent / "cache")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -90,13 +91,23 @@ class Raster:
         """Return whether every mask is there; raises `DataError` where an index is damaged."""
         if self._place is not None:
             return True
-        for folder in (self.folder, *self.elsewhere):
-            index = _read_index(folder)
-            if index is not None and _whole(folder, index):
-                self._place = folder
-                self._index = index
-                return True
+        if self._look(self.folder):
+            return True
+        for folder in self.elsewhere:
+            # It may lie in a root that nobody can mend; the masks are then made anew.
+            with suppress(DataError):
+                if self._look(folder):
+                    return True
         return False
+
+    def _look(self, folder: Path) -> bool:
+        """Return whether every mask is in a folder, and take it as their place if so."""
+        index = _read_index(folder)
+        if index is None or not _whole(folder, index):
+            return False
+        self._place = folder
+        self._index = index
+        return True
 
     def stored_images(self) -> Images | None:
         """Return the images of the annotation file as kept with the masks; None where there are no masks yet."""
