@@ -86,7 +86,17 @@ def test_images_without_a_class_have_no_vote(tmp_path: Path) -> None:
     keys: Keys = {**{str(number): [] for number in range(9)}, "x": [3]}
     assert found(plain(tmp_path, keys), shown).first == 1
     nothing = {image_id: keys[image_id] for image_id in "012"}
-    assert found(plain(tmp_path, nothing), shown) == Form(OWN, "scores", 0)
+    form = found(plain(tmp_path, nothing), shown)
+    assert form == Form(PLAIN, "", 1)
+    assert len(read_seed(tmp_path / "0.npy", SIZE, form).class_ids) == 0
+
+
+def test_category_ids_are_named(tmp_path: Path) -> None:
+    categories = {1: 1, 4: 2, 5: 3, 9: 4}
+    shown: Keys = {"a": [2], "b": [3], "c": [4], "d": [2, 4]}
+    files = plain(tmp_path, {"a": [4], "b": [5], "c": [9], "d": [4, 9]})
+    with pytest.raises(ArtifactError, match="4 of 4 if they are category ids of the"):
+        recognise(files, shown.__getitem__, CLASSES, category_ids=categories)
 
 
 def test_backgrounds_without_a_class_have_one(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from wsss_bench.io.images import write_mask
 SIZE = (8, 12)
 CLASSES = ("background", "bird", "cat", "dog", "cow", "sheep", "boat")
 LAST = len(CLASSES) - 1
+NO_MAP = np.zeros((0, *SIZE), np.float32)
 
 Mask = NDArray[np.uint8]
 Maps = Mapping[int, NDArray[np.float32]]
@@ -55,6 +56,24 @@ def classes_of(mask: Mask) -> tuple[int, ...]:
 
 def maps_of(mask: Mask) -> Maps:
     return {k: (mask == k).astype(np.float32) for k in classes_of(mask)}
+
+
+def keys(maps: Maps, base: int = 0) -> Any:
+    return np.asarray([k - 1 + base for k in maps], np.int64)
+
+
+def stacked(maps: Maps) -> Any:
+    return np.stack(list(maps.values())) if maps else NO_MAP
+
+
+def with_background(maps: Maps) -> Any:
+    """Return the maps behind one of the background, as it comes out of a CRF."""
+    planes = stacked(maps)
+    return np.concatenate([1 - planes.max(0, keepdims=True), planes])
+
+
+def padded(maps: Maps) -> Any:
+    return np.pad(keys(maps) + 1, (1, 0))
 
 
 Writer = Callable[[Maps], Any]

@@ -208,7 +208,10 @@ def _outside(label: NDArray[np.uint8], last: int) -> list[int]:
 
 
 def _score_seeds(job: _Job, fixed: float | None, steps: Iterable[str]) -> Scored:
-    form, doubt = recognise(job.files, job.shown, job.classes, job.known.array)
+    known = job.known
+    form, doubt = recognise(
+        job.files, job.shown, job.classes, known.array, known.category_ids
+    )
     builder = _curve_builder(job.classes, fixed)
     for image_id in steps:
         truth = job.truth[image_id]

@@ -51,9 +51,13 @@ class _Survey:
         count: images that have a vote: those with a key or a class.
         keys: every set of keys that occurs in them.
         example: what one of them holds and shows, for messages.
+        category_ids: mask id by the source's own class id, where there are such.
+        categories: images whose keys are the source's own ids of the classes that they show.
     """
 
     last: int
+    category_ids: Mapping[int, int] = field(default_factory=dict)
+    categories: int = 0
     votes: dict[int, _Votes] = field(default_factory=lambda: {1: _Votes(), 0: _Votes()})
     count: int = 0
     keys: set[frozenset[int]] = field(default_factory=set)
@@ -72,6 +76,7 @@ class _Survey:
             found = {key + first for key in keys} - {0}
             votes.exact += possible and found == wanted
             votes.partly += possible and self._partly(found, wanted)
+        self.categories += {self.category_ids.get(key) for key in keys} == wanted
         if not self.example and keys != wanted:
             self.example = (
                 f"{stored.path.name} has keys {sorted(keys)[:9]}, "
@@ -100,6 +105,9 @@ class _Survey:
             f"{votes.exact} of {self.count} images have the right classes if keys are read {_WORDS[first]}"
             for first, votes in self.votes.items()
         ]
+        if self.categories > self.count / 2:
+            number = f"{self.categories} of {self.count}"
+            parts.append(f"{number} if they are category ids of the annotations")
         example = f"; {self.example}" if self.example else ""
         return f"{', '.join(parts)}{example}."
 
@@ -109,6 +117,7 @@ def recognise(
     shown: Shown,
     classes: Sequence[str],
     array: str | None = None,
+    category_ids: Mapping[int, int] | None = None,
 ) -> tuple[Form, str]:
     """Return the form of score files, and a warning about it, which may be empty.
 
@@ -117,6 +126,7 @@ def recognise(
         shown: the classes in an image, by its id.
         classes: class names by mask id.
         array: the array to score; None for the usual one.
+        category_ids: mask id by the source's own class id, to name such keys where no reading fits.
 
     Raises:
         ArtifactError: a file is unreadable, files differ in layout, or no reading fits most images, or several do.
@@ -124,7 +134,7 @@ def recognise(
     ids = list(files)
     # At least the first: a step of the sample never passes over it.
     sample = ids[:: -(-len(ids) // SAMPLE)]
-    survey = _Survey(len(classes) - 1)
+    survey = _Survey(len(classes) - 1, category_ids or {})
     forms: list[Form] = []
     for image_id in sample:
         stored = read_stored(files[image_id])
@@ -134,12 +144,12 @@ def recognise(
             forms.append(form)
         extra = form.extra if form is not None else 0
         survey.add(stored, extra, shown(image_id))
-    return _decide(forms, survey, files[ids[0]].parent)
+    return _decide(forms, survey, stored.layout, files[ids[0]].parent)
 
 
 def _structure(stored: Stored, array: str | None) -> Form | None:
     """Return what one file says of the form: all but `Form.first`; None for an image without classes."""
-    if not len(stored.keys) and not stored.arrays:
+    if not len(stored.keys):
         return None
     name = stored.choose(array)
     extra = extra_maps(stored, name)
@@ -167,10 +177,12 @@ def _check_same(forms: Sequence[Form], form: Form, stored: Stored) -> None:
     raise ArtifactError(f"{differ}. Keep files of one form in a folder.")
 
 
-def _decide(forms: Sequence[Form], survey: _Survey, folder: Path) -> tuple[Form, str]:
+def _decide(
+    forms: Sequence[Form], survey: _Survey, layout: str, folder: Path
+) -> tuple[Form, str]:
     if not forms:
         # Nothing to read: every reading gives background everywhere.
-        return Form(OWN, "scores", 0), ""
+        return Form(layout, "", 1), ""
     seen = forms[0]
     first = survey.first() if survey.count else 1
     if seen.layout == OWN:
