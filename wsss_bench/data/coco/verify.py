@@ -38,7 +38,7 @@ _STALE = "Delete its folder: the masks are made again."
 def verify_coco(
     dataset: CocoDataset, progress: Progress | None = None
 ) -> list[Finding]:
-    """Return everything that is wrong with a COCO root, errors first; nothing is written.
+    """Return everything that is wrong with a COCO root, errors first; no mask is made.
 
     Where masks are made from the annotations, every annotation is decoded, and masks that are made already are compared
     with it. Masks of a folder are read as in any other dataset.
