@@ -17,6 +17,7 @@ from wsss_bench.boards import build, check
 from wsss_bench.boards.builder import boards
 from wsss_bench.boards.comparison import compare_runs
 from wsss_bench.boards.methods_page import methods_page
+from wsss_bench.boards.private import file_name, without_paths
 from wsss_bench.boards.rows import Board
 from wsss_bench.boards.scored import scored_on
 from wsss_bench.cli import main
@@ -433,7 +434,7 @@ def test_no_board_publishes_a_path_of_the_machine(tmp_path: Path) -> None:
         picks={"localize": "mine", "refine": "densecrf", "segment": "deeplab"},
         columns=columns,
         overridden={"localize": {"network": [f"{private}/own", "tiny"]}},
-        notes=(f"read from {private}/maps",),
+        notes=(f"{private}/maps/a.png is empty, and/or old",),
         dataset=truth(val=f"{private}/masks, no ignored pixels"),
     )
     build(tmp_path)
@@ -442,6 +443,30 @@ def test_no_board_publishes_a_path_of_the_machine(tmp_path: Path) -> None:
     (row,) = lines(tmp_path)
     assert row["backbone"] == "my net.pth"
     assert row["method"] == "mine[weights=w.pth]/densecrf/_"
+    assert row["notes"].startswith("a.png is empty, and/or old; profile quick")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/me/nets/my.pth", "my.pth"),
+        ("timm:/home/me/x.py", "timm:x.py"),
+        (r"C:\Users\me\n.py", "n.py"),
+        (r"\\server\share\n.py here", "n.py here"),
+        ("file:///home/me/n.py", "n.py"),
+        ("~/nets/a.py and more", "a.py and more"),
+        ("m[a='/home/me and you/w.pth']", "m[a='w.pth']"),
+        ("m[w=/home/me/w.pth,b=/tmp/x]/crf/_", "m[w=w.pth,b=x]/crf/_"),
+        ("vwe/irn/_", "vwe/irn/_"),
+        ("cam/-/deeplab", "cam/-/deeplab"),
+        ("image labels / masks", "image labels / masks"),
+        ("https://github.com/x/y", "https://github.com/x/y"),
+        ("../nets/a.py", "../nets/a.py"),
+        ("ResNet-101", "ResNet-101"),
+    ],
+)
+def test_absolute_paths_are_cut_and_nothing_else(text: str, shown: str) -> None:
+    assert without_paths(text) == file_name(text) == shown
 
 
 def test_the_command_line_prints_and_checks_sections(

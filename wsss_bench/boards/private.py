@@ -17,15 +17,23 @@ _SHARE = re.compile(rf"\\\\[^{_ENDS}]*\\")
 
 
 def without_paths(text: str) -> str:
-    r"""Return text with every absolute path cut to its last part: ``/home/me/nets/my.pth`` becomes ``my.pth``.
+    r"""Return text with every absolute path in it cut to its last part, as in ``mine[weights=/home/me/my.pth]``.
 
-    Paths may stand anywhere in the text, as in ``mine[weights=/home/me/my.pth]``; one that is quoted, or is the whole
-    text, may hold spaces. Addresses (``https://…``) and relative paths stay.
+    A path that is quoted may hold spaces. Addresses (``https://…``) and relative paths stay.
     """
-    if _WHOLE.fullmatch(text):
-        return _last(text)
-    short = _QUOTED.sub(lambda found: found[1] + _last(found[2]) + found[1], text)
-    return _ABSOLUTE.sub("", _SHARE.sub("", short))
+    short = _QUOTED.sub(_cut, text)
+    short = _SHARE.sub("", short)
+    return _ABSOLUTE.sub("", short)
+
+
+def file_name(value: str) -> str:
+    """Return the last part of a value that is one absolute path, spaces and all; else what `without_paths` does."""
+    return _last(value) if _WHOLE.fullmatch(value) else without_paths(value)
+
+
+def _cut(found: re.Match[str]) -> str:
+    quote, path = found.groups()
+    return quote + _last(path) + quote
 
 
 def _last(path: str) -> str:

@@ -37,6 +37,9 @@ _Where = Mapping[str, ScoredOn | None]
 _Member = tuple[int, Counts]
 """The place of a row, and the counts of one of its seeds."""
 
+_Ranked = list[list[Row]]
+"""The rows of each section, best first."""
+
 
 def make_board(name: str, records: Sequence[RunRecord], n: int = RESAMPLES) -> Board:
     """Gather the records of one dataset into a ranked board.
@@ -70,9 +73,9 @@ def make_board(name: str, records: Sequence[RunRecord], n: int = RESAMPLES) -> B
     )
 
 
-def _ranked(rows: Sequence[Row], metric: str) -> tuple[list[list[Row]], list[Pair]]:
+def _ranked(rows: Sequence[Row], metric: str) -> tuple[_Ranked, list[Pair]]:
     """Return the rows by section, each best first with its letters, and all pairs that may be compared."""
-    found: list[list[Row]] = []
+    found: _Ranked = []
     pairs: list[Pair] = []
     for number, own in enumerate(part(rows, metric), 1):
         order = sorted(own, key=lambda row: _rank(row, metric))
@@ -87,9 +90,7 @@ def _ranked(rows: Sequence[Row], metric: str) -> tuple[list[list[Row]], list[Pai
     return found, pairs
 
 
-def _dataset(
-    records: Sequence[RunRecord], ranked: Sequence[Sequence[Row]]
-) -> Mapping[str, Any]:
+def _dataset(records: Sequence[RunRecord], ranked: _Ranked) -> Mapping[str, Any]:
     """Return the dataset as the first run of the main section describes it."""
     if len(ranked) == 1:
         return records[0].dataset
@@ -132,10 +133,10 @@ def _common(found: _Found, sets: Sets) -> _Where:
 
 
 def _row(group: Group, found: _Found, where: _Where, drawn: Samples) -> Row:
-    scores = {
-        what: _score(group.records, what, found[what], where[what], drawn.get(what))
-        for what in where
-    }
+    scores = {}
+    for what, place in where.items():
+        own = drawn.get(what)
+        scores[what] = _score(group.records, what, found[what], place, own)
     return Row(
         group.label,
         group.records[0].origin,

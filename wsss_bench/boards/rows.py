@@ -93,6 +93,11 @@ class Row:
         """Whether the interval leaves out the spread between trainings; of imported files nobody knows their seeds."""
         return len(self.records) == 1 and self.origin == "measured"
 
+    @property
+    def marked(self) -> bool:
+        """Whether a score was taken on other images or masks than those of most rows of the section."""
+        return any(score.elsewhere for score in self.scores.values())
+
     def value(self, what: str) -> float | None:
         """Return the mIoU of one kind of score; None where the row has none."""
         score = self.scores.get(what)
@@ -193,6 +198,11 @@ class Board:
     def parted(self) -> bool:
         """Whether there are rows that do not compare with those of the main section."""
         return len(self.sections) > 1
+
+    @property
+    def marked(self) -> bool:
+        """Whether any row has scores that were not taken where those of most rows were."""
+        return any(row.marked for row in self.rows)
 
     def rows_of(self, section: Section) -> tuple[Row, ...]:
         """Return the rows of a section, best first."""

@@ -96,18 +96,23 @@ def differences(other: ScoredOn, main: ScoredOn, whose: str) -> str:
         main: the set it is measured against.
         whose: what the images of `main` are called, as in ``"the {} of the main section"``.
     """
-    mine = dict(zip(other.ids, other.truth, strict=True))
     theirs = dict(zip(main.ids, main.truth, strict=True))
-    shared = sorted(mine.keys() & theirs.keys())
-    changed = [one for one in shared if not np.array_equal(mine[one], theirs[one])]
-    parts = [_overlap(len(shared), len(other), len(main), whose.format(len(main)))]
-    if changed:
-        parts.append(f"other masks on {len(changed)} of them")
-    return ", ".join(filter(None, parts))
+    shared = changed = 0
+    for image_id, truth in zip(other.ids, other.truth, strict=True):
+        if image_id in theirs:
+            shared += 1
+            changed += not np.array_equal(truth, theirs[image_id])
+    found = _overlap(shared, other, main, whose)
+    if changed == 0:
+        return found
+    masks = f"other masks on {changed} of them"
+    return f"{found}, {masks}" if found else masks
 
 
-def _overlap(shared: int, other: int, main: int, named: str) -> str:
+def _overlap(shared: int, one: ScoredOn, reference: ScoredOn, whose: str) -> str:
     """Return which of the images are shared, or "" where all are."""
+    other, main = len(one), len(reference)
+    named = whose.format(main)
     if shared == other == main:
         return ""
     if shared == 0:
@@ -128,7 +133,11 @@ def images_of(number: int, splits: Sequence[str]) -> str:
 def splits_of(records: Iterable[RunRecord], what: str) -> tuple[str, ...]:
     """Return what runs call the split that a kind of score is taken on, each name once, sorted."""
     role = ROLES[what]
-    return tuple(sorted({str(run.dataset["splits"].get(role, "-")) for run in records}))
+    names = set()
+    for record in records:
+        name = record.dataset["splits"].get(role, "-")
+        names.add(str(name))
+    return tuple(sorted(names))
 
 
 def most_common(found: Sequence[ScoredOn]) -> ScoredOn:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from wsss_bench.boards.page.payload import payload
 from wsss_bench.boards.render.as_json import clean
-from wsss_bench.boards.render.columns import mark
 from wsss_bench.boards.render.footnotes import notes, replaced, truth
 from wsss_bench.boards.render.markdown import METRICS
-from wsss_bench.boards.rows import Board, Row
+from wsss_bench.boards.rows import Board
 from wsss_bench.boards.sections import common_truths
 from wsss_bench.evaluate import PROTOCOL
 
@@ -92,13 +91,9 @@ def part(name: str) -> str:
 
 def _more(board: Board) -> str:
     """Return the script for what few boards have: several sections, scores taken elsewhere, replaced defaults."""
-    if not board.parted and not any(map(_marked, board.rows)):
-        return ""
-    return f"\n<script>\n{part('sections.js')}</script>"
-
-
-def _marked(row: Row) -> bool:
-    return bool(replaced(row)) or any(map(mark, row.scores.values()))
+    if board.parted or board.marked or any(map(replaced, board.rows)):
+        return f"\n<script>\n{part('sections.js')}</script>"
+    return ""
 
 
 def _embedded(board: Board) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wsss_bench.boards.private import without_paths
+from wsss_bench.boards.private import file_name, without_paths
 from wsss_bench.boards.render.columns import COLUMNS, device
 from wsss_bench.boards.render.footnotes import notes, paper
 from wsss_bench.boards.rows import Board, Pair, Row, Score, Section
@@ -144,7 +144,7 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
 
 def _fact(value: object) -> object:
     """Return a fact as it is, numbers too; of a path the last part alone."""
-    return without_paths(value) if isinstance(value, str) else value
+    return file_name(value) if isinstance(value, str) else value
 
 
 def _apart(board: Board, row: Row) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wsss_bench.boards.private import without_paths
+from wsss_bench.boards.private import file_name
 from wsss_bench.boards.render.footnotes import notes, paper
 from wsss_bench.boards.rows import Board, Row, Score, Section
 from wsss_bench.boards.sections import MARK
@@ -70,7 +70,8 @@ def columns(row: Row) -> list[str]:
 
 def fact(row: Row, name: str) -> str:
     """Return one of `COLUMNS` as text; of a path, such as that of a backbone's file, the last part alone."""
-    return without_paths(str(row.first.columns.get(name, "")))
+    found = row.first.columns.get(name, "")
+    return file_name(str(found))
 
 
 def device(row: Row) -> str:
@@ -204,9 +205,9 @@ LONG_HEADER = [
 
 def long_header(board: Board) -> _Line:
     """Return the headings of the tidy form: `LONG_HEADER`, and what was scored where that is not one set."""
-    elsewhere = any(s.elsewhere for row in board.rows for s in row.scores.values())
-    extra = [SCORED_ON] if board.parted or elsewhere else []
-    return [*LONG_HEADER, *extra]
+    if board.parted or board.marked:
+        return [*LONG_HEADER, SCORED_ON]
+    return LONG_HEADER
 
 
 def long(board: Board) -> Iterator[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsss_bench.boards.private import without_paths
+from wsss_bench.boards.private import file_name, without_paths
 from wsss_bench.boards.rows import Row, Truths
 from wsss_bench.contract.names import STAGES
 
@@ -36,8 +36,10 @@ def _told(row: Row) -> list[str]:
             seeds.setdefault(str(note).rstrip(". "), []).append(record.seed)
     found = []
     for note, own in seeds.items():
-        named = ", ".join(map(str, own))
-        found.append(note if len(own) == len(row.records) else f"seed {named}: {note}")
+        if len(own) < len(row.records):
+            named = ", ".join(map(str, own))
+            note = f"seed {named}: {note}"
+        found.append(note)
     return found
 
 
@@ -58,7 +60,7 @@ def replaced(row: Row) -> list[str]:
 
 def _value(value: object) -> str:
     # Each by itself, for a path that is a whole text may hold spaces.
-    return without_paths(str(value))
+    return file_name(str(value))
 
 
 def _said(row: Row, what: str) -> list[str]:

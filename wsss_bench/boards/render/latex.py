@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 
-from wsss_bench.boards.render.columns import fact, mark, percent
+from wsss_bench.boards.render.columns import fact, percent
 from wsss_bench.boards.render.footnotes import replaced, truth
 from wsss_bench.boards.rows import Board, Row, Score, Section
 from wsss_bench.boards.sections import common_truths
@@ -119,8 +118,7 @@ def _caption(board: Board) -> str:
     )
     if board.parted:
         caption += " Rows under different headings were scored on other images or masks and do not compare."
-    scores = chain.from_iterable(row.scores.values() for row in board.rows)
-    if any(map(mark, scores)):
+    if board.marked:
         caption += " $\\ddagger$ scored on other images or masks than most rows."
     if any(map(replaced, board.rows)):
         caption += " $\\ast$ the profile replaces defaults of the method."

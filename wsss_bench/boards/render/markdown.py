@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import chain
 
 from wsss_bench.boards.render.columns import (
     columns,
@@ -255,8 +254,7 @@ def _protocol(board: Board) -> str:
 
 
 def _marks(board: Board) -> str:
-    scores = chain.from_iterable(row.scores.values() for row in board.rows)
-    if not any(map(mark, scores)):
+    if not board.marked:
         return ""
     return f" {MARK}: scored on other images or masks than most rows of the section; see the notes."
 
