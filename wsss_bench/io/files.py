@@ -9,12 +9,12 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO, TYPE_CHECKING, Any
 
 from wsss_bench.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # The earliest date that a zip archive can hold.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -109,6 +109,8 @@ def save_arrays(handle: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
 
     `numpy.savez_compressed` would store the time of writing with each array.
     """
+    import numpy as np
+
     # A fast level: most arrays here are nearly all zeros, which every level squeezes.
     with zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in sorted(arrays):
