@@ -413,10 +413,14 @@ def test_fewer_images_than_a_batch_are_refused(tmp_path: Path) -> None:
 
 def test_scalars_go_to_the_visualizers_that_were_asked_for(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is an optional extra")
-    ctx: StageContext = make_context(tmp_path, visualizers=("local", "tensorboard"))
-    train(prepared(tmp_path, 20), ctx)  # the logger writes every twentieth iteration
-    assert list((tmp_path / "scratch/train").rglob("events.out.tfevents.*"))
-    (scalars,) = (tmp_path / "scratch/train").rglob("scalars.json")
+    kinds = ("local", "tensorboard")
+    logs = tmp_path / "logs"
+    ctx: StageContext = make_context(tmp_path, visualizers=kinds, logs=logs)
+    train(prepared(tmp_path, 20), ctx)
+    # Nothing that is deleted with the checkpoints.
+    assert not list((tmp_path / "scratch").rglob("events.out.tfevents.*"))
+    assert list((logs / "train").rglob("events.out.tfevents.*"))
+    (scalars,) = (logs / "train").rglob("scalars.json")
     assert '"loss"' in scalars.read_text()
 
 

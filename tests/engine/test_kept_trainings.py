@@ -15,6 +15,7 @@ from torch import nn
 from wsss_bench.contract.context import StageContext, Training
 from wsss_bench.engine.handed import HANDED, differences, handed, plain
 from wsss_bench.engine.loading import Augment, TrainingSet
+from wsss_bench.engine.logged import LOSSES
 from wsss_bench.engine.mixing import Mixup
 from wsss_bench.engine.models import LinearCamHead, MultiLabelClassifier
 from wsss_bench.engine.registry import register
@@ -82,6 +83,7 @@ def test_a_kept_training_serves_every_stage(tmp_path: Path) -> None:
     assert seen == []
     assert first == tmp_path / "a/store/train/out/weights.pth"
     assert sorted(file.name for file in first.parent.iterdir()) == [
+        LOSSES,
         HANDED,
         "weights.pth",
     ]

@@ -24,6 +24,7 @@ from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.parts import modules_of
 from wsss_bench.engine.registry import build, registered
 from wsss_bench.errors import RecipeError
+from wsss_bench.runs.curves import curves_of
 
 PART = """
 from mmseg.registry import MODELS
@@ -97,16 +98,21 @@ def test_a_plugin_given_as_a_file_goes_on_from_the_store(tmp_path: Path) -> None
 
 
 def test_an_installed_plugin_goes_on_from_the_store(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is an optional extra")
     path = write_package(tmp_path / "site")
     work = tmp_path / "work"
     work.mkdir()
-    words = {"plugins": [], "work": str(work), "log": ["local"]}
+    words = {"plugins": [], "work": str(work), "log": ["local", "tensorboard"]}
     killed = in_process(RUN, words, path, OUTSIDER_DIES="1")
     assert killed.returncode == -9, killed.stderr
     resumed = in_process(RUN, words, path)
     assert resumed.returncode == 0, resumed.stderr
     assert "segment: cached" in resumed.stdout
     words["run"] = resumed.stdout.split()[-1]
+    # What the training logged is there after its stage was committed.
+    assert list(work.glob("logs/*/segment/segmentor/**/events.out.tfevents.*"))
+    (curve,) = curves_of(words["run"], work)
+    assert curve.columns["iteration"] == [1, 2, 3, 4, 5, 6]
     done = in_process(PREDICT, words, path)
     assert done.returncode == 0, done.stderr
     (work / "export").rename(tmp_path / "exported")

@@ -12,6 +12,7 @@ VERBS: dict[str, str] = {
     "run": "run methods on a dataset, score every stage, write the leaderboard",
     "status": "what is done, running, failed and why",
     "why": "which part of a stage's key makes it be computed anew",
+    "curves": "losses and learning rates of a run's trainings, as tables or drawn",
     "leaderboard": "build, show and check the comparison tables",
     "compare": "compare recipes with paired confidence intervals",
     "evaluate": "score a folder of seeds, labels or predictions",

@@ -102,7 +102,10 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         default=usable_cores(),
         help="processes for per-image work (default: all cores)",
     )
-    log = "where trainings log to: local, tensorboard, … (default: local)"
+    log = (
+        "where trainings log to besides their tables of losses: local, tensorboard, … "
+        "(default: local); events lie in WORK_DIR/logs"
+    )
     add("--log", default="local", metavar="A,B", help=log)
     rehash = "read all data again, whatever is remembered of their contents"
     add("--rehash", action="store_true", help=rehash)
@@ -234,6 +237,10 @@ def _report(session: Session, finish: Finish) -> None:
     if finish.page is not None:
         print(f"\n{finish.page.read_text()}")
         print(f"Tables: {finish.page.with_suffix('')}.csv and .md")
+    if set(session.request.log) - {"local"}:
+        # Not of one cell: tensorboard is pointed at the folder of all.
+        folder = session.log_path(session.cells[0]).parent
+        print(f"Logs of trainings ({', '.join(session.request.log)}): {folder}")
     for cell in session.cells:
         if cell.id in finish.failed:
             what = f"failed: {cell.label}: {finish.failed[cell.id]}"

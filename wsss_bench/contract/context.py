@@ -89,6 +89,7 @@ class StageContext:
         test_settings: the names in `params` that a training must not depend on (the method's own ``test_settings``).
         trainer: runs trainings; handed over by the harness.
         trainings: keeps trainings beyond this stage; None keeps them in `scratch`.
+        logs: a folder that nothing deletes, for what `visualizers` write (tensorboard's events); None: in `scratch`.
     """
 
     seed: int
@@ -105,6 +106,7 @@ class StageContext:
     test_settings: tuple[str, ...] = ()
     trainer: Trainer | None = None
     trainings: Trainings | None = None
+    logs: Path | None = None
 
     @property
     def training_params(self) -> dict[str, Any]:

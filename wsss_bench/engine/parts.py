@@ -94,7 +94,7 @@ def named_in_full(model: Any, modules: Iterable[str] = ()) -> Any:
 
 
 def our_own(model: Any) -> Any:
-    """Return a copy of one of the harness's configs in which its parts are the harness's, whatever a plugin calls so."""
+    """Return a copy of one of the harness's configs made of the harness's own parts, whatever a plugin calls so."""
 
     def full(kind: Any) -> Any:
         found = _root().module_dict.get(kind)

@@ -25,8 +25,8 @@ def register() -> None:
     register_all_modules(init_default_scope=True)
     # The registries report every harmless re-import at WARNING; only real trouble should reach the user.
     MMLogger.get_instance("mmengine").setLevel(logging.ERROR)
-    # Importing them registers them, in mmengine's registry, where mmseg's looks last: so a plugin may call a class of its
-    # own as one of ours is called. The module of timm's networks needs timm only when one is asked for.
+    # Importing them registers them, in mmengine's registry, where mmseg's looks last: so a plugin may call a class of
+    # its own as one of ours is called. The module of timm's networks needs timm only when one is asked for.
     from wsss_bench.engine import heads, models, runner_hooks  # noqa: F401
     from wsss_bench.engine.backbones import timm, tiny, torchvision  # noqa: F401
 

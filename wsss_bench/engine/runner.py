@@ -14,8 +14,13 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from wsss_bench.engine.logged import LossTable, interval
 from wsss_bench.engine.precision import check_device
-from wsss_bench.engine.runner_hooks import ReportProgress, SeedEveryIteration
+from wsss_bench.engine.runner_hooks import (
+    KeepLosses,
+    ReportProgress,
+    SeedEveryIteration,
+)
 from wsss_bench.rng import derive
 
 if TYPE_CHECKING:
@@ -28,21 +33,25 @@ def runner_of(
     ctx: StageContext,
     name: str,
     work: Path,
+    losses: Path,
 ) -> Runner:
     """Return the runner of a training, set to resume where the folder `work` holds a checkpoint.
 
     Args:
         config: as in `engine.training.train`.
         batches: an endless loader.
-        ctx: gives seed, device, progress and visualizers.
+        ctx: gives seed, device, progress, visualizers and their folder.
         name: tells the trainings of a stage apart.
         work: takes the checkpoints and logs.
+        losses: the table that losses and learning rates are kept in.
     """
     model: nn.Module = config["model"]
     device = torch.device(ctx.device)
+    every = interval(config["train_cfg"]["max_iters"])
     hooks = [
         SeedEveryIteration(ctx.seed, name),
         ReportProgress(ctx.progress, name),
+        KeepLosses(LossTable(losses), every),
     ]
     # mmengine finds its process-wide instances by name, so the name must not repeat in a process.
     unique = f"{name}-{derive(str(work)) % 10**10}"
@@ -56,7 +65,7 @@ def runner_of(
         param_scheduler=[dict(s) for s in config["param_scheduler"]] or None,
         default_hooks=_hooks(config),
         custom_hooks=hooks,
-        visualizer=_visualizer(ctx, unique),
+        visualizer=_visualizer(ctx, unique, name),
         log_level="ERROR",
         resume=_resumable(work),
         randomness={"seed": derive(ctx.seed, name, "global") % 2**31},
@@ -72,10 +81,13 @@ def _hooks(config: Any) -> dict[str, Any]:
     """Return the default hooks, with at least four checkpoints in a short training."""
     hooks = dict(config["default_hooks"])
     checkpoint = dict(hooks["checkpoint"])
-    quarter = math.ceil(config["train_cfg"]["max_iters"] / 4)
-    interval = min(int(checkpoint["interval"]), quarter)
-    checkpoint["interval"] = max(1, interval)
+    total = config["train_cfg"]["max_iters"]
+    quarter = math.ceil(total / 4)
+    apart = min(int(checkpoint["interval"]), quarter)
+    checkpoint["interval"] = max(1, apart)
     hooks["checkpoint"] = checkpoint
+    # As often as the table of losses has rows: the curves of a short training are more than a point too.
+    hooks["logger"] = {**hooks["logger"], "interval": interval(total)}
     return hooks
 
 
@@ -88,7 +100,7 @@ def _optim_wrapper(config: Any, device: str) -> dict[str, Any]:
     return wrapper
 
 
-def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:
+def _visualizer(ctx: StageContext, unique: str, name: str) -> dict[str, Any]:
     kinds = {
         "local": "LocalVisBackend",
         "tensorboard": "TensorboardVisBackend",
@@ -96,7 +108,11 @@ def _visualizer(ctx: StageContext, name: str) -> dict[str, Any]:
         "mlflow": "MLflowVisBackend",
     }
     backends = [{"type": kinds[wanted]} for wanted in ctx.visualizers]
-    return {"type": "Visualizer", "name": name, "vis_backends": backends}
+    config = {"type": "Visualizer", "name": unique, "vis_backends": backends}
+    # The table of losses has all that ``local`` writes; that alone may go with the checkpoints.
+    if ctx.logs is not None and set(ctx.visualizers) - {"local"}:
+        config["save_dir"] = str(ctx.logs / name)
+    return config
 
 
 def _resumable(work: Path) -> bool:

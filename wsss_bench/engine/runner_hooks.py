@@ -13,6 +13,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmseg.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import nn
 
+from wsss_bench.engine.logged import LossTable
 from wsss_bench.rng import derive
 
 
@@ -66,6 +67,45 @@ class ReportProgress(Hook):
             fix = "Lower the learning rate (lr=…) or check the labels."
             raise FloatingPointError(f"{self.name}: {what} {fix}")
         self.report(self.name, done, runner.max_iters)
+
+
+@HOOKS.register_module()
+class KeepLosses(Hook):
+    """Keeps learning rate and losses in a table, as means over the iterations since the row before.
+
+    The learning rate is that of the first group of parameters, usually the backbone's.
+    """
+
+    # After the losses are known to mmengine, and before the checkpoint: a resumed training has all rows up to there.
+    priority = "LOW"
+
+    def __init__(self, table: LossTable, every: int) -> None:
+        self.table, self.every = table, every
+
+    def before_train(self, runner: Any) -> None:
+        """Drop what was written after the checkpoint that the training goes on from."""
+        self.table.resume(runner.iter)
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Write a row where it is due; the last iteration always has one."""
+        done = runner.iter + 1
+        since = done % self.every or self.every
+        if since != self.every and done != runner.max_iters:
+            return
+        known = runner.message_hub.log_scalars
+        values = {}
+        if "train/lr" in known:
+            values["lr"] = known["train/lr"].current()
+        for name in outputs or {}:
+            # mmengine's own history: a checkpoint holds it, so that a mean reaches back beyond an interruption.
+            values[name] = known[f"train/{name}"].mean(since)
+        self.table.add(done, {name: float(value) for name, value in values.items()})
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

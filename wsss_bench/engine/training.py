@@ -13,16 +13,17 @@ from torch.utils.data import DataLoader
 
 from wsss_bench.engine.handed import HANDED, check_handed, handed
 from wsss_bench.engine.loading import ScheduleSampler, TrainingSet
+from wsss_bench.engine.logged import LOSSES
 from wsss_bench.engine.precision import dtype_of
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.runner import release, runner_of
 from wsss_bench.errors import ArtifactError
-from wsss_bench.io.files import write_atomic, write_json
+from wsss_bench.io.files import inside, write_atomic, write_json
 from wsss_bench.io.paths import configs_dir
 from wsss_bench.rng import derive
 
 if TYPE_CHECKING:
-    from wsss_bench.contract.context import StageContext
+    from wsss_bench.contract.context import StageContext, Training
 
 WEIGHTS = "weights.pth"
 
@@ -198,7 +199,7 @@ def train(
             check_handed(training.out, now, name)
         if not final.exists():
             write_json(training.out / HANDED, now)
-            _fit(config, ctx, name, training.scratch)
+            _fit(config, ctx, name, training)
             _save_weights(config["model"], final, tuple(config.get("drop", ())))
         for checkpoint in training.scratch.glob("iter_*.pth"):
             checkpoint.unlink()
@@ -209,18 +210,28 @@ def _fit(
     config: Any,
     ctx: StageContext,
     name: str,
-    work: Path,
+    training: Training,
 ) -> None:
     data, batch = config["data"], int(config["batch"])
     if len(data) < batch:
         what = f"{len(data)} images do not fill one batch of {batch}."
         raise ArtifactError(f"{name}: {what} Lower batch=… or add images.")
     batches = loader(data, batch, derive(ctx.seed, name), _loader_workers(ctx))
-    runner = runner_of(config, batches, ctx, name, work)
+    losses = _losses_of(training, ctx, name)
+    runner = runner_of(config, batches, ctx, name, training.scratch, losses)
     try:
         runner.train()
     finally:
         release(runner)
+
+
+def _losses_of(training: Training, ctx: StageContext, name: str) -> Path:
+    """Return the table of losses: among what a kept training leaves, else among the stage's own results."""
+    out = training.out
+    # One folder for both is deleted with the checkpoints.
+    if out == training.scratch:
+        out = ctx.out_dir
+    return inside(out / LOSSES, f"{name}.csv")
 
 
 def _loader_workers(ctx: StageContext) -> int:

@@ -42,12 +42,13 @@ def _default_log() -> logging.Logger:
 
 @dataclass(frozen=True)
 class Settings:
-    """What does not change a result: where and how it is computed."""
+    """What does not change a result: where and how it is computed; `logs` is the cell's folder for visualizers."""
 
     device: str = "cpu"
     workers: int = 1
     visualizers: tuple[str, ...] = ("local",)
     log: logging.Logger = field(default_factory=_default_log)
+    logs: Path | None = None
 
 
 class EngineTrainer:
@@ -134,6 +135,10 @@ class StageCall:
     def context(self) -> StageContext:
         """Return what the hook gets as ``ctx``."""
         settings = self.settings
+        logs = settings.logs
+        if logs is not None:
+            step = self.hook if self.round == 1 else f"{self.hook}.{self.round}"
+            logs = logs / step
         return StageContext(
             seed=self.seed,
             device=settings.device,
@@ -149,6 +154,7 @@ class StageCall:
             test_settings=self.test_settings,
             trainer=ENGINE,
             trainings=self.trainings,
+            logs=logs,
         )
 
 

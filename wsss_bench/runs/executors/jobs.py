@@ -104,7 +104,14 @@ class CellWorker:
 
     def _compute(self, cell: Cell, log: logging.Logger, patient: bool) -> Path:
         request = self._request
-        settings = Settings(self._device, request.processes, request.log, log)
+        settings = Settings(
+            self._device,
+            request.processes,
+            request.log,
+            log,
+            # Beside the cell's log file, where nothing is deleted when a stage is done.
+            logs=log_path(request, cell.id).with_suffix(""),
+        )
         runner = CellRunner(
             cell,
             self._source,
