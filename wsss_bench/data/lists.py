@@ -26,8 +26,8 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _DRIVE = re.compile(r"^[a-zA-Z]:")
 _SHOWN = 60
 """Letters of a faulty line that a message repeats."""
-_LONGEST = 4096
-"""Letters of the longest line; no path is longer, and patterns take long on what is no list at all."""
+_LONGEST = 2048
+"""Letters of the longest line; hardly a path is longer, and patterns take long on what is no list at all."""
 
 
 @dataclass(frozen=True)

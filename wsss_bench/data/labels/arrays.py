@@ -79,25 +79,31 @@ def _matrix(path: Path, stored: Mapping[str | int, Any], count: int) -> NDArray[
     """Return all vectors as rows ``[N, count or count + 1]``; raises `DataError` where one is no such vector."""
     import numpy as np
 
-    rows = []
+    rows: list[NDArray[Any]] = []
     for key, value in stored.items():
         where = f"label table {path}, image {key!r}"
-        if isinstance(value, Mapping) or value.dtype.kind not in "biuf":
-            raise DataError(f"{where}: the entry is no vector of numbers. {_AS_CSV}")
-        vector = value.reshape(-1)
-        if vector.size not in (count, count + 1):
-            needed = f"{count} are needed, one a class ({count + 1} with the background in front)"
-            raise DataError(f"{where}: {vector.size} values; {needed}. {_AS_CSV}")
+        vector = _vector(value, count, where)
         if rows and rows[0].size != vector.size:
             what = f"{vector.size} values, where others have {rows[0].size}."
             raise DataError(f"{where}: {what} {_AS_CSV}")
-        foreign = vector[(vector != 0) & (vector != 1)]
-        if foreign.size:
-            what = f"it holds {foreign[0].item():g}, which is neither 0 nor 1."
-            fix = "Decide which values mean that the class is there. "
-            raise DataError(f"{where}: {what} {fix}{_AS_CSV}")
         rows.append(vector)
     return np.stack(rows)
+
+
+def _vector(value: Any, count: int, where: str) -> NDArray[Any]:
+    """Return an entry as one vector of zeros and ones; raises `DataError` for anything else."""
+    if isinstance(value, Mapping) or value.dtype.kind not in "biuf":
+        raise DataError(f"{where}: the entry is no vector of numbers. {_AS_CSV}")
+    vector: NDArray[Any] = value.reshape(-1)
+    if vector.size not in (count, count + 1):
+        needed = f"{count} are needed, one a class ({count + 1} with the background in front)"
+        raise DataError(f"{where}: {vector.size} values; {needed}. {_AS_CSV}")
+    foreign = vector[(vector != 0) & (vector != 1)]
+    if foreign.size:
+        what = f"it holds {foreign[0].item():g}, which is neither 0 nor 1."
+        fix = "Decide which values mean that the class is there."
+        raise DataError(f"{where}: {what} {fix} {_AS_CSV}")
+    return vector
 
 
 def _without_background(
