@@ -34,6 +34,7 @@ from wsss_bench.runs.request import (
 )
 from wsss_bench.runs.session import Session
 from wsss_bench.runs.space import Space, size
+from wsss_bench.runs.unused import unused_data
 
 Tree = dict[str, tuple[int, int, bytes]]
 
@@ -393,3 +394,50 @@ def test_why_and_a_dry_run_leave_a_finished_run_alone(
     assert main(["status", "why", "probe", "--work-dir", str(place.work)]) == 0
     assert "localize: done" in capsys.readouterr().out
     assert tree(place.folder) == before
+
+
+def test_a_dry_reproduction_says_which_code_changed(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(place.command("run")) == 0
+    boards = place.work / "leaderboards"
+    (record,) = load_records(boards)
+    place.patch("scores", "scores = scores / 2")
+    given = ["--data-root", str(place.root), "--plugin", str(place.probe)]
+    again = ["reproduce", record.run_id, "--leaderboard-dir", str(boards), *given]
+    capsys.readouterr()
+    assert main([*again, "--dry-run", "--work-dir", str(place.work)]) == 0
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if line.startswith("localize anew: ")]
+    assert "code: probe" in line
+
+
+def test_contents_are_read_again_on_demand(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashing, "RACY", -1)
+    monkeypatch.setattr(hashing, "_shared", hashing.Memory())
+    whole, read = hashing._hash_all, []
+
+    def note(paths: Any) -> Any:
+        read.extend(path for path in paths if path.suffix in (".jpg", ".png"))
+        return whole(paths)
+
+    monkeypatch.setattr(hashing, "_hash_all", note)
+    assert main(place.command("run")) == 0
+    assert len(read) == 10
+    read.clear()
+    assert main(place.command("run")) == 0
+    assert read == []
+    assert main([*place.command("run"), "--rehash"]) == 0
+    assert len(read) == 10
+
+
+def test_a_root_that_a_dataset_does_not_look_at_is_named(tmp_path: Path) -> None:
+    data = SimpleNamespace(name="mine", root=tmp_path / "own", skipped=frozenset())
+    inside, outside = tmp_path, tmp_path / "other"
+    dataset: Any = data
+    assert list(unused_data(dataset, inside, None)) == []
+    assert list(unused_data(dataset, None, None)) == []
+    (line,) = unused_data(dataset, outside, None)
+    assert line == f"--data-root {outside} has no effect: mine lies in {data.root}."

@@ -16,7 +16,7 @@ from run_fakes import CLASSES, install, write_plugin
 
 import wsss_bench
 from wsss_bench.cli import main
-from wsss_bench.errors import DataError, PluginError, RecipeError
+from wsss_bench.errors import ArtifactError, DataError, PluginError, RecipeError
 from wsss_bench.results.records import load_records
 from wsss_bench.runs.result import RunResult
 
@@ -401,3 +401,17 @@ def test_the_example_script_draws(tmp_path: Path) -> None:
     done = script(tmp_path, small + example, MPLBACKEND="agg")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "boats.png").stat().st_size > 1000
+
+
+def test_what_cannot_end_well_raises_before_anything_is_computed(place: Path) -> None:
+    write_plugin(place, "alpha")
+    (place / "file").write_text("")
+    with pytest.raises(ArtifactError, match=r"--leaderboard-dir .* is no folder"):
+        run(place, "alpha", leaderboard_dir=place / "file" / "boards")
+    with pytest.raises(RecipeError, match="distinct whole numbers"):
+        run(place, "alpha", seeds=(True,))
+    with pytest.raises(DataError, match="'a/b' cannot name"):
+        run(place, "alpha", name="a/b")
+    assert not (place / "calls.log").exists()
+    assert not (place / "work_dirs").exists()
+    assert not run(place, "alpha/-/-", rehash=True).failed

@@ -58,18 +58,17 @@ def run(
         ArtifactError: a folder cannot be written, has too little room, or holds a record that cannot be read.
         KeyboardInterrupt: Ctrl-C or SIGTERM; everything finished is kept.
     """
-    data = DatasetRequest(
-        dataset,
-        _path(data_root),
-        name,
-        options=_texts(data_options),
-        splits=_texts(splits),
-        labels=labels,
-        skip=_path(skip),
-    )
     request = RunRequest(
         methods=_several(methods),
-        dataset=data,
+        dataset=DatasetRequest(
+            dataset,
+            _path(data_root),
+            name,
+            options=_texts(data_options),
+            splits=_texts(splits),
+            labels=labels,
+            skip=_path(skip),
+        ),
         profile=profile,
         seeds=tuple(_plain("seeds", seed) for seed in _several(seeds)),
         options=_options(options or {}),

@@ -207,7 +207,7 @@ def missing_files(paths: Mapping[str, Path]) -> list[str]:
         if folder not in names:
             names[folder] = _names_in(folder)
         # Asked again: some file systems find a file under another spelling than they list.
-        if path.name not in names[folder] and not path.exists():
+        if path.name not in names[folder] and not os.path.exists(path):
             missing.append(image_id)
     return missing
 
