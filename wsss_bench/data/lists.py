@@ -130,12 +130,12 @@ def _decode(raw: bytes) -> str:
 
 
 def _read_line(line: str, number: int, where: str) -> ListedImage:
-    # Nearly every line of nearly every list, and some lists have a hundred thousand.
-    if _BARE.fullmatch(line):
-        return ListedImage(line, number)
     if len(line) > _LONGEST:
         what = f"{line[:_SHOWN]!r}… has {len(line)} letters."
         raise DataError(f"{where}: {what} Write one image a line.")
+    # Nearly every line of nearly every list, and some lists have a hundred thousand.
+    if _BARE.fullmatch(line):
+        return ListedImage(line, number)
     bare = _NUMBERS.sub("", line)
     paths = _paths(bare)
     if paths:

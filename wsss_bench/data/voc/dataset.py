@@ -149,7 +149,8 @@ class VocLayout(Dataset):
     def _refuse_augmented(self, where: str, ids: tuple[str, ...]) -> None:
         """Raise `DataError` where masks of a split are in the augmented folder alone."""
         folders = self._mask_folders()
-        found = [path for i in ids if (path := folders.only_augmented(i)) is not None]
+        looked = map(folders.only_augmented, ids)
+        found = [path for path in looked if path is not None]
         if not found:
             return
         what = f"{len(found)} of {len(ids)} masks are in {AUGMENTED} alone (first: {found[0]})."
@@ -169,8 +170,9 @@ class VocLayout(Dataset):
     def truth_source(self, split: str) -> str:
         """Return the folders that the masks of a split lie in: ``"SegmentationClassAug + SegmentationClass"``."""
         masks = self.masks(split)
-        names = [masks.path(image_id).parent.name for image_id in masks.ids]
-        return " + ".join(sorted(set(names), reverse=True))
+        paths = map(masks.path, masks.ids)
+        names = {path.parent.name for path in paths}
+        return " + ".join(sorted(names, reverse=True))
 
     def facts(self) -> Mapping[str, Any]:
         """Return the folder of masks that the user chose, besides what every dataset says."""
