@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 
@@ -29,3 +30,12 @@ class FieldCase:
     def name(self) -> str:
         """What a test report calls it."""
         return f"{self.kind}: {self.tried}"
+
+
+def field_cases() -> list[FieldCase]:
+    """Return the cases of all modules ``field_*.py``, those of one kind together."""
+    found: list[FieldCase] = []
+    for path in sorted(Path(__file__).parent.glob("field_*.py")):
+        if path.stem != Path(__file__).stem:
+            found += import_module(path.stem).CASES
+    return sorted(found, key=lambda case: case.kind)

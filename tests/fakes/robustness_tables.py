@@ -76,7 +76,28 @@ def fuzz() -> str:
     )
 
 
-TABLES = {"summary": summary, "kinds": kinds, "fuzz": fuzz}
+def field() -> str:
+    from field_case import field_cases
+
+    return table(
+        ("what", "tried", "gives", "form read in"),
+        ([c.kind, c.tried, c.gives, c.reader or "-"] for c in field_cases()),
+    )
+
+
+def edits() -> str:
+    from stale_driver import EDITED
+
+    return table(("edited in place", "computed anew"), EDITED)
+
+
+TABLES = {
+    "summary": summary,
+    "kinds": kinds,
+    "field": field,
+    "edits": edits,
+    "fuzz": fuzz,
+}
 
 
 def parts(text: str, name: str) -> tuple[str, str, str]:

@@ -391,6 +391,37 @@ KINDS: list[Kind] = [
 ]
 
 
+EDITED = [
+    ("pixels of a mask of the training list", "scores of seeds and labels"),
+    ("pixels of a mask of val", "scores of val"),
+    ("a photograph of the training list", "everything"),
+    ("a photograph of val", "predictions, scores of val"),
+    ("a label", "everything"),
+    ("order or length of val's list", "predictions, scores of val"),
+    (
+        "a constant in the plugin, or in a module it imports",
+        "what a stage that imports it leads to",
+    ),
+    (
+        "a constant in a module that the plugin imports by a name put together",
+        "as above",
+    ),
+    ("a table that a stage reads beside the plugin", "as above"),
+    (
+        "a file in a folder given as a parameter",
+        "the stage with the parameter, and what follows",
+    ),
+    ("a value in a profile", "the stage with the parameter, and what follows"),
+    (
+        "a constant in a module of the harness",
+        "the steps that rest on it, in a new process; an old one refuses",
+    ),
+    ("a comment, a docstring, a blank line in a module or in the labels", "nothing"),
+    ("a module that nobody imports", "nothing"),
+]
+"""What the kinds come to, for the page; `judge` holds each edit to it."""
+
+
 def run_once(place: Place, work: str) -> dict[str, Any]:
     """Run in this process; return the counts, the steps computed, and which steps rest on which of `HARNESS`."""
     from wsss_bench.results.records import COUNTS, load_records
