@@ -8,6 +8,7 @@ names (``module.Class``) wherever a class can be found by one, and with the modu
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -90,25 +91,70 @@ def named_in_full(model: Any, modules: Iterable[str] = ()) -> Any:
             return kind
         return _full_name(found) or kind
 
-    return _renamed(copy.deepcopy(model), full)
+    model = copy.deepcopy(model)
+    for part in _parts(model):
+        part["type"] = full(part["type"])
+    return model
 
 
 def our_own(model: Any) -> Any:
     """Return a copy of one of the harness's configs made of the harness's own parts, whatever a plugin calls so."""
+    model = copy.deepcopy(model)
+    for part in _parts(model):
+        found = _root().module_dict.get(part["type"])
+        if found is not None and _top(found) == HARNESS:
+            part["type"] = _full_name(found)
+    return model
 
-    def full(kind: Any) -> Any:
-        found = _root().module_dict.get(kind)
-        ours = found is not None and _top(found) == HARNESS
-        return _full_name(found) if ours else kind
 
-    return _renamed(copy.deepcopy(model), full)
+def without_downloads(model: Any) -> Any:
+    """Return a copy of a model config without initial weights.
+
+    The checkpoint replaces them, nothing is fetched to predict, and no file of this machine is named.
+    """
+    model = copy.deepcopy(model)
+    # A segmentor's older name for its backbone's weights; the newer classes do not take it any more.
+    model.pop("pretrained", None)
+    # Ours, and any other backbone that calls them so.
+    if "weights" in model.get("backbone", {}):
+        model["backbone"]["weights"] = None
+    for part in _parts(model):
+        _forget_weights(part)
+    return model
+
+
+def _forget_weights(part: dict[str, Any]) -> None:
+    """Take every way to name initial weights out of the config of one part."""
+    found = _class_of(part["type"])
+    # mmseg's wrapper of timm fetches weights unless it is told not to.
+    if part.get("pretrained", _default(found, "pretrained")) is True:
+        part["pretrained"] = False
+    init = part.get("init_cfg")
+    if isinstance(init, Mapping) and init.get("type") == "Pretrained":
+        part["init_cfg"] = None
+    # A plugin's class may mean something else by these words, or need them.
+    if found is None or _top(found) not in LIBRARIES:
+        return
+    if isinstance(part.get("pretrained"), str):
+        part["pretrained"] = None
+    if part.get("checkpoint_path"):
+        part["checkpoint_path"] = ""
+
+
+def _default(found: Any, name: str) -> Any:
+    """Return the default of an argument of a class; None where it has none."""
+    try:
+        argument = inspect.signature(found).parameters.get(name)
+    except (TypeError, ValueError):
+        return None
+    return None if argument is None else argument.default
 
 
 def registering(model: Any) -> list[str]:
     """Return the modules, neither a library's nor the harness's, that the parts of a model config come from, sorted."""
     found = set()
-    for kind in _kinds(model):
-        part = _class_of(kind)
+    for config in _parts(model):
+        part = _class_of(config["type"])
         if part is None or _top(part) in (*LIBRARIES, HARNESS):
             continue
         module = str(part.__module__)
@@ -139,6 +185,11 @@ def bring_back(
     import_all(wanted, plugin)
     try:
         return build()
+    except RecipeError as error:
+        # A head that is named as ``module:attribute``, say.
+        if not plugin:
+            raise
+        raise RecipeError(f"{error} {remedy(plugin)}") from error
     except KeyError as error:
         if _unknown_part(error) is None:
             raise
@@ -168,31 +219,17 @@ def _unknown_part(error: KeyError) -> str | None:
     return found[1] if found else None
 
 
-def _kinds(node: Any) -> Iterator[Any]:
-    """Yield every ``type`` below a node of a model config."""
+def _parts(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every config with a ``type`` at or below a node of a model config, outermost first."""
     if isinstance(node, list | tuple):
         for value in node:
-            yield from _kinds(value)
-    if not isinstance(node, Mapping):
+            yield from _parts(value)
+    if not isinstance(node, dict):
         return
-    for key, value in node.items():
-        if key == "type" and isinstance(value, str | type):
-            yield value
-        else:
-            yield from _kinds(value)
-
-
-def _renamed(node: Any, full: Callable[[Any], Any]) -> Any:
-    """Change every ``type`` below a node, in place, to what `full` makes of it; returns the node."""
-    if isinstance(node, list | tuple):
-        return type(node)(_renamed(value, full) for value in node)
-    if isinstance(node, dict):
-        for key, value in list(node.items()):
-            if key == "type" and isinstance(value, str | type):
-                node[key] = full(value)
-            else:
-                node[key] = _renamed(value, full)
-    return node
+    if isinstance(node.get("type"), str | type):
+        yield node
+    for value in list(node.values()):
+        yield from _parts(value)
 
 
 def _class_of(kind: Any) -> Any:

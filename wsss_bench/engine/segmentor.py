@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from wsss_bench.engine.parts import (
     named_in_full,
     our_own,
     registering,
+    without_downloads,
 )
 from wsss_bench.engine.registry import register
 from wsss_bench.engine.training import load_weights
@@ -154,7 +154,7 @@ def _kept(config: Any) -> dict[str, Any]:
     given = modules_of(config)
     model = named_in_full(config["model"], given)
     kept = {
-        "model": _without_downloads(model),
+        "model": without_downloads(model),
         "normalize": config["normalize"],
     }
     # What the caller names, and where the parts that it was built of come from: a plugin need not say.
@@ -162,19 +162,6 @@ def _kept(config: Any) -> dict[str, Any]:
     if modules:
         kept["custom_imports"] = modules
     return kept
-
-
-def _without_downloads(model: Any) -> Any:
-    """Return the model config without initial weights.
-
-    The checkpoint replaces them, and nothing is fetched to predict.
-    """
-    model = copy.deepcopy(model)
-    if "weights" in model.get("backbone", {}):
-        model["backbone"]["weights"] = None
-    # mmseg's older name for the same thing.
-    model.pop("pretrained", None)
-    return model
 
 
 def load_segmentor(segmentor: Segmentor, device: str = "cpu") -> WeakSegmentor:
