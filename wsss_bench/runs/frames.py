@@ -34,8 +34,9 @@ def make_frame(rows: Rows, kind: str) -> pd.DataFrame:
 
     Args:
         rows: the cells; see `Rows`.
-        kind: ``"wide"``: one row a cell, with the mIoU of every score in percent; ``"long"``: one row for each cell,
-            stage (one of `COUNTS`) and class, with the IoU in percent. NaN stands where nothing was scored.
+        kind: ``"wide"``: one row a cell, with the mIoU of every score in percent and what was scored; ``"long"``: one row
+            for each cell, stage (one of `COUNTS`) and class, with the IoU in percent. NaN stands where nothing was
+            scored.
 
     Raises:
         RecipeError: another kind.
@@ -79,14 +80,28 @@ def facts_of(record: RunRecord) -> dict[str, Any]:
 
 
 def _wide(record: RunRecord | None) -> Numbers:
-    numbers = {}
+    numbers: dict[str, Any] = {}
     for what in COUNTS:
         counts = record.load_counts(what) if record else None
         # NaN, not None: a column with None in it is no column of numbers to pandas.
         miou = counts.miou() if counts else float("nan")
         numbers[f"{what}_miou"] = 100 * miou
+    numbers["scored_on"] = _scored_on(record) if record else None
     numbers["minutes"] = _minutes(record) if record else float("nan")
     yield numbers
+
+
+def _scored_on(record: RunRecord) -> str | None:
+    """Return the number of images scored and a short digest of them; rows of different ones do not compare."""
+    from wsss_bench.boards.rows import RANKING
+    from wsss_bench.boards.scored import scored_on
+
+    for what in RANKING:
+        counts = record.load_counts(what)
+        if counts is not None:
+            found = scored_on(counts)
+            return f"{len(found)} images {found.digest[:8]}"
+    return None
 
 
 def _minutes(record: RunRecord) -> float:
