@@ -34,8 +34,8 @@ def make_frame(rows: Rows, kind: str) -> pd.DataFrame:
 
     Args:
         rows: the cells; see `Rows`.
-        kind: ``"wide"``: one row a cell, with the mIoU of every score in percent and what was scored; ``"long"``: one row
-            for each cell, stage (one of `COUNTS`) and class, with the IoU in percent. NaN stands where nothing was
+        kind: ``"wide"``: one row a cell, with the mIoU of every score in percent and what was scored; ``"long"``: one
+            row for each cell, stage (one of `COUNTS`) and class, with the IoU in percent. NaN stands where nothing was
             scored.
 
     Raises:
