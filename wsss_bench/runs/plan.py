@@ -291,14 +291,7 @@ class _Planner:
         if self.late is None:
             return {}
         code = method.code if method else None
-        walk = code.walk if code else None
-
-        def key_with(found: Mapping[str, str]) -> str:
-            late = {"late": dict(found)} if found else {}
-            return StageSpec(stage, {**parts, **late}).key
-
-        found = self.late.settle(key_with, walk)
-        return {"late": found} if found else {}
+        return self.late.parts(StageSpec(stage, parts), code)
 
     def _method_parts(
         self,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from wsss_bench.errors import ArtifactError
 from wsss_bench.io.audit import Access, subscribe, unsubscribe
@@ -23,6 +24,7 @@ from wsss_bench.methods.modules import (
     Walk,
 )
 from wsss_bench.methods.sources import content_of, file_syntax
+from wsss_bench.runs.store.folders import StageSpec
 
 FOLDER = "imports"
 """The folder in the store; nothing in it is ever deleted, for what is derived from a stage may outlive it."""
@@ -63,6 +65,19 @@ class LateImports:
         both = {**known, **found}
         if both != known:
             write_json(self._path(key), {"key": key, "noted": both})
+
+    def parts(self, spec: StageSpec, code: Code | None) -> dict[str, Any]:
+        """Return the part of a key for what a stage loads late, "late"; nothing where that is as it was at first.
+
+        `code` is that of the stage's method; None for the harness's own.
+        """
+
+        def key_with(found: Digests) -> str:
+            late = {"late": dict(found)} if found else {}
+            return StageSpec(spec.stage, {**spec.parts, **late}).key
+
+        found = self.settle(key_with, code.walk if code else None)
+        return {"late": found} if found else {}
 
     def settle(
         self, key_with: Callable[[Digests], str], walk: Walk | None
