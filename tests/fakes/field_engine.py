@@ -214,14 +214,14 @@ CASES: list[FieldCase] = [
         a_part_that_nobody_registers,
     ),
     FieldCase(
-        "board",
+        "boards",
         "a config's place as network or backbone (POSIX, Windows, relative, with blanks)",
         "its name alone",
         places_as_names,
         MMSEG,
     ),
     FieldCase(
-        "board",
+        "boards",
         "names with a slash or a dot that are no places, such as timm's",
         "as they are",
         names_with_a_slash,
