@@ -177,17 +177,13 @@ def plan_cell(
     return Cell(resolved, source.dataset.name, seed, profile, steps)
 
 
+@dataclass
 class _Planner:
-    def __init__(
-        self,
-        resolved: Resolved,
-        source: Source,
-        seed: int,
-        late: LateImports | None,
-    ) -> None:
-        self.resolved, self.source, self.seed = resolved, source, seed
-        self.late = late
-        self.steps: dict[str, Step] = {}
+    resolved: Resolved
+    source: Source
+    seed: int
+    late: LateImports | None
+    steps: dict[str, Step] = field(default_factory=dict)
 
     def add_methods(self) -> None:
         """Add the plugins' stages that are not left out: localize, then refine and segment once per round."""
