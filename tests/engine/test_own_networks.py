@@ -203,8 +203,13 @@ def test_a_name_that_another_module_has_taken_is_refused() -> None:
     try:
         again = type("OwnTaken", (nn.Module,), {"__module__": "other"})
         assert registered(again) is again
+        # The same file in another folder, later in a notebook.
+        moved = type(
+            "OwnTaken", (nn.Module,), {"__module__": "wsss_local_other_0123abcd"}
+        )
+        assert registered(moved) is moved
         mine = type("OwnTaken", (nn.Module,), {"__module__": "mine"})
-        with pytest.raises(RecipeError, match=r"'OwnTaken' of module 'mine'.*'other'"):
+        with pytest.raises(RecipeError, match=r"'OwnTaken' of module 'mine'.*other"):
             registered(mine)
     finally:
         forget("OwnTaken")

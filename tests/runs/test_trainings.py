@@ -223,6 +223,18 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_run_says_where_events_lie(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is an optional extra")
+    assert main(arguments(place, "alpha", "--log", "local,tensorboard")) == 0
+    said = capsys.readouterr().out
+    folder = place / "work" / "logs"
+    assert f"Logs of trainings (local, tensorboard): {folder}\n" in said
+    assert main(arguments(place, "alpha")) == 0
+    assert "Logs of trainings" not in capsys.readouterr().out
+
+
 def artifacts(work: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(work.glob("store/**/out/**/*")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -9,6 +10,9 @@ from typing import Any, TypeVar
 from wsss_bench.errors import RecipeError
 
 N = TypeVar("N")
+
+_LOCAL = re.compile(r"wsss_local_(.*)_[0-9a-f]{8}")
+"""What a plugin's file is called as a module where another one has its name: see `wsss_bench.methods.catalog`."""
 
 
 @cache
@@ -49,10 +53,17 @@ def registered(network: type[N]) -> type[N]:
     from mmseg.registry import MODELS
 
     known = MODELS.module_dict.get(network.__name__)
-    if known is not None and known.__module__ != network.__module__:
+    if known is not None and _owner(known) != _owner(network):
         what = f"network {network.__name__!r} of module {network.__module__!r}"
         why = f"the name is taken by module {known.__module__!r}."
         raise RecipeError(f"{what}: {why} Give the class another name.")
     # A module that is imported again (by a worker, or a test) brings the same class.
     MODELS.register_module(module=network, force=True)
     return network
+
+
+def _owner(network: Any) -> str:
+    """Return the module of a class; of a plugin's file that was loaded from another folder too, the file's name."""
+    module = str(network.__module__)
+    found = _LOCAL.fullmatch(module)
+    return found[1] if found else module
