@@ -329,7 +329,7 @@ def _end(job: dict[str, Any]) -> None:
 
 def _warm(modules: Iterable[str]) -> None:
     """Import what the jobs will, once for all of them."""
-    from wsss_bench.runs.provenance.facts import harness_digest, versions
+    from wsss_bench.runs.provenance.facts import versions
 
     for name in modules:
         if name.partition(".")[0] in (
@@ -348,7 +348,6 @@ def _warm(modules: Iterable[str]) -> None:
                 import_module(name)
             except Exception:  # parts of large packages cannot be imported on their own; the job will import them
                 continue
-    harness_digest()
     versions()
 
 
