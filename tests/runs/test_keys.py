@@ -54,6 +54,46 @@ def test_files_inside_lists_and_mappings_count(tmp_path: Path) -> None:
     assert key_params(params) != before
 
 
+def test_a_config_counts_with_what_it_is_based_on_and_imports(tmp_path: Path) -> None:
+    config = tmp_path / "net.py"
+    config.write_text(
+        '_base_ = ["base.py"]\ncustom_imports = dict(imports=["key_parts"])\nmodel = dict(a=1)\n'
+    )
+    (tmp_path / "base.py").write_text("depth = 1\n")
+    (tmp_path / "key_parts.py").write_text("VALUE = 1\n")
+    seen = [key_params({"network": str(config)})]
+    for name, text in (
+        ("base.py", "depth = 2\n"),
+        ("key_parts.py", "VALUE = 2\n"),
+        ("net.py", config.read_text().replace("a=1", "a=2")),
+    ):
+        (tmp_path / name).write_text(text)
+        seen.append(key_params({"network": str(config)}))
+    assert len({str(key) for key in seen}) == 4
+    config.write_text("# why\n" + config.read_text())
+    assert key_params({"network": str(config)}) == seen[-1]
+
+
+def test_a_network_of_the_harness_counts_by_its_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wsss_bench.runs.provenance import places
+
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "one.py").write_text('_base_ = "common.py"\n')
+    (models / "common.py").write_text("depth = 1\n")
+    monkeypatch.setattr(places, "configs_dir", lambda: tmp_path)
+    before = key_params({"network": "one"})
+    assert before["network"]["config"] == "one"
+    (models / "common.py").write_text("depth = 2\n")
+    assert key_params({"network": "one"}) != before
+    assert key_params({"network": "two", "backbone": "one"}) == {
+        "network": "two",
+        "backbone": "one",
+    }
+
+
 def compiled(path: Path, text: str) -> Path:
     path.write_text(text)
     return Path(str(py_compile.compile(str(path))))

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from wsss_bench import BORN
 from wsss_bench.errors import RecipeError
 from wsss_bench.io.files import canonical
+from wsss_bench.io.paths import configs_dir
 from wsss_bench.methods.bytecode import is_stale
 from wsss_bench.methods.modules import Closure, Walk, harness_module
 from wsss_bench.methods.sources import file_syntax
+from wsss_bench.runs.provenance.places import content
 
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import LoadedMethod
@@ -32,6 +34,9 @@ _STEPS = {
 }
 """What does the harness's own steps."""
 
+
+_TRAINING, _BASE = "wsss_bench.engine.training", "_base_/training.py"
+"""What trains, and the config that every training is laid over."""
 
 _loaded: dict[str, str] = {}
 """Digests of the harness's modules as this process has imported them."""
@@ -91,6 +96,8 @@ def code_parts(
     parts: dict[str, Any] = {"harness": dict(closure.harness)}
     if closure.own:
         parts["own"] = dict(closure.own)
+    if _TRAINING in closure.harness:
+        parts["configs"] = {_BASE: content(configs_dir() / _BASE)}
     versions = {}
     if method is not None and method.code is not None:
         versions = method.code.keyed_versions(closure)

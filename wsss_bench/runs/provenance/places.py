@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.errors import ArtifactError
+from wsss_bench.io.configs import bases
 from wsss_bench.io.hashing import digests, folder_digest
+from wsss_bench.io.paths import configs_dir
+from wsss_bench.methods.modules import Walk
+from wsss_bench.methods.sources import file_syntax
 
 _NAMES = ("dir", "folder", "path", "file", "root")
 """How the names of parameters end that hold a place, whatever it looks like."""
@@ -35,9 +41,17 @@ def key_params(value: Any, name: str = "") -> Any:
 def _keyed(value: str | Path, name: str) -> Any:
     place = _place(value, name)
     if place is None:
-        return str(value)
+        return _named_config(str(value), name)
     kind = "folder" if place.is_dir() else "file"
     return {kind: place.name, "sha256": content(place)}
+
+
+def _named_config(value: str, name: str) -> Any:
+    """Return a text, or, where it names one of the harness's networks, the content of its config."""
+    if name != "network" or not value.isidentifier():
+        return value
+    config = configs_dir() / "models" / f"{value}.py"
+    return {"config": value, "sha256": content(config)} if config.is_file() else value
 
 
 def _place(value: str | Path, name: str) -> Path | None:
@@ -58,15 +72,50 @@ def _place(value: str | Path, name: str) -> Path | None:
 
 
 def content(place: Path) -> str:
-    """Return the digest of a file, or of all that is in a folder.
+    """Return the digest of a file, or of all that is in a folder; of a config, with what it is based on and imports.
 
     Raises:
         ArtifactError: it cannot be read.
     """
     try:
-        return folder_digest(place) if place.is_dir() else digests([place])[0]
+        if place.is_dir():
+            return folder_digest(place)
+        return _config(place) if place.suffix == ".py" else digests([place])[0]
     except OSError as error:
         raise ArtifactError(f"{place} cannot be read ({error.strerror}).") from error
+
+
+def _config(place: Path) -> str:
+    """Return one digest over a config, the configs it is laid over, and the modules that it has imported."""
+    own = file_syntax(place)
+    found = [_config(base) for base in bases(place) if base.is_file()]
+    walk = Walk(home=place.resolve().parent)
+    roots = filter(None, map(walk.find, _custom_imports(place)))
+    found += walk.closure(tuple(roots)).own.values()
+    if not found:
+        return own
+    text = "\n".join([own, *found])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _custom_imports(place: Path) -> Iterator[str]:
+    """Yield the names in a config's ``custom_imports``, in either of mmengine's forms."""
+    try:
+        tree = ast.parse(place.read_bytes())
+    # A file that is no Python is told of by whoever loads it.
+    except (SyntaxError, ValueError):
+        return
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names = [getattr(target, "id", "") for target in node.targets]
+            if "custom_imports" in names:
+                yield from _texts(node.value)
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def contents(params: Mapping[str, Any]) -> dict[str, str]:
