@@ -227,6 +227,7 @@ def _dataset(source: Source) -> dict[str, Any]:
         "options": portable(dict(getattr(dataset, "options", {}))),
         "skipped": sorted(getattr(dataset, "skipped", ())),
         "fingerprint": source.fingerprint,
+        "truth": {role: dataset.truth(role) for role in ("seeds", "val")},
     }
 
 
