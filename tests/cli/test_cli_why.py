@@ -136,13 +136,17 @@ def test_a_cell_that_cannot_be_planned_is_explained_as_it_was(
 
 
 def test_what_a_profile_replaces_is_said_once() -> None:
-    params = SimpleNamespace(overridden={"network": ("mynet", "tiny")}, resolved={})
-    methods = {"segment": SimpleNamespace(name="mine")}
+    changed = {"network": ("mynet", "tiny"), "lr": (0.1, 0.2)}
+    params = SimpleNamespace(overridden=changed, passed={"net.depth": 2})
+    card = SimpleNamespace(pins={"segment": ("net",)})
+    methods = {"segment": SimpleNamespace(name="mine", card=card)}
     resolved = SimpleNamespace(params={"segment": params}, methods=methods)
     cell = SimpleNamespace(resolved=resolved, profile="shapes")
-    lines = dict.fromkeys(_replaced([cell, cell]))  # type: ignore[list-item]
-    said = "Profile shapes replaces segment.network of mine: 'mynet' -> 'tiny'"
-    assert list(lines) == [said]
+    lines = _replaced([cell, cell])  # type: ignore[list-item]
+    assert lines == [
+        "mine pins segment.net.depth: with 2, as asked for, it is another method",
+        "Profile shapes replaces mine's own segment settings: network 'mynet' -> 'tiny', lr 0.1 -> 0.2",
+    ]
 
 
 def test_the_flags_of_run_are_those_of_why() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsss_bench.runs.plan import Cell, Step
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
+    from wsss_bench.methods.catalog import LoadedMethod
     from wsss_bench.methods.params import StageParams
     from wsss_bench.runs.space import Space
 
@@ -48,7 +49,7 @@ def print_plan(cells: Sequence[Cell], store: Store, space: Space | None = None) 
         for step in cell.steps:
             if step.spec.key in told:
                 print(f"    {step.name} anew: {told.pop(step.spec.key)}")
-    for line in dict.fromkeys(_replaced(cells)):
+    for line in _replaced(cells):
         print(line)
     if space is not None and space.files:
         print(f"Space: {space}")
@@ -65,20 +66,28 @@ def _words(cell: Cell, store: Store, seen: set[str]) -> Iterator[str]:
         yield f"{step.name}{by}: {state}"
 
 
-def replaced_by_profile(params: StageParams) -> Mapping[str, tuple[Any, Any]]:
-    """Return a method's own value and the one in force, by parameter, where a profile's general part replaced it."""
-    found: Mapping[str, tuple[Any, Any]] = getattr(params, "overridden", {})
-    return found
-
-
-def _replaced(cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield what a profile puts in the place of values that a method states itself."""
+def _replaced(cells: Sequence[Cell]) -> list[str]:
+    """Return what a profile puts in the place of values that methods state themselves, a line a method and stage."""
+    found = []
     for cell in cells:
         for stage, params in cell.resolved.params.items():
-            method = cell.resolved.methods[stage].name
-            for name, (own, value) in replaced_by_profile(params).items():
-                who = f"Profile {cell.profile} replaces {stage}.{name} of {method}"
-                yield f"{who}: {own!r} -> {value!r}"
+            method = cell.resolved.methods[stage]
+            found += _unpinned(method, stage, params)
+            pairs = []
+            for name, (own, value) in params.overridden.items():
+                pairs.append(f"{name} {own!r} -> {value!r}")
+            if pairs:
+                who = f"Profile {cell.profile} replaces {method.name}'s own {stage} settings"
+                found.append(f"{who}: {', '.join(pairs)}")
+    return list(dict.fromkeys(found))
+
+
+def _unpinned(method: LoadedMethod, stage: str, params: StageParams) -> Iterator[str]:
+    """Yield a line for each parameter that the method has pinned and the user sets all the same."""
+    for key, value in params.passed.items():
+        if key.partition(".")[0] in method.card.pins.get(stage, ()):
+            what = f"{method.name} pins {stage}.{key}"
+            yield f"{what}: with {value!r}, as asked for, it is another method"
 
 
 def states_word(store: Store, step: Step, seen: set[str]) -> str:

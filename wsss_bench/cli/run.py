@@ -190,7 +190,6 @@ def _run(session: Session, as_json: bool) -> int:
 
 
 def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
-    from wsss_bench.cli._display import replaced_by_profile
     from wsss_bench.runs.plan import states
     from wsss_bench.runs.reasons import reasons
 
@@ -198,7 +197,7 @@ def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
     resolved = cell.resolved
     replaced = {}
     for stage, one in resolved.params.items():
-        replaced[stage] = dict(replaced_by_profile(one))
+        replaced[stage] = dict(one.overridden)
     params = {stage: one.resolved for stage, one in resolved.params.items()}
     picks = {stage: method.name for stage, method in resolved.methods.items()}
     keys = {step.name: step.spec.key for step in cell.steps}

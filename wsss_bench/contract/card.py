@@ -28,6 +28,8 @@ class MethodCard:
         defaults: per stage, a mapping of parameters, or the path of an mmengine config that holds one mapping per
             stage. Beside the stages it may hold ``profiles`` (by profile, then stage: what the method sets there) and
             ``test_settings`` (by stage: names of parameters that trainings do not depend on, such as scales).
+        pins: per stage, names of parameters that make the method what it is, such as a network of its own: no profile
+            replaces their values; a user still can, by name.
         notes: one line for the board's footnote.
         url: where the paper or the released code is found.
         contract: the hook contract the plugin was written for.
@@ -41,6 +43,7 @@ class MethodCard:
     extra_data: str = "-"
     recipe: str = "_/_/_"
     defaults: Mapping[str, Mapping[str, Any]] | Path = field(default_factory=dict)
+    pins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: str = ""
     url: str = ""
     contract: int = CONTRACT
@@ -76,6 +79,9 @@ class MethodCard:
         for stage in self.stages:
             if stage not in STAGES:
                 found.append(f"unknown stage {stage!r}; stages are {stages}.")
+        for stage in self.pins:
+            if stage not in self.stages:
+                found.append(f"pins names stage {stage!r}, which the method has not.")
         for kind in self.supervision:
             if kind not in SUPERVISION:
                 found.append(f"unknown supervision {kind!r}; use {kinds}.")

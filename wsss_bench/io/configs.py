@@ -32,6 +32,23 @@ def read_config(path: Path) -> Params:
     return inherited(content, f"config {path}")
 
 
+def stated(path: Path) -> Params:
+    """Return the variables that are dicts of a config, without those of the bundled configs that it inherits.
+
+    A bundled config itself states nothing: its values are the harness's.
+
+    Raises:
+        RecipeError: the file cannot be read.
+    """
+    if path.resolve().is_relative_to(configs_dir().resolve()):
+        return {}
+    return {
+        key: _plain(value)
+        for key, value in _load(path).items()
+        if isinstance(value, Mapping)
+    }
+
+
 def inherited(content: Mapping[str, Any], who: str) -> Params:
     """Return `content` laid over what its ``inherit`` names; dicts merge, and ``_delete_=True`` replaces instead.
 

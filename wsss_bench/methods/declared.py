@@ -29,6 +29,21 @@ def problem_of(source: object) -> str | None:
     return _problem_of_tests(source) or _problem_of_profiles(source)
 
 
+def problem_of_pins(
+    pins: Mapping[str, Iterable[str]], source: Mapping[str, Any]
+) -> str | None:
+    """Return what is wrong with the parameters that a card pins, as a sentence with a hint, or None."""
+    for stage, names in pins.items():
+        if isinstance(names, str):
+            return f"pins: {stage} must list names of parameters."
+        known = source.get(stage, {})
+        for name in names:
+            if name not in known:
+                what = f"pins of {stage} has {name!r}"
+                return _unknown(what, "a parameter of that stage", name, known)
+    return None
+
+
 def _problem_of_tests(source: Mapping[str, Any]) -> str | None:
     for stage, names in source.get(TEST_SETTINGS, {}).items():
         if stage not in STAGES:

@@ -5,23 +5,31 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wsss_bench.contract.names import STAGES
 from wsss_bench.errors import RecipeError, did_you_mean
 from wsss_bench.methods.catalog import Catalog, LoadedMethod
-from wsss_bench.methods.profiles import Profile, with_profiles
+from wsss_bench.methods.profiles import Profile, replaced, with_profiles
 from wsss_bench.methods.recipe import Picks, Recipe, expand, parse_assignment
 from wsss_bench.methods.values import Params, has, put
 
 
 @dataclass(frozen=True)
 class StageParams:
-    """Parameters of one stage: `resolved` is in force, `passed` is what the user gave on the command line."""
+    """Parameters of one stage.
+
+    Attributes:
+        resolved: all that are in force.
+        passed: what the user gave on the command line.
+        overridden: what a profile replaced of values that the method itself states: its own, and the profile's, by
+            parameter.
+    """
 
     resolved: Params
     passed: Params
+    overridden: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,10 +109,11 @@ def resolve(
     base = _base(picks, methods, profile)
     passed = _bind(picks, base)
     given = _Given(tuple(options), weights)
-    params = {
-        stage: _override(base[stage], passed[stage], given, stage, method)
-        for stage, method in methods.items()
-    }
+    params = {}
+    for stage, method in methods.items():
+        theirs = replaced(method, stage, profile, base[stage])
+        found = _override(base[stage], passed[stage], given, stage, method)
+        params[stage] = StageParams(found.resolved, found.passed, theirs)
     retrain = None
     if "segment" in methods:
         rounds = params["segment"].resolved["rounds"]

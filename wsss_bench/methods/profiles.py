@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wsss_bench.contract.names import STAGES
 from wsss_bench.errors import RecipeError, did_you_mean
-from wsss_bench.io.configs import INHERIT, bases, inherited, read_config
+from wsss_bench.io.configs import INHERIT, bases, inherited, read_config, stated
 from wsss_bench.io.paths import configs_dir
 from wsss_bench.methods.catalog import LoadedMethod
-from wsss_bench.methods.declared import PROFILES, TEST_SETTINGS, problem_of
+from wsss_bench.methods.declared import (
+    PROFILES,
+    TEST_SETTINGS,
+    problem_of,
+    problem_of_pins,
+)
 from wsss_bench.methods.values import Params, has, put
 
 HARNESS: Mapping[str, Mapping[str, Any]] = {"segment": {"rounds": 1}}
@@ -126,9 +131,56 @@ def _declared(method: LoadedMethod) -> Mapping[str, Any]:
         source = read_config(source)
     elif INHERIT in source:
         source = inherited(source, f"method {method.who}")
-    if problem := problem_of(source):
+    if problem := problem_of(source) or problem_of_pins(method.card.pins, source):
         raise RecipeError(f"method {method.who}: {problem}")
     return source
+
+
+def stated_by(method: LoadedMethod, stage: str) -> Mapping[str, Any]:
+    """Return the parameters of `stage` that the method's own defaults state, without what they inherit.
+
+    Raises:
+        RecipeError: the defaults cannot be read.
+    """
+    source = method.card.defaults
+    own = stated(source) if isinstance(source, Path) else source
+    found: Mapping[str, Any] = own.get(stage, {})
+    return found
+
+
+def replaced(
+    method: LoadedMethod, stage: str, profile: Profile, params: Params
+) -> dict[str, tuple[Any, Any]]:
+    """Return what a profile's settings for all methods replaced of values that the method itself states.
+
+    Args:
+        method, stage: whose parameters.
+        profile: the profile in force.
+        params: the parameters under it, before the user's.
+
+    Returns:
+        The method's own value and the profile's, by parameter; what the method or the profile's file sets for the
+        method by name is no replacement.
+    """
+    shared = profile.overrides.get(stage, {}).get(ANY, {})
+    own = stated_by(method, stage)
+    by_name = _by_name(method, stage, profile)
+    before = defaults(method, stage)
+    found = {}
+    for key in own:
+        touched = any(name.partition(".")[0] == key for name in shared)
+        if touched and key not in by_name and params[key] != before[key]:
+            found[key] = (before[key], params[key])
+    return found
+
+
+def _by_name(method: LoadedMethod, stage: str, profile: Profile) -> set[str]:
+    """Return the parameters that a profile sets for this one method, in its file or in the method's config."""
+    by_profile = _declared(method).get(PROFILES, {})
+    entries = [profile.overrides.get(stage, {}).get(method.name, {})]
+    for name in (*profile.inherits, profile.name):
+        entries.append(by_profile.get(name, {}).get(stage, {}))
+    return {key.partition(".")[0] for entry in entries for key in entry}
 
 
 def with_profiles(
@@ -146,9 +198,10 @@ def with_profiles(
     by_profile = source.get(PROFILES, {})
     params = _defaults(source, stage)
     whose = f"{method.name}: {stage}"
+    pinned = method.card.pins.get(stage, ())
     for profile in profiles:
         entry = profile.overrides.get(stage, {})
-        shared = entry.get(ANY, {})
+        shared = without_pinned(entry.get(ANY, {}), pinned)
         _put_applicable(params, shared, f"profile {profile.name}: {stage}")
         # A method knows better than a profile what it needs there, and a user's own file better than both.
         for name in (*profile.inherits, profile.name):
@@ -157,6 +210,15 @@ def with_profiles(
         own = entry.get(method.name, {})
         _put_all(params, own, f"profile {profile.name}: {whose}")
     return params
+
+
+def without_pinned(values: Params, pinned: Collection[str]) -> Params:
+    """Return what a profile says for all methods without the parameters that a method has pinned."""
+    return {
+        key: value
+        for key, value in values.items()
+        if key.partition(".")[0] not in pinned
+    }
 
 
 def _put_applicable(

@@ -44,7 +44,7 @@ def environment(
 
 def _changed_inputs(record: RunRecord, cell: Cell, source: Source) -> list[str]:
     """Name what the run read and is not as it was: ids, labels, images, masks, files given as parameters."""
-    from wsss_bench.runs.recording import inputs_of
+    from wsss_bench.runs.gathered import inputs_of
 
     # Records of an older version hold one digest for all data, and none for parameters.
     if not record.inputs:
@@ -61,7 +61,7 @@ def _changed_inputs(record: RunRecord, cell: Cell, source: Source) -> list[str]:
 
 def _changed_code(record: RunRecord, cell: Cell) -> list[str]:
     """Name the modules whose code is not as it was."""
-    from wsss_bench.runs.recording import modules_of
+    from wsss_bench.runs.gathered import modules_of
 
     if record.modules:
         lines = module_changes(record.modules, modules_of(cell))

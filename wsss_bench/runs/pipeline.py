@@ -26,7 +26,12 @@ from wsss_bench.runs.attempt import Attempt
 from wsss_bench.runs.plan import Cell, Step
 from wsss_bench.runs.progress import Observer
 from wsss_bench.runs.provenance.code import harness_digest
-from wsss_bench.runs.scoring import score_labels, score_seeds, score_val
+from wsss_bench.runs.scoring import (
+    notes_of,
+    score_labels,
+    score_seeds,
+    score_val,
+)
 from wsss_bench.runs.source import Source
 from wsss_bench.runs.stage import REFUSED, Settings, StageCall, in_force, run_stage
 from wsss_bench.runs.store.folders import StageFolder, Store
@@ -128,7 +133,13 @@ class CellRunner:
             folder.clean()
         seconds = float(record.get("seconds", 0))
         self.observer.step_done(self.cell, step, seconds, cached)
+        if step.stage.startswith("score"):
+            for note in notes_of(folder.out):
+                self._note(note)
         return record
+
+    def _note(self, line: str) -> None:
+        self.observer.note(f"{self.cell.label}: {line}")
 
     def _wait(self, step: Step) -> None:
         if not self._patient:

@@ -23,6 +23,13 @@ from wsss_bench.results.records import (
     save_record,
 )
 from wsss_bench.runs.gallery import GALLERY, write_gallery
+from wsss_bench.runs.gathered import (
+    foreign_versions,
+    inputs_of,
+    modules_of,
+    notes_of_run,
+    overridden,
+)
 from wsss_bench.runs.pipeline import Finished, load_result
 from wsss_bench.runs.plan import fixed_threshold
 from wsss_bench.runs.provenance.facts import (
@@ -32,7 +39,6 @@ from wsss_bench.runs.provenance.facts import (
     portable,
     versions,
 )
-from wsss_bench.runs.provenance.places import contents
 from wsss_bench.runs.scoring import CURVE, SUMMARY
 from wsss_bench.runs.source import Source
 from wsss_bench.runs.stage import in_force
@@ -40,9 +46,6 @@ from wsss_bench.runs.stage import in_force
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import LoadedMethod
     from wsss_bench.runs.plan import Cell, Step
-
-DIGITS = 16
-"""How much of a module's digest a record holds."""
 
 _PLACE = re.compile(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
 """How the name of a place begins that is no name of a network."""
@@ -85,9 +88,10 @@ def record_run(
         device=device_name(device),
         machine=portable(machine(device)),
         command=tuple(command(arguments)),
-        versions={**_foreign(cell), **versions()},
+        versions={**foreign_versions(cell), **versions()},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=inputs_of(cell, source),
+        notes=notes_of_run(finished),
         **_what_ran(cell),
         **_how_it_went(finished),
     )
@@ -112,7 +116,7 @@ def _what_ran(cell: Cell) -> dict[str, Any]:
         "thresholds": {} if fixed is None else {"fixed": fixed},
         "keys": _keys(cell),
         "modules": modules_of(cell),
-        "overridden": _overridden(cell),
+        "overridden": overridden(cell),
     }
 
 
@@ -124,47 +128,6 @@ def _how_it_went(finished: Finished) -> dict[str, Any]:
     dated = [name for name, commit in commits.items() if "code" in commit]
     codes = {name: str(commits[name]["code"]) for name in dated}
     return {"cost": costs, "code": codes, "files": opened.record(commits)}
-
-
-def modules_of(cell: Cell) -> dict[str, str]:
-    """Return short digests of all modules that the steps rest on, as far as that was known before they ran."""
-    found: dict[str, str] = {}
-    for step in cell.steps:
-        found |= step.closure.harness
-    for method in cell.resolved.methods.values():
-        # All of a plugin's file, of which each stage's key holds its own hook.
-        if method.code is not None:
-            found |= method.code.of().own
-    return {name: digest[:DIGITS] for name, digest in sorted(found.items())}
-
-
-def _foreign(cell: Cell) -> dict[str, str]:
-    """Return the versions of other people's distributions that the methods import."""
-    found: dict[str, str] = {}
-    for method in cell.resolved.methods.values():
-        if method.code is not None:
-            found |= method.code.versions(method.code.of())
-    return found
-
-
-def inputs_of(cell: Cell, source: Source) -> dict[str, str]:
-    """Return the digests of all data, and of files and folders given as parameters."""
-    found = dict(source.inputs)
-    for stage, params in cell.resolved.params.items():
-        for name, digest in contents(params.resolved).items():
-            found[f"{stage}.{name}"] = digest
-    return found
-
-
-def _overridden(cell: Cell) -> dict[str, dict[str, Any]]:
-    """Return what the profile replaced of the methods' own defaults, by stage and parameter."""
-    found = {}
-    for stage, params in cell.resolved.params.items():
-        replaced = getattr(params, "overridden", {})
-        if replaced:
-            pairs = {name: list(pair) for name, pair in replaced.items()}
-            found[stage] = portable(pairs)
-    return found
 
 
 def _keys(cell: Cell) -> dict[str, str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_bench.contract.artifacts import LabelSet, SeedSet
-from wsss_bench.io.files import write_json
+from wsss_bench.io.files import read_json, write_json
+from wsss_bench.runs.remarks import remarks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "summary.json"
 CURVE = "curve.npz"
+
+NOTES = "notes"
+"""In a summary: sentences about the score; see `wsss_bench.runs.remarks`."""
 
 VAL_COUNTS = {"raw": "val", "crf": "val_crf"}
 """What the counts of predictions are called, by the predictions' name."""
@@ -40,11 +44,13 @@ def score_seeds(
     curve = _curve(seeds, source, _thresholds(fixed), progress)
     best, miou = curve.best()
     curve.save(out / CURVE)
-    curve.counts(best).save(out / "seeds_best.npz")
+    oracle = curve.counts(best)
+    oracle.save(out / "seeds_best.npz")
     summary: dict[str, Any] = {
         "best": best,
         "best_miou": miou,
         "counts": ["seeds_best"],
+        NOTES: remarks("seeds_best", oracle),
     }
     if fixed is not None:
         counts = curve.counts(fixed)
@@ -52,6 +58,7 @@ def score_seeds(
         summary["fixed"] = fixed
         summary["fixed_miou"] = counts.miou()
         summary["counts"].append("seeds_fixed")
+        summary[NOTES] += remarks("seeds_fixed", counts)
     write_json(out / SUMMARY, summary)
 
 
@@ -99,6 +106,7 @@ def score_labels(
         "miou": counts.miou(),
         # Labels may leave pixels out, which makes their score look worse than what a network learns from them.
         "coverage": counts.coverage(),
+        NOTES: remarks("labels", counts),
     }
     write_json(out / SUMMARY, summary)
 
@@ -110,7 +118,7 @@ def score_val(
     progress: Progress,
 ) -> None:
     """Score predictions without and with CRF; writes ``val.npz``, ``val_crf.npz`` and ``summary.json``."""
-    summary: dict[str, Any] = {"counts": []}
+    summary: dict[str, Any] = {"counts": [], NOTES: []}
     classes = source.dataset.classes
     for kind, labels in predictions.items():
         name = VAL_COUNTS[kind]
@@ -118,6 +126,7 @@ def score_val(
         counts.save(out / f"{name}.npz")
         summary["counts"].append(name)
         summary[f"{name}_miou"] = counts.miou()
+        summary[NOTES] += remarks(name, counts)
     write_json(out / SUMMARY, summary)
 
 
@@ -136,3 +145,13 @@ def _count(
         builder.add(image_id, labels[image_id], masks[image_id])
         progress("images", number, len(wanted))
     return builder.result()
+
+
+def notes_of(out: Path) -> list[str]:
+    """Return the sentences in the summary of a scored stage; none in one of an older version.
+
+    Raises:
+        ArtifactError: the summary is missing or unreadable.
+    """
+    found: list[str] = read_json(out / SUMMARY).get(NOTES, [])
+    return found
