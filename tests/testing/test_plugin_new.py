@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from wsss_bench.cli import main
+from wsss_bench.errors import PluginError
 from wsss_bench.methods.catalog import Catalog
 from wsss_bench.testing.template.project import KINDS, write_project
 
@@ -141,3 +142,19 @@ def test_nothing_is_written_over(
     )
     assert "is not empty. Choose another --dir." in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cam", "wsss-bench brings a method 'cam' already"),
+        ("CAM", "brings a method 'cam' already"),
+        ("affinity-net", "brings a method 'affinitynet' already"),
+        ("bench", "its package would be called 'wsss_bench', which is installed"),
+        ("plugins", "its package would be called 'wsss_plugins'"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=f"{said}.*Choose another name"):
+        write_project(name, "localizer", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

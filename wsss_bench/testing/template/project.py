@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
+from importlib import metadata
 from pathlib import Path
 
 from wsss_bench.errors import PluginError
@@ -57,14 +59,43 @@ def _check(name: str, folder: Path) -> None:
         what = "this cannot be a method's name."
         fix = "Begin with a letter; use letters, digits, - and _."
         raise PluginError(name, "plugin new", what, fix)
+    _check_free(name)
     if folder.exists() and any(folder.iterdir()):
         what = f"{folder} is not empty."
         raise PluginError(name, "plugin new", what, "Choose another --dir.")
 
 
+def _check_free(name: str) -> None:
+    """Refuse a name by which something installed would no longer be found."""
+    from wsss_bench.methods.catalog import GROUP
+
+    # Of all that are installed, whatever the environment hides. Names that differ in capitals or dashes alone would be
+    # taken for each other.
+    for point in metadata.entry_points(group=GROUP):
+        if _plain(point.name) == _plain(name):
+            owner = point.dist.name if point.dist else "something installed"
+            what = f"{owner} brings a method {point.name!r} already, and of two neither could be used."
+            raise PluginError(name, "plugin new", what, "Choose another name.")
+    package = package_of(name)
+    # The finders are asked, for `find_spec` also knows what has only been loaded.
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    if any(finder.find_spec(package, None) for finder in finders):
+        what = f"its package would be called {package!r}, which is installed already."
+        raise PluginError(name, "plugin new", what, "Choose another name.")
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_]", "", name).lower()
+
+
+def package_of(name: str) -> str:
+    """Return what the package of a new method is called."""
+    return f"wsss_{name.replace('-', '_')}"
+
+
 def _words(name: str, kind: str) -> dict[str, str]:
     """Return what stands for each ``@WORD@``."""
-    package = f"wsss_{name.replace('-', '_')}"
+    package = package_of(name)
     plugin = (HERE / kind / "plugin.py").read_text()
     # The first line of the plugin says what it does; the README repeats it.
     summary = plugin.partition('"""@NAME@: ')[2].partition('"""')[0]
