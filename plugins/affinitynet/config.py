@@ -67,3 +67,7 @@ profiles = dict(
         ),
     ),
 )
+
+ranges = dict(
+    refine=dict(alpha_low="(0, inf)", alpha_walk="(0, inf)", alpha_high="(0, inf)"),
+)

@@ -96,3 +96,8 @@ profiles = dict(
         ),
     ),
 )
+
+ranges = dict(
+    refine=dict(background_fraction="[0, 1]", background_max="[0, 1]", grid="[1, inf)"),
+    segment=dict(theta_f="[0, 1]", theta_b="[0, 1]", crf_factor="(0, inf)"),
+)

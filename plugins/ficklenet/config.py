@@ -58,3 +58,5 @@ profiles = dict(
         ),
     ),
 )
+
+ranges = dict(localize=dict(rate="[0, 1)", kernel="[1, inf)", draws="[1, inf)"))

@@ -64,3 +64,7 @@ profiles = dict(
     # A 56×56 grid; the displacement field would double the time and touches no label.
     mobilenet=dict(refine=dict(displacement=False)),
 )
+
+ranges = dict(
+    refine=dict(conf_fg="[0, 1]", conf_bg="[0, 1]", walk_radius="[1, inf)"),
+)

@@ -29,3 +29,5 @@ profiles = dict(
     shapes=dict(localize=dict(words=64)),
     check=dict(localize=dict(words=16)),
 )
+
+ranges = dict(localize=dict(words="[2, inf)", gamma="[0, inf)"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from wsss_bench.contract.names import STAGES, TEST_NAMES
 from wsss_bench.errors import did_you_mean
+from wsss_bench.methods.ranges import problem_of_value
 
 TEST_SETTINGS = "test_settings"
 """In a card's defaults: by stage, the names of parameters that trainings do not depend on."""
@@ -14,7 +15,10 @@ TEST_SETTINGS = "test_settings"
 PROFILES = "profiles"
 """In a card's defaults: by profile, then by stage, the method's own values there."""
 
-KEYS = (*STAGES, TEST_SETTINGS, PROFILES)
+RANGES = "ranges"
+"""In a card's defaults: by stage, then by parameter, the interval that a number must lie in, such as ``[0, 1)``."""
+
+KEYS = (*STAGES, TEST_SETTINGS, PROFILES, RANGES)
 
 
 def problem_of(source: object) -> str | None:
@@ -26,7 +30,11 @@ def problem_of(source: object) -> str | None:
             return f"the card's defaults name {key!r}.{did_you_mean(str(key), KEYS)}"
         if not isinstance(source[key], Mapping):
             return f"the card's defaults: {key!r} is no mapping."
-    return _problem_of_tests(source) or _problem_of_profiles(source)
+    return (
+        _problem_of_tests(source)
+        or _problem_of_profiles(source)
+        or _problem_of_ranges(source)
+    )
 
 
 def problem_of_pins(
@@ -71,6 +79,32 @@ def _problem_of_names(
             known = ", ".join(TEST_NAMES)
             return f"{what}, which prediction does not know; it knows {known}."
     return None
+
+
+def _problem_of_ranges(source: Mapping[str, Any]) -> str | None:
+    for stage, entry in source.get(RANGES, {}).items():
+        if stage not in STAGES:
+            return _unknown(f"{RANGES} has {stage!r}", "a stage", stage, STAGES)
+        if not isinstance(entry, Mapping):
+            return f"{RANGES}: {stage} must map parameters to intervals."
+        for name, text in entry.items():
+            problem = _problem_of_range(stage, name, text, source.get(stage, {}))
+            if problem:
+                return problem
+    return None
+
+
+def _problem_of_range(
+    stage: str, name: str, text: Any, params: Mapping[str, Any]
+) -> str | None:
+    what = f"{RANGES} of {stage} has {name!r}"
+    if name not in params:
+        return _unknown(what, "a parameter of that stage", name, params)
+    try:
+        problem = problem_of_value(name, params[name], str(text))
+    except ValueError as error:
+        return f"{what}: {error}."
+    return f"{what}, whose default is wrong: {problem}" if problem else None
 
 
 def _problem_of_profiles(source: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,12 @@ from typing import Any
 from wsss_bench.contract.names import STAGES
 from wsss_bench.errors import RecipeError, did_you_mean
 from wsss_bench.methods.catalog import Catalog, LoadedMethod
-from wsss_bench.methods.profiles import Profile, replaced, with_profiles
+from wsss_bench.methods.profiles import (
+    Profile,
+    check_params,
+    replaced,
+    with_profiles,
+)
 from wsss_bench.methods.recipe import Picks, Recipe, expand, parse_assignment
 from wsss_bench.methods.values import Params, has, put
 
@@ -97,7 +102,7 @@ def resolve(
     `options` that no stage of this recipe has are left out here; `check_options` tells those that no recipe has.
 
     Raises:
-        RecipeError: an unknown method, an unknown parameter, or a value of the wrong type.
+        RecipeError: an unknown method, an unknown parameter, a value of the wrong type, or a number out of range.
         PluginError: a picked plugin is broken.
     """
     picks = expand(
@@ -214,6 +219,7 @@ def _override(
     resolved = copy.deepcopy(base)
     for key, value in passed.items():
         put(resolved, key, value, f"method {method.name!r}: parameter {stage}.{key}")
+    check_params(method, stage, resolved)
     return StageParams(resolved, passed)
 
 

@@ -15,10 +15,12 @@ from wsss_bench.io.paths import configs_dir
 from wsss_bench.methods.catalog import LoadedMethod
 from wsss_bench.methods.declared import (
     PROFILES,
+    RANGES,
     TEST_SETTINGS,
     problem_of,
     problem_of_pins,
 )
+from wsss_bench.methods.ranges import check_ranges
 from wsss_bench.methods.values import Params, has, put
 
 HARNESS: Mapping[str, Mapping[str, Any]] = {"segment": {"rounds": 1}}
@@ -134,6 +136,14 @@ def _declared(method: LoadedMethod) -> Mapping[str, Any]:
     if problem := problem_of(source) or problem_of_pins(method.card.pins, source):
         raise RecipeError(f"method {method.who}: {problem}")
     return source
+
+
+def check_params(method: LoadedMethod, stage: str, params: Params) -> None:
+    """Raise `RecipeError` where a number among a stage's parameters is out of its range."""
+    source = _declared(method)
+    own = _defaults(source, stage)
+    declared = source.get(RANGES, {}).get(stage, {})
+    check_ranges(method.name, stage, params, own, declared)
 
 
 def stated_by(method: LoadedMethod, stage: str) -> Mapping[str, Any]:
