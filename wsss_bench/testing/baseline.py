@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wsss_bench.testing.report import FAIL, PASS, SKIP, Check
+from wsss_bench.testing.report import FAIL, PASS, SKIP, WARN, Check
 
 if TYPE_CHECKING:
     from wsss_bench.testing.sandbox import Sandbox
@@ -60,6 +60,33 @@ _TRIVIAL = {
     "refine": "background everywhere",
     "segment": "background everywhere",
 }
+
+
+def classes(stage: str, folder: Path, *, full: bool, trained: bool) -> Check:
+    """Look whether labels, or predictions, hold more than one value.
+
+    Args:
+        stage, folder, full, trained: as in `baseline`.
+    """
+    from wsss_bench.contract.artifacts import LabelSet
+
+    kind = stage.partition(".")[0]
+    out = folder / ("predict" if kind == "segment" else stage) / "out"
+    if kind == "localize":
+        return Check("classes", stage, SKIP, "it makes scores, and no labels.")
+    if kind == "segment" and ("." in stage or not out.is_dir()):
+        return Check("classes", stage, SKIP, "only the last round is predicted with.")
+    found: set[int] = set()
+    for _, label in LabelSet(out):
+        found.update(np.unique(label).tolist())
+    if len(found) > 1:
+        return Check("classes", stage, PASS)
+    if trained and not full:
+        why = "one class only; eight iterations are too few to tell. Run it with --full (minutes)."
+        return Check("classes", stage, SKIP, why)
+    what = f"{stage} gives every pixel of every image the value {found.pop()}"
+    fix = "Look at its thresholds, losses and class ids"
+    return Check("classes", stage, WARN, f"{what}. {fix}.")
 
 
 def _seeds_score(out: Path, sandbox: Sandbox) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wsss_bench.testing.report import CHECKS, FAIL, PASS, SKIP, Check, Report
+from wsss_bench.testing.report import CHECKS, FAIL, PASS, SKIP, WARN, Check, Report
 
 if TYPE_CHECKING:
     from wsss_bench.methods.catalog import LoadedMethod
@@ -23,6 +23,9 @@ _RESUME = (
     "Skip images for which out.done(id); train with ctx.train or toolbox functions; "
     "keep half-done work in ctx.scratch only."
 )
+_SHOWN = 8
+"""Places in the code that a warning names."""
+
 _COPIES = "Work on copies; write to `out` and ctx.scratch only."
 
 
@@ -122,6 +125,7 @@ def judge(method: LoadedMethod, evidence: Evidence) -> list[Check]:
         checks.append(_sealed(evidence, stage))
     checks += _prediction(evidence)
     checks += _baselines(method, evidence)
+    checks.append(_visible(method))
     order = list(CHECKS)
     return sorted(checks, key=lambda check: order.index(check.name))
 
@@ -141,6 +145,19 @@ def _card(method: LoadedMethod) -> Check:
         return Check("card", "", PASS)
     message = " ".join(f"{method.who}: method_card: {what}" for what in missing)
     return Check("card", "", FAIL, message)
+
+
+def _visible(method: LoadedMethod) -> Check:
+    """Warn of what a stage's key cannot hold; see `wsss_bench.testing.unseen`."""
+    from wsss_bench.testing.unseen import unseen
+
+    found = unseen(method)
+    if not found:
+        return Check("visible", "", PASS)
+    places = "; ".join(map(str, found[:_SHOWN]))
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    fix = "After a change there, raise the card's version: it is part of every key."
+    return Check("visible", "", WARN, f"{places}{more}. {fix}")
 
 
 def _runs(method: LoadedMethod, evidence: Evidence, stage: str) -> Iterator[Check]:
@@ -301,7 +318,7 @@ def _changed(a: Seen, b: Seen) -> str:
 
 
 def _baselines(method: LoadedMethod, evidence: Evidence) -> Iterator[Check]:
-    from wsss_bench.testing.baseline import baseline
+    from wsss_bench.testing.baseline import baseline, classes
 
     worker, sandbox, full = evidence.guarded, evidence.sandbox, False
     if evidence.full is not None and evidence.full_sandbox is not None:
@@ -311,14 +328,11 @@ def _baselines(method: LoadedMethod, evidence: Evidence) -> Iterator[Check]:
         if not ok(result) or evidence_of_leak(evidence, stage):
             why = result["message"] if full and result else "did not run through."
             yield Check("baseline", stage, FAIL if full else SKIP, why)
+            yield Check("classes", stage, SKIP, why)
             continue
-        yield baseline(
-            stage,
-            worker["folder"] / "plain",
-            sandbox,
-            full=full,
-            trained=_trained(method, stage, result),
-        )
+        folder, trained = worker["folder"] / "plain", _trained(method, stage, result)
+        yield baseline(stage, folder, sandbox, full=full, trained=trained)
+        yield classes(stage, folder, full=full, trained=trained)
 
 
 def _trained(method: LoadedMethod, stage: str, result: Seen | None) -> bool:

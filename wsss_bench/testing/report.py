@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-PASS, FAIL, SKIP = "pass", "fail", "skip"
-_WORDS = {PASS: "passed", FAIL: "failed", SKIP: "skipped"}
+PASS, FAIL, SKIP, WARN = "pass", "fail", "skip", "warn"
+_WORDS = {PASS: "passed", FAIL: "failed", SKIP: "skipped", WARN: "warned of"}
 
 CHECKS: dict[str, str] = {
     "loads": "can be imported; its hooks are decorated and take arguments that the hooks have",
@@ -22,6 +22,8 @@ CHECKS: dict[str, str] = {
     "sealed masks": "opens no mask, and gives the same bytes where there are none",
     "no GPU": "works where no accelerator is visible",
     "baseline": "beats a trivial answer",
+    "classes": "labels and predictions hold more than one class (else a warning)",
+    "visible": "its code tells what its results rest on, so that a change is seen (else a warning)",
 }
 """Every check and what passing it says, in the order of the report."""
 
@@ -33,8 +35,8 @@ class Check:
     Attributes:
         name: a key of `CHECKS`.
         stage: the hook it is about (``refine.2``: of the second round), or "" for the plugin as a whole.
-        status: `PASS`, `FAIL` or `SKIP`.
-        message: for a failure, who, where, what and what to do; for a skip, why.
+        status: `PASS`, `FAIL`, `SKIP`, or `WARN` for what an author should look at and may mean.
+        message: for a failure or a warning, who, where, what and what to do; for a skip, why.
     """
 
     name: str
@@ -86,6 +88,8 @@ class Report:
     def _summary(self) -> str:
         counted = Counter(check.status for check in self.checks)
         parts = [f"{counted[status]} {word}" for status, word in _WORDS.items()]
+        if not counted[WARN]:
+            parts.pop()
         return f"{', '.join(parts)} in {self.seconds:.0f} s"
 
     def to_json(self) -> str:
