@@ -200,7 +200,7 @@ def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
 def _load(point: metadata.EntryPoint, listing: Listing) -> LoadedMethod:
     walk = installed_walk(point.module, listing.distribution)
     forget_changed(walk)
-    before, began = frozenset(sys.modules), time.time_ns()
+    began = time.time_ns()
     try:
         plugin = point.load()
     # A module that calls sys.exit must not end a run of other methods.
@@ -214,7 +214,7 @@ def _load(point: metadata.EntryPoint, listing: Listing) -> LoadedMethod:
     if card.name != point.name:
         what = f"the card's name is {card.name!r}, the entry point's is {point.name!r}."
         raise PluginError(listing.who, "method_card", what, "Give both the same name.")
-    code = code_of(sys.modules[point.module], walk, listing.distribution, before)
+    code = code_of(sys.modules[point.module], walk, listing.distribution)
     owner = listing.distribution, listing.version
     return _method(plugin, card, *owner, code)
 
@@ -237,13 +237,13 @@ def load_file(path: Path) -> LoadedMethod:
     who = f"{path.stem} ({path.name} local)"
     walk = file_walk(path)
     forget_changed(walk)
-    before, began = frozenset(sys.modules), time.time_ns()
+    began = time.time_ns()
     module = _import_file(path, who)
     note_loaded(walk, began)
     plugin = getattr(module, "plugin", module)
     check_plugin(plugin, who)
     card = read_card(plugin, who)
-    code = code_of(module, walk, before=before)
+    code = code_of(module, walk)
     return _method(plugin, card, path.name, "local", code)
 
 

@@ -49,19 +49,12 @@ class Code:
         packages: the packages that the module lies in, outermost first.
         walk: follows its imports.
         requires: distributions that the metadata of the plugin's own names, as it names them.
-        before: names of the modules that were there before the plugin was imported.
     """
 
     module: Module
     packages: tuple[Module, ...] = ()
     walk: Walk = field(default_factory=Walk)
     requires: frozenset[str] = frozenset()
-    before: frozenset[str] = field(default_factory=frozenset, repr=False)
-
-    @property
-    def bundled(self) -> bool:
-        """Whether it comes with the harness, in a package that it shares with other methods."""
-        return self.module.name.partition(".")[0] == BUNDLED
 
     def of(
         self,
@@ -134,19 +127,13 @@ def installed_walk(module: str, distribution: str) -> Walk:
     return Walk(tops=tops - {HARNESS})
 
 
-def code_of(
-    module: ModuleType,
-    walk: Walk,
-    distribution: str = "",
-    before: frozenset[str] = frozenset(),
-) -> Code:
+def code_of(module: ModuleType, walk: Walk, distribution: str = "") -> Code:
     """Return the code of a plugin whose module was imported.
 
     Args:
         module: the module that holds it.
         walk: see `file_walk` and `installed_walk`.
         distribution: what brings it, where it is installed.
-        before: names of the modules that were there before.
     """
     file = Path(str(module.__file__))
     # A file may have to be loaded under another name, which would tell of its place; its code is the same.
@@ -155,7 +142,7 @@ def code_of(
     # The harness's own requirements are recorded with every run, and are the same for all methods.
     bundled = name.partition(".")[0] == BUNDLED
     required = frozenset() if bundled else _requirements(distribution)
-    return Code(found, tuple(_packages(name)), walk, required, before)
+    return Code(found, tuple(_packages(name)), walk, required)
 
 
 def _packages(name: str) -> Iterator[Module]:

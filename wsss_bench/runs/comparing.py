@@ -20,6 +20,7 @@ def environment(
     record: RunRecord, cell: Cell, source: Source, device: str
 ) -> list[str]:
     """Return what is not as it was, a line ``what: then -> now`` each: versions, plugins, data, hardware, keys."""
+    from wsss_bench.runs.gathered import foreign_versions
     from wsss_bench.runs.provenance.facts import device_name, versions
 
     # Versions and digests only: what a card says besides may be reworded without changing a number.
@@ -27,7 +28,7 @@ def environment(
         stage: method.card.version for stage, method in cell.resolved.methods.items()
     }
     now: dict[str, Any] = {
-        "versions": versions(),
+        "versions": {**foreign_versions(cell), **versions()},
         "plugins": plugins_now,
         "device": device_name(device),
     }

@@ -19,6 +19,7 @@ from wsss_bench.io.audit import Access, subscribe, unsubscribe
 from wsss_bench.io.files import read_json, write_json
 from wsss_bench.methods.code import Code
 from wsss_bench.methods.modules import (
+    BUNDLED,
     HARNESS,
     Closure,
     Walk,
@@ -114,8 +115,7 @@ def watch_for(closure: Closure, code: Code | None) -> Watch:
     """Return a watch over a step that rests on `closure`; `code` is that of its method, None for the harness's own."""
     if code is None:
         return Watch(closure, None)
-    others = frozenset(code.of().files)
-    return Watch(closure, code.walk, code.bundled, code.before, others)
+    return Watch(closure, code.walk, frozenset(code.of().files))
 
 
 @dataclass
@@ -125,16 +125,12 @@ class Watch:
     Attributes:
         closure: what could be told before.
         walk: finds the plugin's own modules and files; None for the harness's own steps.
-        shared: the plugin's modules are also those of other methods, so only what is imported meanwhile counts.
-        before: names of the modules that were there when the plugin was loaded.
         others: names of modules that some stage of the plugin can be seen to import: where one is there already when
             this stage begins, another stage has imported it.
     """
 
     closure: Closure
     walk: Walk | None
-    shared: bool = False
-    before: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
     _read: set[str] = field(default_factory=set)
     _at_start: frozenset[str] = frozenset()
@@ -179,8 +175,9 @@ class Watch:
             return False
         if name not in self._at_start:
             return True
-        # It was there before: the stage may use it all the same, unless it is explained by something else.
-        return name not in self.others and not (self.shared and name in self.before)
+        # It was there before: the stage may use it all the same, unless something else explains it. The bundled methods
+        # are everybody's: another one may have been loaded.
+        return name not in self.others and name.partition(".")[0] != BUNDLED
 
 
 def _file(name: str) -> Path | None:
