@@ -329,6 +329,8 @@ def _end(job: dict[str, Any]) -> None:
 
 def _warm(modules: Iterable[str]) -> None:
     """Import what the jobs will, once for all of them."""
+    from wsss_bench.methods.catalog import Catalog
+    from wsss_bench.runs.provenance.code import method_closure, step_closure
     from wsss_bench.runs.provenance.facts import versions
 
     for name in modules:
@@ -349,6 +351,13 @@ def _warm(modules: Iterable[str]) -> None:
             except Exception:  # parts of large packages cannot be imported on their own; the job will import them
                 continue
     versions()
+    # What the sources of the harness import is read once here; a job would read it for itself.
+    for step in ("predict", "score_seeds", "score_labels", "score_val"):
+        step_closure(step)
+    for name in Catalog().names():
+        method = Catalog().load(name)
+        for stage in method.card.stages:
+            method_closure(method, stage)
 
 
 def serve() -> None:

@@ -134,8 +134,9 @@ class Walk:
         root = self._root(top)
         if root is None:
             return [], {top}
-        modules = list(_along(name, root))
-        return [one for one in modules if one.name not in _PASSED_BY], set()
+        # Of the harness's own tree nobody adds or takes away modules while a process runs.
+        along = _along_ours if top in (HARNESS, BUNDLED) else _along
+        return [one for one in along(name, root) if one.name not in _PASSED_BY], set()
 
     def _root(self, top: str) -> Path | None:
         """Return the folder or file of a top-level module that is to be followed, None for a foreign one."""
@@ -240,6 +241,11 @@ def find_top(top: str) -> Path | None:
     if folders:
         return Path(folders[0])
     return Path(spec.origin) if spec.has_location and spec.origin else None
+
+
+@lru_cache(maxsize=4096)
+def _along_ours(name: str, root: Path) -> tuple[Module, ...]:
+    return tuple(_along(name, root))
 
 
 def _along(name: str, root: Path) -> Iterator[Module]:
