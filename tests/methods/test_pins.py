@@ -95,7 +95,10 @@ def test_a_profile_that_names_the_method_wins_over_its_pins() -> None:
     ("pins", "message"),
     [
         ({"refine": ("network",)}, "pins names stage 'refine'"),
-        ({"segment": ("netwrok",)}, r"'netwrok', which is not a parameter.*'network'"),
+        (
+            {"segment": ("nettwork",)},
+            r"'nettwork', which is not a parameter.*'network'",
+        ),
         ({"segment": "network"}, "must list names"),
     ],
 )

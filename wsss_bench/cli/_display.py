@@ -68,7 +68,7 @@ def _words(cell: Cell, store: Store, seen: set[str]) -> Iterator[str]:
 
 def _replaced(cells: Sequence[Cell]) -> list[str]:
     """Return what a profile puts in the place of values that methods state themselves, a line a method and stage."""
-    found = []
+    found: list[str] = []
     for cell in cells:
         for stage, params in cell.resolved.params.items():
             method = cell.resolved.methods[stage]
