@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.io.files import canonical
+from wsss_bench.methods.modules import HARNESS
+from wsss_bench.runs.gathered import DIGITS
 from wsss_bench.runs.progress import Say, Tenths, silent
 from wsss_bench.runs.request import (
     STORE,
@@ -16,6 +20,7 @@ from wsss_bench.runs.request import (
     resolve_device,
     store_of,
 )
+from wsss_bench.runs.store.explain import module_changes
 
 if TYPE_CHECKING:
     from wsss_bench.contract.artifacts import LabelWriter, Segmentor
@@ -50,7 +55,8 @@ class PredictionRequest:
 def predict_run(request: PredictionRequest, say: Say = silent) -> Path:
     """Predict a split and return the folder of masks, after CRF where the run has it; `say` hears how far it is.
 
-    The folder is kept below the work dir, so an interrupted prediction is taken up where it stopped.
+    The folder is kept below the work dir, so an interrupted prediction is taken up where it stopped; other images of
+    the same names, or other code, have a folder of their own. `say` also hears where the code is not that of the run.
 
     Raises:
         DataError: there is no such run, or the dataset has no such split, or other classes.
@@ -69,7 +75,13 @@ def predict_run(request: PredictionRequest, say: Say = silent) -> Path:
         load_file(path)
     segmentor = stored_segmentor(request.work_dir, record)
     view = _view(request, record, say)
-    folder = request.work_dir / "export" / record.run_id / request.split
+    code = _code(segmentor, request.plugins)
+    for line in _changes(record, code):
+        say(
+            f"warning: code: {line} since the run; predictions may not be those of its network"
+        )
+    name = f"{request.split}-{_digest(view, code)}"
+    folder = request.work_dir / "export" / record.run_id / name
     # A segmentor that does not say predicts with CRF; "" says that it does not.
     with_crf = bool(segmentor.test.get("crf", True))
     raw, crf = _writers(folder, view, record, with_crf)
@@ -87,6 +99,38 @@ def predict_run(request: PredictionRequest, say: Say = silent) -> Path:
     if crf is not None:
         crf.close()
     return (crf or raw).path
+
+
+def _code(segmentor: Segmentor, plugins: Sequence[Path]) -> dict[str, str]:
+    """Return the digests of what predicts, by module: the harness, and the plugin that the network is of."""
+    from wsss_bench.methods.catalog import Catalog
+    from wsss_bench.runs.provenance.code import check_loaded, step_closure
+
+    closure = step_closure("predict")
+    check_loaded(closure)
+    owner = str(segmentor.plugin.get("name", ""))
+    catalog = Catalog(local=plugins)
+    if owner in catalog.names():
+        code = catalog.load(owner).code
+        if code is not None:
+            closure = closure.joined(code.of())
+    return closure.modules
+
+
+def _changes(record: RunRecord, code: Mapping[str, str]) -> list[str]:
+    """Name the modules of the plugin that are not as they were; records of an older version do not hold any."""
+    then = {name: record.modules[name] for name in code if name in record.modules}
+    own = {name: code[name][:DIGITS] for name in then if not _of_harness(name)}
+    return module_changes({name: then[name] for name in own}, own)
+
+
+def _of_harness(module: str) -> bool:
+    return module.partition(".")[0] == HARNESS
+
+
+def _digest(view: WeakView, code: Mapping[str, str]) -> str:
+    text = canonical([dict(view.parts), dict(code)])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _view(request: PredictionRequest, record: RunRecord, say: Say) -> WeakView:
