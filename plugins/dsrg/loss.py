@@ -33,6 +33,7 @@ CHOICES = {
     "grow": ("both", "fg", "bg", "none"),
     "grow_on": ("crf", "softmax"),
     "crf_unary": ("prob", "logprob"),
+    "thumbnails": ("points", "area"),
 }
 
 
@@ -42,7 +43,8 @@ class DsrgLoss(nn.Module):
     Growth restarts from the original cues each time; the CRF is run once per image and serves both losses.
 
     Args:
-        params: ``balanced, boundary, boundary_clip, grow, grow_on, crf_unary, crf_factor, theta_f, theta_b``.
+        params: ``balanced, boundary, boundary_clip, grow, grow_on, crf_unary, crf_factor, thumbnails, theta_f,
+            theta_b``.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -57,19 +59,23 @@ class DsrgLoss(nn.Module):
         self.crf = PRESETS["dsrg"].scaled(float(params["crf_factor"]))
 
     def forward(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the losses of a batch by name.
+        """Return the losses of a batch by name, computed in float32 whatever precision surrounds the call.
 
         Args:
             logits: ``[B, C + 1, h, w]``, resized to the cues' grid if they lie on another one.
             batch: ``labels`` the cues ``uint8 [B, h, w]`` (255 = none), ``inputs`` the images ``[B, 3, H, W]`` in
                 0..255, ``tags`` ``[B, C + 1]``, 1 for a class that is present.
         """
+        # Half precision cannot hold the floor beside a probability near 1.
+        with torch.autocast(logits.device.type, enabled=False):
+            return self._losses(logits.float(), batch)
+
+    def _losses(self, logits: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         cues = batch["labels"]
         grid = tuple(cues.shape[1:])
         if logits.shape[2:] != grid:
             logits = F.interpolate(logits, grid, mode="bilinear", align_corners=False)
-        # Half precision cannot hold the floor beside a probability near 1.
-        probs = floored_softmax(logits.float())
+        probs = floored_softmax(logits)
         q = self._crf(probs, batch["inputs"]) if self._needs_crf() else None
         grown = self._grown(probs, q, cues, batch["tags"])
         targets = one_hot_cues(grown, probs.shape[1])
@@ -91,13 +97,7 @@ class DsrgLoss(nn.Module):
         with torch.no_grad():
             # The release passes probabilities where energies belong; both are offered.
             energy = -probs if self.p["crf_unary"] == "prob" else -probs.log()
-            thumbnails = F.interpolate(
-                inputs.float(),
-                tuple(probs.shape[2:]),
-                mode="bilinear",
-                align_corners=False,
-                antialias=True,
-            )
+            thumbnails = self._thumbnails(inputs.float(), tuple(probs.shape[2:]))
             colours = thumbnails.permute(0, 2, 3, 1)
             if probs.device.type != "cpu":
                 # The lattice lives on the CPU; on a GPU exact kernels of a small grid are
@@ -108,6 +108,13 @@ class DsrgLoss(nn.Module):
             images = colours.clamp(0, 255).round().byte().contiguous()
             marginals = _crf_batch(images.numpy(), energy.numpy(), self.crf)
             return torch.from_numpy(marginals)
+
+    def _thumbnails(self, inputs: Tensor, grid: tuple[int, ...]) -> Tensor:
+        """Return the images ``[B, 3, h, w]`` at the cue grid, as ``thumbnails`` asks."""
+        if self.p["thumbnails"] == "area":
+            return F.interpolate(inputs, grid, mode="bilinear", antialias=True)
+        # What the releases' zoom of order 1 does: points from corner to corner, nothing averaged.
+        return F.interpolate(inputs, grid, mode="bilinear", align_corners=True)
 
     def _grown(
         self,

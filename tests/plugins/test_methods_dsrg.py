@@ -13,9 +13,11 @@ from engine_fakes import (
     make_view,
     stage_params,
 )
+from scipy import ndimage
 
 from wsss_bench.contract.artifacts import LabelWriter, SeedWriter
 from wsss_bench.errors import RecipeError
+from wsss_bench.toolbox.crf_exact import meanfield_exact
 from wsss_bench.toolbox.losses import boundary_loss, floored_softmax
 from wsss_plugins.dsrg import loss as module
 from wsss_plugins.dsrg.loss import DsrgLoss
@@ -29,6 +31,7 @@ OWN: dict[str, Any] = {
     "grow_on": "softmax",
     "crf_unary": "prob",
     "crf_factor": 12.0,
+    "thumbnails": "points",
     "theta_f": 0.85,
     "theta_b": 0.99,
 }
@@ -201,6 +204,43 @@ def test_energies_are_minus_probabilities_or_their_logarithms(
     )
 
 
+def test_thumbnails_are_the_releases_points_or_means_of_areas() -> None:
+    image = np.random.default_rng(3).uniform(0, 255, (3, 33, 47)).astype(np.float32)
+    inputs = torch.from_numpy(image)[None]
+    points = DsrgLoss(OWN)._thumbnails(inputs, (5, 9))[0].numpy()
+    # SEC's and DSRG's layers call this on every photograph.
+    released = ndimage.zoom(image, (1, 5 / 33, 9 / 47), order=1)
+    assert points == pytest.approx(released, abs=2e-3)
+    area = DsrgLoss({**OWN, "thumbnails": "area"})._thumbnails(inputs, (5, 9))[0]
+    # A mean over about 70 pixels of noise hardly varies.
+    assert area.std() < points.std() / 3
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_losses_crf_and_growth_keep_float32_in_half_precision(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    loss = DsrgLoss({**OWN, "boundary": True, "grow": "both", "grow_on": "crf"})
+    if device == "cuda":
+        # The branch of a GPU, whose exact kernels are matrix products, on this processor.
+        def exact(probs: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+            small = loss._thumbnails(inputs, tuple(probs.shape[2:]))
+            return meanfield_exact(small.permute(0, 2, 3, 1), -probs, loss.crf)
+
+        monkeypatch.setattr(loss, "_crf", exact)
+    logits, given = batch()
+    half = logits.detach().bfloat16()
+    expected = loss(half.float(), given)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(half, given)
+    assert {key: value.dtype for key, value in found.items()} == dict.fromkeys(
+        found, torch.float32
+    )
+    assert {key: value.item() for key, value in found.items()} == {
+        key: value.item() for key, value in expected.items()
+    }
+
+
 def test_no_gradient_flows_through_the_crf() -> None:
     logits, given = batch()
     losses = DsrgLoss({**OWN, "boundary": True, "grow": "both", "grow_on": "crf"})(
@@ -234,7 +274,13 @@ def test_logits_are_brought_to_the_cue_grid() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"grow": "all"}, {"grow_on": "logits"}, {"crf_unary": "energy"}]
+    "changed",
+    [
+        {"grow": "all"},
+        {"grow_on": "logits"},
+        {"crf_unary": "energy"},
+        {"thumbnails": "x"},
+    ],
 )
 def test_unknown_choices_are_refused(changed: dict[str, str]) -> None:
     ((key, value),) = changed.items()

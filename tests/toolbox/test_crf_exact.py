@@ -97,3 +97,18 @@ def test_exact_mean_field_gives_no_gradient_and_refuses_another_grid():
     assert not q.requires_grad
     with pytest.raises(ValueError, match="grid"):
         meanfield_exact(torch.zeros(1, 8, 8, 3), unary, PRESETS["dsrg"])
+
+
+def test_half_precision_around_the_call_changes_nothing():
+    image, probs = two_regions(np.random.default_rng(4))
+    images = torch.from_numpy(image.astype(np.float32))[None]
+    unary = torch.from_numpy(-np.log(probs))[None]
+    crf = PRESETS["dsrg"].scaled(12)
+    alone = meanfield_exact(images, unary, crf)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = meanfield_exact(images, unary, crf)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, alone)
+    # Energies that come in half precision are computed with in full.
+    rounded = meanfield_exact(images, unary.bfloat16(), crf)
+    assert torch.equal(rounded, meanfield_exact(images, unary.bfloat16().float(), crf))

@@ -14,7 +14,7 @@ from wsss_bench.toolbox.crf_presets import CrfParams
 
 @torch.no_grad()
 def meanfield_exact(images: Tensor, unary: Tensor, params: CrfParams) -> Tensor:
-    """Return mean-field marginals with exact kernels.
+    """Return mean-field marginals with exact kernels, in float32 whatever precision surrounds the call.
 
     Args:
         images: ``float32 [B, h, w, 3]``, RGB on the 0..255 scale, on the grid of the energies.
@@ -22,7 +22,7 @@ def meanfield_exact(images: Tensor, unary: Tensor, params: CrfParams) -> Tensor:
         params: constants for this grid; see `CrfParams.scaled`.
 
     Returns:
-        ``[B, K, h, w]``, summing to 1 over K; no gradient. Memory: ``4 * B * (h * w)**2`` bytes, twice at the peak.
+        ``float32 [B, K, h, w]``, summing to 1 over K; no gradient. Memory: ``4 * B * (h * w)**2`` bytes, twice at the peak.
 
     Raises:
         ValueError: images and energies lie on different grids.
@@ -33,15 +33,21 @@ def meanfield_exact(images: Tensor, unary: Tensor, params: CrfParams) -> Tensor:
             f"meanfield_exact: images {tuple(images.shape)} must be [B, h, w, 3] "
             f"on the grid of unary {tuple(unary.shape)}."
         )
-    energies = unary.flatten(2)
-    kernel = _kernel(images.to(unary), params)
+    # Autocast would multiply in half precision, and move one label in ten.
+    with torch.autocast(unary.device.type, enabled=False):
+        q = _meanfield(images.float(), unary.float().flatten(2), params)
+    return q.view(unary.shape)
+
+
+def _meanfield(images: Tensor, energies: Tensor, params: CrfParams) -> Tensor:
+    kernel = _kernel(images, params)
     q = (-energies).softmax(dim=1)
     for _ in range(params.iterations):
         # The kernel's diagonal stays: implementations on a lattice send a cell its own
         # message too, and the published constants were chosen with it.
         logits = torch.baddbmm(energies, q, kernel, beta=-1)
         q = logits.softmax(dim=1)
-    return q.view_as(unary)
+    return q
 
 
 def _kernel(images: Tensor, params: CrfParams) -> Tensor:
