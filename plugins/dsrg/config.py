@@ -32,7 +32,7 @@ segment = dict(
     grow_on="crf",
     crf_unary="prob",
     crf_factor=12.0,
-    # Photographs at the cues' grid: "points" sampled, as SEC's and DSRG's releases do, or the "area" of a cell averaged.
+    # Photographs at the cues' grid: "points", as SEC's and DSRG's releases sample them, or a cell's "area" averaged.
     thumbnails="points",
     boundary_clip=(0.05, 20.0),
     test_scales=(0.75, 1.0, 1.25),

@@ -22,7 +22,8 @@ def meanfield_exact(images: Tensor, unary: Tensor, params: CrfParams) -> Tensor:
         params: constants for this grid; see `CrfParams.scaled`.
 
     Returns:
-        ``float32 [B, K, h, w]``, summing to 1 over K; no gradient. Memory: ``4 * B * (h * w)**2`` bytes, twice at the peak.
+        ``float32 [B, K, h, w]``, summing to 1 over K; no gradient. Memory: ``4 * B * (h * w)**2`` bytes, twice at
+        the peak.
 
     Raises:
         ValueError: images and energies lie on different grids.
