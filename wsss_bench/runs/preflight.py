@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_bench.errors import ArtifactError, DataError, RecipeError, did_you_mean
+from wsss_bench.io.installed import installed_file, is_package
 
 if TYPE_CHECKING:
     from wsss_bench.data.base import Dataset
@@ -81,7 +82,7 @@ def check_weights(resolved: Sequence[Resolved], weights: str | None = None) -> N
         RecipeError: one is not.
     """
     if weights is not None and weights not in NAMED_WEIGHTS:
-        _check_file("--weights", weights)
+        _check_weights("--weights", weights)
     for recipe in resolved:
         for stage, params in _stages(recipe):
             _check_params(str(recipe.recipe), stage, params)
@@ -95,8 +96,8 @@ def _stages(resolved: Resolved) -> Iterator[tuple[str, StageParams]]:
 
 def _check_params(recipe: str, stage: str, params: StageParams) -> None:
     value = params.resolved.get("weights")
-    if isinstance(value, str) and _is_file_name(value):
-        _check_file(f"recipe {recipe!r}: {stage}.weights", value)
+    if isinstance(value, str) and (is_package(value) or _is_file_name(value)):
+        _check_weights(f"recipe {recipe!r}: {stage}.weights", value)
     for key, given in params.passed.items():
         # Only what the user has passed: a default may name a folder that the stage makes.
         if key.endswith("_dir") and isinstance(given, str) and given:
@@ -108,10 +109,16 @@ def _is_file_name(value: str) -> bool:
     return value.startswith(("/", "./", "../", "~")) or value.endswith(_SUFFIXES)
 
 
-def _check_file(what: str, value: str) -> None:
+def _check_weights(what: str, value: str) -> None:
+    if is_package(value):
+        try:
+            installed_file(value)
+        except ArtifactError as error:
+            raise RecipeError(f"{what}: {error}") from error
+        return
     if Path(value).is_file():
         return
-    names = " or ".join(NAMED_WEIGHTS)
+    names = ", ".join([*NAMED_WEIGHTS, "pip:PACKAGE"])
     fix = f"Give an existing file, or a name that the method knows ({names})."
     raise RecipeError(f"{what}: {value!r} is no file. {fix}")
 

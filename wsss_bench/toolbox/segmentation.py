@@ -18,6 +18,7 @@ from wsss_bench.contract.view import IGNORE, WeakView
 from wsss_bench.engine.models import WeakSegmentor
 from wsss_bench.engine.segmentor import keep_segmentor, segmentor_config
 from wsss_bench.errors import RecipeError
+from wsss_bench.io.installed import is_package, package_of
 from wsss_bench.rng import derive
 from wsss_bench.toolbox.losses import balanced_cross_entropy
 from wsss_bench.toolbox.training import (
@@ -237,6 +238,8 @@ def pretraining(weights: object, backbone: str = "") -> str:
     """Return what a ``weights`` parameter means on the board: ``ImageNet``, ``file NAME``, timm's own or ``none``."""
     if not weights:
         return "none"
+    if is_package(weights):
+        return package_of(str(weights)).data
     # What timm loads depends on the network's tag, and need not have been trained on ImageNet.
     if backbone.startswith("timm/") and weights in ("imagenet", "timm"):
         return "timm's own"

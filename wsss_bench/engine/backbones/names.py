@@ -8,6 +8,7 @@ from typing import Any
 
 from wsss_bench.engine.backbones.staged import NORMALIZATION, Colour
 from wsss_bench.errors import RecipeError, did_you_mean
+from wsss_bench.io.installed import is_package, package_of
 
 _HOME = "wsss_bench.engine.backbones"
 
@@ -92,7 +93,9 @@ def backbone_config(
 
 
 def normalize_of(params: Mapping[str, Any]) -> str:
-    """Return how the images of a stage are normalised: ``normalize``, unless the backbone brings its own way."""
+    """Return how a stage normalises images: ``normalize``, unless weights or backbone bring their own way."""
+    if is_package(params.get("weights")):
+        return str(params["weights"])
     name = str(params.get("backbone") or "")
     return name if name.startswith(TIMM) else str(params.get("normalize", "imagenet"))
 
@@ -101,11 +104,16 @@ def normalization(kind: str) -> tuple[Colour, Colour]:
     """Return mean and standard deviation per channel, on the 0..255 scale.
 
     Args:
-        kind: a key of `NORMALIZATION`, or the name of a backbone of timm.
+        kind: a key of `NORMALIZATION`, the name of a backbone of timm, or a package of weights (``pip:NAME``).
 
     Raises:
         RecipeError: there is no such way.
+        ArtifactError: there is no such package.
     """
+    if is_package(kind):
+        package = package_of(kind)
+        mean, std = package.mean, package.std
+        return (mean, mean, mean), (std, std, std)
     if kind.startswith(TIMM):
         # Imported here: it brings a package that may not be installed.
         from wsss_bench.engine.backbones import timm

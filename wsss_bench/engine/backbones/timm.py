@@ -15,8 +15,15 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsss_bench.engine.backbones.staged import Colour, matching, read_weights, still
+from wsss_bench.engine.backbones.staged import (
+    COUNTER,
+    Colour,
+    matching,
+    read_weights,
+    still,
+)
 from wsss_bench.errors import ArtifactError, RecipeError, did_you_mean
+from wsss_bench.io.installed import installed_file, is_package, package_of
 
 PREFIX = "timm/"
 """How names of timm's networks begin in recipes."""
@@ -102,9 +109,10 @@ class TimmBackbone(nn.Module):
 
     Args:
         model: the name after ``timm/``.
-        weights: None (random), ``"imagenet"`` or ``"timm"`` (timm's own loader, which fetches them on first use), or
-            the path of a state dict with timm's keys (``.pth``, read with ``weights_only=True``, or
-            ``.safetensors``).
+        weights: None (random), ``"imagenet"`` or ``"timm"`` (timm's own loader, which fetches them on first use),
+            ``"pip:NAME"`` (the file in an installed package, see `wsss_bench.io.installed`), or the path of a state
+            dict with timm's keys or, of an EfficientNet, with those of its PyTorch port (``.pth``, read with
+            ``weights_only=True``, or ``.safetensors``).
         output_stride: of a convolutional network that offers a choice: 8, 16 or 32; None leaves it as it is.
         frozen_stages: how many leading stages do not learn. A transformer's stages are its last four blocks; the
             first of them counts with all that comes before it.
@@ -135,7 +143,7 @@ class TimmBackbone(nn.Module):
         pretrained_config(model)
         net = _create(model, weights in OWN_WEIGHTS, output_stride)
         if weights is not None and weights not in OWN_WEIGHTS:
-            _load(net, Path(weights), f"{PREFIX}{model}")
+            _load(net, _file(weights, model), f"{PREFIX}{model}")
         self.net = _with_stages(net, model)
         self.channels = tuple(self.net.feature_info.channels())
         self.strides = tuple(self.net.feature_info.reduction())
@@ -269,12 +277,23 @@ def _with_stages(net: Any, model: str) -> Any:
     return FeatureGetterNet(net, out_indices=len(net.feature_info))
 
 
+def _file(weights: str, model: str) -> Path:
+    """Return the file that ``weights`` names; raises `RecipeError` for a package of another network's weights."""
+    if not is_package(weights):
+        return Path(weights)
+    package = package_of(weights)
+    if package.network != f"{PREFIX}{model.partition('.')[0]}":
+        what = f"{weights} holds the weights of {package.network}"
+        raise RecipeError(f"{PREFIX}{model}: {what}. Use backbone={package.network}.")
+    return installed_file(weights)
+
+
 def _load(
     net: nn.Module,
     path: Path,
     who: str,
 ) -> None:
-    """Load a state dict with timm's keys; a classifier's tensors may be there and are left out.
+    """Load a state dict with timm's keys, or the port's; a classifier's tensors may be there and are left out.
 
     Raises:
         ArtifactError: the file is missing, no state dict, or of another architecture.
@@ -284,9 +303,35 @@ def _load(
     # Released checkpoints wrap the state dict under either name.
     for wrapper in ("state_dict", "model"):
         state = state.get(wrapper, state)
+    if "_conv_stem.weight" in state:
+        state = _renamed(net, state, f"{who}: {path}")
     fix = "It must be a state dict with timm's keys of the same network."
     found = matching(net, state, f"{who}: {path}", fix)
     net.load_state_dict(found, strict=False)
+
+
+def _renamed(net: nn.Module, state: dict[str, Any], who: str) -> dict[str, Any]:
+    """Return the tensors of EfficientNet's PyTorch port under timm's names.
+
+    Both list the same tensors in the same order, without the counters of batches; every shape is compared.
+
+    Raises:
+        ArtifactError: they are of another network.
+    """
+    names = [name for name in net.state_dict() if not name.endswith(COUNTER)]
+    tensors = [
+        (name, value) for name, value in state.items() if not name.endswith(COUNTER)
+    ]
+    # The classifier comes last in both, and has been left out of the network.
+    found: dict[str, Any] = {}
+    wanted = net.state_dict()
+    for name, (old, value) in zip(names, tensors, strict=False):
+        if value.shape != wanted[name].shape:
+            shapes = f"{list(value.shape)}, where {name} has {list(wanted[name].shape)}"
+            what = f"is of another network: {old} has shape {shapes}."
+            raise ArtifactError(f"{who} {what}")
+        found[name] = value
+    return found
 
 
 def _read_safetensors(path: Path, who: str) -> dict[str, Any]:

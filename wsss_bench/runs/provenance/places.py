@@ -11,6 +11,7 @@ from typing import Any
 from wsss_bench.errors import ArtifactError
 from wsss_bench.io.configs import bases
 from wsss_bench.io.hashing import digests, folder_digest
+from wsss_bench.io.installed import installed_file, is_package
 from wsss_bench.io.paths import configs_dir
 from wsss_bench.methods.modules import Walk
 from wsss_bench.methods.sources import file_syntax
@@ -56,6 +57,8 @@ def _named_config(value: str, name: str) -> Any:
 
 def _place(value: str | Path, name: str) -> Path | None:
     """Return the file or folder that a parameter names, None where it names none that is there."""
+    if is_package(value):
+        return installed_file(str(value))
     if isinstance(value, str):
         named = name.rpartition("_")[2] in _NAMES
         # A text that can be no path of ours is not looked up on the disk.
