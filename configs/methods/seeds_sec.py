@@ -27,6 +27,10 @@ localize = dict(
     amp="",
     # Precision of inference: "" is float32; bf16 is up to three times as fast where the processor has it.
     test_amp="",
+    # Images of one size that share a batch in inference; 0: the device decides (16 on a GPU, 1 on a CPU).
+    test_batch=0,
+    # Sides at every scale are rounded to a multiple of so many pixels, so that many sizes become few; 0: they are not.
+    test_round=0,
     scales=(1.0,),
     flip=False,
     warp=321,
@@ -49,6 +53,8 @@ test_settings = dict(
         "flip",
         "warp",
         "test_amp",
+        "test_batch",
+        "test_round",
         "threshold",
         "saliency_dir",
         "saliency_stage",

@@ -38,6 +38,10 @@ segment = dict(
     amp="",
     # Precision of inference: "" is float32; bf16 is up to three times as fast where the processor has it.
     test_amp="",
+    # Images of one size that share a batch in prediction; 0: the device decides (16 on a GPU, 1 on a CPU).
+    test_batch=0,
+    # Sides at every scale are rounded to a multiple of so many pixels, so that many sizes become few; 0: they are not.
+    test_round=0,
     label_stride=1,
     test_scales=(1.0,),
     test_flip=False,
@@ -54,6 +58,8 @@ test_settings = dict(
         "test_merge",
         "test_warp",
         "test_amp",
+        "test_batch",
+        "test_round",
         "crf",
     )
 )

@@ -42,6 +42,8 @@ refine = dict(
     crop=448,
     jitter=0.3,
     amp="",
+    # Images of one size that share a batch in inference; 0: the device decides (16 on a GPU, 1 on a CPU).
+    test_batch=0,
     # Inference: 2^8 steps. crf_after: mean-field steps on the walked scores; the released script has none.
     beta=8.0,
     steps=256,
@@ -49,7 +51,7 @@ refine = dict(
 )
 
 # Settings of the walk.
-test_settings = dict(refine=("alpha_walk", "beta", "steps", "crf_after"))
+test_settings = dict(refine=("test_batch", "alpha_walk", "beta", "steps", "crf_after"))
 profiles = dict(
     shapes=dict(
         refine=dict(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsss_bench.contract.context import StageContext
+from wsss_bench.contract.view import WeakImage, WeakView
 from wsss_bench.toolbox.affinity import feature_affinity_loss
 from wsss_bench.toolbox.arrays import Bytes
+from wsss_bench.toolbox.batching import over_images, stacked
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
 from wsss_bench.toolbox.training import NORMALIZATION, Network
 
@@ -118,14 +121,49 @@ def cell_features(
         normalize: which mean and deviation the backbone was trained with.
         device: where the model is.
     """
-    stride = model.stride
+    canvas = on_whole_cells(image, model.stride, normalize)
+    return model(stacked([canvas], device)).float()[0]
+
+
+def on_whole_cells(image: Bytes, stride: int, normalize: str) -> Tensor:
+    """Return a photograph on a canvas of whole cells, ``float32 [h, w, 3]`` in 0..255.
+
+    The rest is what normalises to 0, as in the release.
+    """
     height, width = image.shape[:2]
     h = -(-height // stride)
     w = -(-width // stride)
-    # Padded to whole cells with what normalises to 0, as the release does.
     canvas = np.empty((h * stride, w * stride, 3), np.float32)
     canvas[:] = NORMALIZATION[normalize][0]
     canvas[:height, :width] = image
-    pixels = torch.from_numpy(canvas).to(device)
-    pixels = pixels.permute(2, 0, 1)[None]
-    return model(pixels).float()[0]
+    return torch.from_numpy(canvas)
+
+
+def features_of(
+    model: AffinityNet,
+    view: WeakView,
+    done: Callable[[str], bool],
+    ctx: StageContext,
+) -> Iterator[tuple[WeakImage, Tensor]]:
+    """Yield every image that is not done with its `cell_features`, on the CPU, computed in batches; see `over_images`.
+
+    Args:
+        model: the trained network, in eval mode.
+        view: the images.
+        done: whether an image of that id needs nothing any more.
+        ctx: gives ``normalize`` and ``test_batch``.
+    """
+    normalize = str(ctx.params["normalize"])
+
+    def prepare(image: WeakImage) -> Tensor:
+        return on_whole_cells(image.read(), model.stride, normalize)
+
+    @torch.inference_mode()
+    def compute(images: Sequence[WeakImage], read: Sequence[Tensor]) -> Tensor:
+        return model(stacked(read, ctx.device)).float()
+
+    def finish(images: Sequence[WeakImage], features: Tensor) -> Iterable[Tensor]:
+        return features.cpu().unbind()
+
+    steps = prepare, compute, finish
+    return over_images(view, done, ctx, *steps, name="features")

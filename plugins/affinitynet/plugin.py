@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,9 @@ class Affinity:
         from functools import partial
 
         from wsss_bench.toolbox.affinity import affinity_from_features
-        from wsss_bench.toolbox.parallel import per_image
+        from wsss_bench.toolbox.parallel import from_jobs, per_image
         from wsss_plugins.affinitynet.maths import crf_label, walked_labels
-        from wsss_plugins.affinitynet.network import cell_features
+        from wsss_plugins.affinitynet.network import features_of
         from wsss_plugins.affinitynet.training import check, train_network
 
         p = dict(ctx.params)
@@ -60,13 +61,15 @@ class Affinity:
         low, high = labels
         model = train_network(view, low, high, ctx)
 
-        def job(image: WeakImage) -> tuple[Any, ...]:
+        def jobs() -> Iterator[tuple[WeakImage, tuple[Any, ...]]]:
             # The network's part stays in this process, on its device; the walk goes to a worker.
-            features = cell_features(model, image.read(), p["normalize"], ctx.device)
-            affinity = affinity_from_features(features, int(p["radius"]), p["border"])
-            return image.path, seeds[image.id], affinity, model.stride
+            radius, border = int(p["radius"]), str(p["border"])
+            for image, features in features_of(model, view, out.done, ctx):
+                affinity = affinity_from_features(features, radius, border)
+                yield image, (image.path, seeds[image.id], affinity, model.stride)
 
-        return per_image(partial(walked_labels, params=p), view, out, ctx, job)
+        walk = partial(walked_labels, params=p)
+        return from_jobs(walk, jobs(), view, out, ctx)
 
 
 plugin = Affinity()

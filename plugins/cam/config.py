@@ -3,4 +3,14 @@
 inherit = ["methods/classifier.py"]
 localize = dict(maps="cam")
 
-test_settings = dict(localize=("maps", "scales", "flip", "test_amp", "threshold"))
+test_settings = dict(
+    localize=(
+        "maps",
+        "scales",
+        "flip",
+        "test_amp",
+        "test_batch",
+        "test_round",
+        "threshold",
+    )
+)

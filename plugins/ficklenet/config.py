@@ -32,6 +32,8 @@ test_settings = dict(
         "scales",
         "flip",
         "test_amp",
+        "test_batch",
+        "test_round",
         "threshold",
         "saliency_dir",
         "saliency_stage",

@@ -41,6 +41,7 @@ class FickleNet:
     def localize(self, view: WeakView, out: SeedWriter, ctx: StageContext) -> SeedSet:
         """Train under random selection; per image keep the maximum over draws (scores) and the mean (rank)."""
         from wsss_bench.toolbox.classifier import train_classifier
+        from wsss_plugins.ficklenet.drawing import drawn_seeds
         from wsss_plugins.ficklenet.head import FickleHead
 
         head = partial(FickleHead, params=ctx.training_params)
@@ -50,10 +51,11 @@ class FickleNet:
             "external_saliency": external,
             "extra_data": "saliency maps" if external else "-",
         }
-        for index, image in enumerate(view):
-            if not out.done(image.id):
-                out.write(image.id, _seed(model, image, ctx))
-            ctx.progress("images", index + 1, len(view))
+        written = sum(out.done(image.id) for image in view)
+        for image, seed in drawn_seeds(model, view, out.done, ctx):
+            out.write(image.id, seed)
+            written += 1
+            ctx.progress("images", written, len(view))
         return out.close()
 
     @hookimpl
@@ -66,36 +68,6 @@ class FickleNet:
         external = bool(seeds.manifest.get("external_saliency", False))
         label = partial(_label, params=dict(ctx.params), external=external)
         return per_image(label, view, out, ctx, lambda image: seeds[image.id])
-
-
-def _seed(model: Any, image: Any, ctx: StageContext) -> Seed:
-    """Return the maximum (scores) and the mean (rank) of the draws for one image, and its background cue."""
-    import numpy as np
-    import torch
-
-    from wsss_bench.rng import torch_generator
-    from wsss_bench.toolbox.classifier import pixels_of
-    from wsss_bench.toolbox.sec import background_of
-
-    pixels = image.read()
-    size = (pixels.shape[0], pixels.shape[1])
-    warp = int(ctx.params["warp"])
-    seen = (warp, warp) if warp else size
-    ids = np.asarray(image.present, np.int64)
-    channels = (ids - 1).tolist()
-    # One generator per image: a map does not depend on which images came before.
-    generator = torch_generator(ctx.seed, "ficklenet", image.id)
-    number = int(ctx.params["draws"])
-    with torch.no_grad():
-        features = model.features(pixels_of(pixels, seen, ctx.device))
-        drawn = model.head.draws(features, channels, generator, number)
-    maps = drawn.float().cpu()
-    grid = (maps.shape[2], maps.shape[3])
-    background = background_of(ctx)(model, image, pixels, grid)
-    # Over many draws the mean of a map is far below its maximum; only its order matters, so it is stored as it is.
-    highest = maps.amax(0).numpy()
-    mean = maps.mean(0).numpy()
-    return Seed(ids, highest, size, background, mean)
 
 
 def _label(

@@ -39,6 +39,8 @@ refine = dict(
     crop=512,
     jitter=0.0,
     amp="",
+    # Images of one size that share a batch in inference; 0: the device decides (16 on a GPU, 1 on a CPU).
+    test_batch=0,
     # Inference.
     scales=(1.0,),
     flip=True,
@@ -50,7 +52,15 @@ refine = dict(
 
 # Settings of the boundary map and of the walk.
 test_settings = dict(
-    refine=("scales", "flip", "walk_radius", "beta", "steps", "background")
+    refine=(
+        "scales",
+        "flip",
+        "test_batch",
+        "walk_radius",
+        "beta",
+        "steps",
+        "background",
+    )
 )
 profiles = dict(
     shapes=dict(

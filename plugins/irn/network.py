@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsss_bench.toolbox.affinity import boundary_affinity_loss, displacement_loss
 from wsss_bench.toolbox.arrays import Bytes, Floats
-from wsss_bench.toolbox.classifier import pixels_of
+from wsss_bench.toolbox.batching import Size, resized, scaled, stacked
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
 from wsss_bench.toolbox.training import Network
 
-Size = tuple[int, int]
 Stages = tuple[Tensor, ...]
 Each = tuple[int, ...]
 """One number per stage."""
@@ -203,28 +203,43 @@ def boundary_map(
     Returns:
         ``float32 [⌈H/4⌉, ⌈W/4⌉]``.
     """
-    height, width = image.shape[:2]
-    grid = _grid(height, width)
-    total = torch.zeros(1, 1, *grid, device=device)
-    for scale in scales:
-        # Shrunk further, a thumbnail would leave the deepest stage nothing.
-        rows = max(16, round(height * scale))
-        columns = max(16, round(width * scale))
-        pixels = pixels_of(image, (rows, columns), device)
-        batch = pixels
+    photographs = at_scales(image, scales)
+    grid = _grid(image.shape[0], image.shape[1])
+    return boundary_maps(model, [photographs], grid, flip, device)[0].cpu().numpy()
+
+
+def at_scales(image: Bytes, scales: tuple[float, ...]) -> list[Tensor]:
+    """Return the photograph at every scale (bicubic), ``uint8 [h, w, 3]``."""
+    # Shrunk further, a thumbnail would leave the deepest stage nothing.
+    sizes = [scaled((image.shape[0], image.shape[1]), scale, 16) for scale in scales]
+    return [resized(image, size, cv2.INTER_CUBIC) for size in sizes]
+
+
+@torch.inference_mode()
+def boundary_maps(
+    model: InterPixelNet,
+    photographs: Sequence[Sequence[Tensor]],
+    grid: Size,
+    flip: bool,
+    device: str,
+) -> Tensor:
+    """Return `boundary_map` of images of one size, ``float [B, *grid]`` on the device.
+
+    Args:
+        model: as there.
+        photographs: of every image what `at_scales` gives.
+        grid: (height, width) of the result.
+        flip, device: as there.
+    """
+    total = torch.zeros(len(photographs), 1, *grid, device=device)
+    for one_scale in zip(*photographs, strict=True):
+        pixels = stacked(one_scale, device)
+        batch = torch.cat([pixels, pixels.flip(3)]) if flip else pixels
+        logits = model(batch).float()[:, None]
         if flip:
-            batch = torch.cat([pixels, pixels.flip(3)])
-        logits = model(batch).float()
-        merged = logits[0]
-        if flip:
-            merged = (merged + logits[1].flip(1)) / 2
-        if merged.shape != grid:
-            merged = F.interpolate(
-                merged[None, None],
-                grid,
-                mode="bilinear",
-                align_corners=False,
-            )[0, 0]
-        total += merged
-    mean = total[0, 0] / len(scales)
-    return mean.sigmoid().cpu().numpy()
+            plain, mirrored = logits.chunk(2)
+            logits = (plain + mirrored.flip(3)) / 2
+        if logits.shape[2:] != grid:
+            logits = F.interpolate(logits, grid, mode="bilinear", align_corners=False)
+        total += logits
+    return (total[:, 0] / len(photographs[0])).sigmoid()

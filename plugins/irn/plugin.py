@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from wsss_bench import (
     LabelSet,
@@ -14,7 +13,6 @@ from wsss_bench import (
     WeakView,
     hookimpl,
 )
-from wsss_bench.contract.view import WeakImage
 
 
 class Irn:
@@ -41,9 +39,9 @@ class Irn:
         """Write labels of the image's tags and background; every pixel is labelled."""
         from functools import partial
 
-        from wsss_bench.toolbox.parallel import per_image
+        from wsss_bench.toolbox.parallel import from_jobs, per_image
+        from wsss_plugins.irn.boundaries import boundaries
         from wsss_plugins.irn.maths import relation_labels, walked_labels
-        from wsss_plugins.irn.network import boundary_map
         from wsss_plugins.irn.training import check, train_network
 
         params = dict(ctx.params)
@@ -52,16 +50,11 @@ class Irn:
         label = partial(relation_labels, params=params)
         labels = per_image(label, view, sure, ctx, lambda i: (i.path, seeds[i.id]))
         model = train_network(view, labels, ctx)
-        scales = tuple(float(scale) for scale in params["scales"])
-        flip = bool(params["flip"])
-
-        def job(image: WeakImage) -> tuple[Any, Any]:
-            # The network's part stays in this process, on its device; the walk goes to a worker.
-            boundary = boundary_map(model, image.read(), scales, flip, ctx.device)
-            return boundary, seeds[image.id]
-
+        # The network's part stays in this process, on its device; the walk goes to a worker.
+        found = boundaries(model, view, out.done, ctx)
+        jobs = ((image, (boundary, seeds[image.id])) for image, boundary in found)
         walk = partial(walked_labels, params=params)
-        return per_image(walk, view, out, ctx, job)
+        return from_jobs(walk, jobs, view, out, ctx)
 
 
 plugin = Irn()

@@ -23,7 +23,16 @@ localize = dict(
 )
 
 test_settings = dict(
-    localize=("scales", "flip", "flip_merge", "fuse", "test_amp", "threshold")
+    localize=(
+        "scales",
+        "flip",
+        "flip_merge",
+        "fuse",
+        "test_amp",
+        "test_batch",
+        "test_round",
+        "threshold",
+    )
 )
 profiles = dict(
     shapes=dict(localize=dict(words=64)),

@@ -364,11 +364,13 @@ def test_two_rounds_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     from wsss_bench.toolbox import prediction
 
     used = []
-    real = prediction.predict_probabilities
+    real = prediction.probabilities_of
     monkeypatch.setattr(
         prediction,
-        "predict_probabilities",
-        lambda m, i, settings, d: used.append(settings) or real(m, i, settings, d),
+        "probabilities_of",
+        lambda m, v, settings, d, **more: (
+            used.append(settings) or real(m, v, settings, d, **more)
+        ),
     )
     again = plugin.refine(
         view,

@@ -18,6 +18,8 @@ TEST_NAMES: Mapping[str, str] = {
     "test_merge": "merge",
     "test_warp": "warp",
     "test_amp": "amp",
+    "test_batch": "batch",
+    "test_round": "step",
     "crf": "crf",
 }
 """Parameters of ``segment`` that a method may declare as test settings, and what `Segmentor.test` calls each."""

@@ -30,6 +30,8 @@ STANDARD: Mapping[str, str] = {
     "resize": "(0, inf)",
     "scales": "(0, 16]",
     "test_scales": "(0, 16]",
+    "test_batch": "[0, inf)",
+    "test_round": "[0, inf)",
     "threshold": "[0, 1]",
     "foreground": "[0, 1]",
     "background": "[0, 1]",

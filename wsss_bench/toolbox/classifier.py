@@ -7,16 +7,14 @@ maximum.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from wsss_bench.contract.artifacts import Seed, SeedSet, SeedWriter
 from wsss_bench.contract.context import StageContext
@@ -25,6 +23,19 @@ from wsss_bench.engine.folding import folded
 from wsss_bench.engine.precision import autocast
 from wsss_bench.engine.registry import register
 from wsss_bench.rng import derive
+from wsss_bench.toolbox.batching import over_images
+from wsss_bench.toolbox.maps import (
+    MapFunction,
+    Scales,
+    grad_cam,
+    in_batches,
+    linear_cam,
+    multi_scale,
+    normalized,
+    pixels_of,
+    rows_of,
+    summed,
+)
 from wsss_bench.toolbox.training import (
     Augment,
     LinearCamHead,
@@ -42,6 +53,22 @@ from wsss_bench.toolbox.training import (
     train,
     training_config,
 )
+
+__all__ = [
+    "BackgroundFunction",
+    "HeadFactory",
+    "MapFunction",
+    "build_classifier",
+    "grad_cam",
+    "in_batches",
+    "linear_cam",
+    "multi_scale",
+    "normalized",
+    "pixels_of",
+    "rows_of",
+    "train_classifier",
+    "write_seeds",
+]
 
 HeadFactory = Callable[[int, int], nn.Module]
 """Called as ``head(in_channels, num_foreground)``."""
@@ -139,106 +166,6 @@ def _schedule(
     return dict(training_config(p, length, new=new, fast=fast))
 
 
-def pixels_of(
-    image: NDArray[np.uint8],
-    size: tuple[int, int],
-    device: str,
-) -> Tensor:
-    """Return ``float [1, 3, h, w]`` in 0..255 of a photograph resized (bicubic) to `size`, (height, width)."""
-    if image.shape[:2] == size:
-        resized = image.copy()
-    else:
-        resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
-    pixels = torch.from_numpy(resized).to(device)
-    return pixels.permute(2, 0, 1)[None].float()
-
-
-def normalized(maps: Tensor) -> Tensor:
-    """Return maps ``[K, h, w]``, not negative, each divided by (its maximum + 1e-5), as IRN does."""
-    return maps / (maps.amax((1, 2), keepdim=True) + 1e-5)
-
-
-MapFunction = Callable[[MultiLabelClassifier, Tensor, "list[int]"], Tensor]
-"""Called as ``maps(model, pixels, classes)`` with 0-based foreground classes; returns maps ``[K, h, w]``."""
-
-
-def linear_cam(
-    model: MultiLabelClassifier, pixels: Tensor, classes: list[int]
-) -> Tensor:
-    """Return the CAM ``[K, h, w]``, not negative, of 0-based foreground `classes`, from the head's linear map."""
-    features = model.features(pixels)
-    maps = model.head.cam(features)
-    return F.relu(maps[0, classes])
-
-
-def grad_cam(
-    model: MultiLabelClassifier,
-    pixels: Tensor,
-    classes: list[int],
-) -> Tensor:
-    """Return Grad-CAM ``[K, h, w]`` on the last feature map, times h·w: for "pool, then linear" heads it is the CAM.
-
-    Selvaraju et al., ICCV 2017: channel weights are the spatial mean of d score / d features.
-    """
-    with torch.enable_grad():
-        features = model.features(pixels).detach().requires_grad_()
-        scores = model.head.scores(features)[0]
-        maps = []
-        for c in classes:
-            (gradient,) = torch.autograd.grad(scores[c], features, retain_graph=True)
-            weights = gradient.mean((2, 3), keepdim=True)
-            maps.append((weights * features).sum(1)[0])
-    return F.relu(torch.stack(maps)) * features.shape[2] * features.shape[3]
-
-
-def multi_scale(
-    model: MultiLabelClassifier,
-    image: NDArray[np.uint8],
-    classes: list[int],
-    scales: tuple[float, ...],
-    device: str,
-    maps: MapFunction = linear_cam,
-    flip: bool = True,
-    flip_merge: str = "sum",
-    warp: int = 0,
-    stride: int = 4,
-) -> Tensor:
-    """Return the sum over scales of maps, ``[K, ⌈H/stride⌉, ⌈W/stride⌉]``, each divided by its maximum.
-
-    Args:
-        model: the classifier.
-        image: a photograph ``uint8 [H, W, 3]``.
-        classes: 0-based foreground classes; only these are computed at full size.
-        scales: factors on the photograph's size.
-        device: where the network is.
-        maps: as in `write_seeds`.
-        flip: also look at the mirrored photograph.
-        flip_merge: a scale's map and its mirrored twin are added ("sum", IRN) or the larger value is kept ("max", VWE).
-        warp: 0 keeps the aspect; otherwise the image is warped to ``warp × warp`` first (SEC, DSRG, FickleNet).
-        stride: pixels of the photograph per cell of the result.
-    """
-    height, width = image.shape[:2] if not warp else (warp, warp)
-    grid = (math.ceil(height / stride), math.ceil(width / stride))
-    total = torch.zeros(len(classes), *grid)
-    if not classes:  # COCO has photographs without tags
-        return total
-    for scale in scales:
-        # Not below what the backbone's strides leave a cell of.
-        size = (
-            max(16, round(height * scale)),
-            max(16, round(width * scale)),
-        )
-        pixels = pixels_of(image, size, device)
-        found = maps(model, pixels, classes).float()
-        if flip:
-            twin = maps(model, pixels.flip(3), classes).float().flip(2)
-            found = torch.maximum(found, twin) if flip_merge == "max" else found + twin
-        large = F.interpolate(found[None], grid, mode="bilinear", align_corners=False)
-        # The sum waits on the CPU: a GPU would hold the maps of all classes and scales.
-        total += large[0].detach().cpu()
-    return normalized(total)
-
-
 BackgroundFunction = Callable[
     [MultiLabelClassifier, WeakImage, NDArray[np.uint8], tuple[int, int]],
     NDArray[np.float32],
@@ -256,48 +183,94 @@ def write_seeds(
 ) -> SeedSet:
     """Write class activation maps of every image that is not done yet and return them as a `SeedSet`.
 
+    Images of one size go through the network together (see `wsss_bench.engine.batching`).
+
     Args:
         model: the classifier; its batch norms are folded for the purpose.
         view: the images, with their tags.
         out: takes the seeds.
-        ctx: ``params["scales"]`` and, where they are there, ``flip``, ``flip_merge``, ``warp`` and ``test_amp`` (the
-            precision) say how maps are made.
-        maps: `linear_cam`, `grad_cam` or a method's own.
+        ctx: ``params["scales"]`` and, where they are there, ``flip``, ``flip_merge``, ``warp``, ``test_amp`` (the
+            precision), ``test_batch`` (images that share a batch; 0: the device decides) and ``test_round`` (see
+            `Scales.step`) say how maps are made.
+        maps: `linear_cam`, `grad_cam` or a method's own; see `in_batches` for one that takes batches.
         background: gives a background cue.
+
+    Raises:
+        WsssError: the memory does not hold one image.
     """
-    model = folded(model)
+    maker = _SeedMaker(folded(model), ctx, maps, background)
+    written = sum(out.done(image.id) for image in view)
     # Not inference_mode: Grad-CAM turns gradients on inside.
     with torch.no_grad():
-        for number, image in enumerate(view, start=1):
-            if not out.done(image.id):
-                out.write(image.id, _seed(model, image, ctx, maps, background))
-            ctx.progress("images", number, len(view))
+        for image, seed in maker.over(view, out.done):
+            out.write(image.id, seed)
+            written += 1
+            ctx.progress("images", written, len(view))
     return out.close()
 
 
-def _seed(
-    model: MultiLabelClassifier,
-    image: WeakImage,
-    ctx: StageContext,
-    maps: MapFunction,
-    background: BackgroundFunction | None,
-) -> Seed:
-    p = ctx.params
-    pixels = image.read()
-    ids = np.asarray(image.present, np.int64)
-    with autocast(p.get("test_amp", ""), "test_amp", ctx.device):
-        scores = multi_scale(
-            model,
-            pixels,
-            (ids - 1).tolist(),
-            tuple(float(scale) for scale in p["scales"]),
-            ctx.device,
-            maps,
-            bool(p.get("flip", True)),
-            p.get("flip_merge", "sum"),
-            int(p.get("warp", 0)),
-        )
-    cue = None
-    if background is not None:
-        cue = background(model, image, pixels, (scores.shape[1], scores.shape[2]))
-    return Seed(ids, scores.numpy(), (pixels.shape[0], pixels.shape[1]), cue)
+@dataclass(frozen=True)
+class _Read:
+    """An image as it was read: the photograph, and what the network is to see of it at every scale."""
+
+    pixels: NDArray[np.uint8]
+    photographs: list[Tensor]
+
+
+@dataclass(frozen=True)
+class _SeedMaker:
+    """Makes seeds of images, a batch at a time."""
+
+    model: MultiLabelClassifier
+    ctx: StageContext
+    maps: MapFunction
+    background: BackgroundFunction | None
+
+    @property
+    def scales(self) -> Scales:
+        return Scales.of(self.ctx.params)
+
+    def over(
+        self, view: WeakView, done: Callable[[str], bool]
+    ) -> Iterator[tuple[WeakImage, Seed]]:
+        """Yield the seed of every image that is not done."""
+        steps = self.prepare, self.compute, self.finish
+        return over_images(view, done, self.ctx, *steps, name="seeds")
+
+    def prepare(self, image: WeakImage) -> _Read:
+        pixels = image.read()
+        # COCO has photographs without tags, and no map is made of them.
+        wanted = self.scales.photographs(pixels) if image.present else []
+        return _Read(pixels, wanted)
+
+    def compute(
+        self, images: Sequence[WeakImage], read: Sequence[_Read]
+    ) -> tuple[Sequence[_Read], Tensor]:
+        ctx, scales = self.ctx, self.scales
+        classes = [[c - 1 for c in image.present] for image in images if image.present]
+        photographs = [one.photographs for one in read if one.photographs]
+        grid = scales.grid(scales.seen(read[0].pixels))
+        with autocast(str(ctx.params.get("test_amp", "")), "test_amp", ctx.device):
+            found = summed(
+                self.model, photographs, classes, grid, scales, ctx.device, self.maps
+            )
+        return read, found
+
+    def finish(
+        self, images: Sequence[WeakImage], made: tuple[Sequence[_Read], Tensor]
+    ) -> Iterator[Seed]:
+        read, scores = made
+        counts = [len(image.present) for image in images]
+        parts = scores.cpu().split(counts)
+        for image, one, part in zip(images, read, parts, strict=True):
+            yield self._seed(image, one.pixels, part.numpy())
+
+    def _seed(
+        self, image: WeakImage, pixels: NDArray[np.uint8], scores: NDArray[np.float32]
+    ) -> Seed:
+        cue = None
+        if self.background is not None:
+            grid = scores.shape[1], scores.shape[2]
+            cue = self.background(self.model, image, pixels, grid)
+        ids = np.asarray(image.present, np.int64)
+        return Seed(ids, scores, (pixels.shape[0], pixels.shape[1]), cue)

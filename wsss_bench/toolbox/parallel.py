@@ -16,7 +16,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
 
 from wsss_bench.contract.context import StageContext
-from wsss_bench.contract.view import WeakView
+from wsss_bench.contract.view import WeakImage, WeakView
 from wsss_bench.errors import ArtifactError
 from wsss_bench.io.opened import follow
 from wsss_bench.io.sealing import arm, armed
@@ -203,9 +203,23 @@ def per_image(
         The finished `SeedSet` or `LabelSet`.
     """
     todo = [image for image in view if not out.done(image.id)]
-    done = len(view) - len(todo)
-    keyed = ((image.id, jobs(image)) for image in todo)
-    for image_id, result in imap(_Keyed(fn), keyed, ctx.workers, len(todo)):
+    return from_jobs(fn, ((image, jobs(image)) for image in todo), view, out, ctx)
+
+
+def from_jobs(
+    fn: Callable[[Any], Any],
+    jobs: Iterable[tuple[WeakImage, Any]],
+    view: WeakView,
+    out: Any,
+    ctx: StageContext,
+) -> Any:
+    """Write ``fn(job)`` for every image and job of `jobs`, then close `out`; as `per_image`, for jobs made in batches.
+
+    `jobs` holds the images that `out` does not have yet, in any order, each once.
+    """
+    done = sum(out.done(image.id) for image in view)
+    keyed = ((image.id, job) for image, job in jobs)
+    for image_id, result in imap(_Keyed(fn), keyed, ctx.workers, len(view) - done):
         out.write(image_id, result)
         done += 1
         ctx.progress("images", done, len(view))

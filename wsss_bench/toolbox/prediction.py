@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from wsss_bench.contract.artifacts import LabelWriter, Segmentor
 from wsss_bench.contract.context import StageContext
 from wsss_bench.contract.view import WeakImage, WeakView
-from wsss_bench.engine.inference import TestSettings, predict_probabilities
+from wsss_bench.engine.inference import (
+    TestSettings,
+    predict_probabilities,
+    probabilities_of,
+)
 from wsss_bench.engine.segmentor import load_segmentor
 from wsss_bench.toolbox.crf import crf_of_job
 from wsss_bench.toolbox.parallel import imap
@@ -49,14 +53,23 @@ def predict(
         transform: applied to the probabilities first.
     """
     todo = [image for image in view if not _done(image, out, out_crf)]
+    missing = frozenset(image.id for image in todo)
     if not todo:
         return
     settings = TestSettings.of(segmentor.test)
     model = load_segmentor(segmentor, ctx.device)
 
     def jobs() -> Iterator[Job]:
-        for image in todo:
-            found = predict_probabilities(model, image.read(), settings, ctx.device)
+        found_of = probabilities_of(
+            model,
+            view,
+            settings,
+            ctx.device,
+            done=lambda image_id: image_id not in missing,
+            workers=ctx.workers,
+            keep=ctx.scratch / f"{out.path.name}.batches.json",
+        )
+        for image, found in found_of:
             if restrict:
                 found = _restricted(found, image)
             if transform is not None:
