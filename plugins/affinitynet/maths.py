@@ -16,6 +16,7 @@ from wsss_bench.io.images import read_image
 from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.crf import dense_crf, unary_from_probabilities
 from wsss_bench.toolbox.crf_presets import PRESETS
+from wsss_bench.toolbox.parallel import in_threads
 from wsss_bench.toolbox.random_walk import Affinity, propagate
 
 
@@ -36,6 +37,7 @@ def with_background(scores: Floats, alpha: float) -> Floats:
     return np.concatenate([background, scores])
 
 
+@in_threads
 def crf_label(job: tuple[Path, Seed], alpha: float, crf: str) -> Bytes:
     """Return the label map of a seed's scores and `with_background`, after a CRF.
 
@@ -102,6 +104,7 @@ def pair_labels(low: Bytes, high: Bytes) -> Bytes:
     return np.where(sure, 0, merged).astype(np.uint8)
 
 
+@in_threads
 def walked_labels(
     job: tuple[Path, Seed, Affinity, int],
     params: Mapping[str, Any],

@@ -43,7 +43,7 @@ class DenseCrf:
         """Write labels of the image's tags and background; every pixel is labelled."""
         from wsss_bench.errors import RecipeError
         from wsss_bench.toolbox.crf_presets import PRESETS
-        from wsss_bench.toolbox.parallel import per_image
+        from wsss_bench.toolbox.parallel import in_threads, per_image
 
         params = dict(ctx.params)
         preset, mode = params["preset"], params["mode"]
@@ -53,7 +53,7 @@ class DenseCrf:
         if mode not in MODES:
             known = " or ".join(MODES)
             raise RecipeError(f"densecrf: mode={mode!r} is not known; use {known}.")
-        label = partial(_label, params=params)
+        label = in_threads(partial(_label, params=params))
         return per_image(label, view, out, ctx, lambda i: (i.path, seeds[i.id]))
 
 

@@ -16,6 +16,7 @@ from wsss_bench.io.images import read_image
 from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.crf import dense_crf, unary_from_labels
 from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
+from wsss_bench.toolbox.parallel import in_threads
 from wsss_bench.toolbox.random_walk import affinity_from_boundary, propagate
 
 
@@ -34,6 +35,7 @@ def confident(
     return np.where(nothing, 0, merged).astype(np.uint8)
 
 
+@in_threads
 def relation_labels(
     job: tuple[Path, Seed],
     params: Mapping[str, Any],
@@ -81,6 +83,7 @@ def _after_crf(
     return dense_crf(image, unary, crf).argmax(0)
 
 
+@in_threads
 def walked_labels(
     job: tuple[Floats, Seed],
     params: Mapping[str, Any],

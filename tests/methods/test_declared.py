@@ -61,7 +61,14 @@ def test_own_values_lie_over_the_inherited_ones(kind: str, tmp_path: Path) -> No
 def test_test_settings_are_inherited(kind: str, tmp_path: Path) -> None:
     source = written(tmp_path, FILE) if kind == "file" else MAPPING
     found = profiles.test_settings(method(source), "localize")
-    assert set(found) == {"scales", "flip", "test_amp", "threshold"}
+    assert set(found) == {
+        "scales",
+        "flip",
+        "test_amp",
+        "test_batch",
+        "test_round",
+        "threshold",
+    }
     assert profiles.test_settings(method(source), "refine") == ()
 
 

@@ -9,9 +9,11 @@ from crf_fakes import beliefs, photo
 from PIL import Image
 
 from wsss_bench.toolbox.crf import (
+    crf_job,
     crf_labels,
     crf_of_job,
     dense_crf,
+    likely_classes,
     unary_from_probabilities,
 )
 from wsss_bench.toolbox.crf_presets import PRESETS
@@ -49,18 +51,39 @@ def job_case(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     return path, image, probs
 
 
-def test_a_job_reads_its_photograph_and_takes_the_crf_of_all_classes(tmp_path):
-    path, image, probs = job_case(tmp_path)
-    image_id, labels = crf_of_job(("one", path, probs), "irn", restrict=False)
+def test_a_job_reads_its_photograph_and_takes_the_crf_of_the_likely_classes(tmp_path):
+    path, image, _ = job_case(tmp_path)
+    probs = beliefs(np.random.default_rng(5), 4, 30, 40)
+    # Somewhere a pixel gives the second one less than a thousandth, and no other pixel more.
+    probs[1] = 9e-4
+    job = crf_job("one", path, probs, restrict=False)
+    assert job[2].tolist() == [0, 2, 3]
+    assert job[3].shape == (3, 30, 40)
+    image_id, labels = crf_of_job(job, "irn")
     assert image_id == "one"
     assert labels.dtype == np.uint8
-    assert np.array_equal(labels, crf_labels(image, probs, PRESETS["irn"]))
+    expected = crf_labels(image, probs, PRESETS["irn"], classes="likely")
+    assert np.array_equal(labels, expected)
 
 
 def test_a_restricted_job_knows_only_the_classes_that_were_left(tmp_path):
     path, image, probs = job_case(tmp_path)
-    _, labels = crf_of_job(("one", path, probs), "irn", restrict=True)
+    _, labels = crf_of_job(crf_job("one", path, probs, restrict=True), "irn")
     two = crf_labels(image, np.ascontiguousarray(probs[[0, 3]]), PRESETS["irn"])
     assert labels.dtype == np.uint8
     assert np.array_equal(labels, np.where(two == 1, 3, 0))
     assert set(np.unique(labels)) == {0, 3}
+
+
+def test_of_many_likely_classes_the_twenty_likeliest_take_part():
+    probs = np.full((81, 4, 5), 2e-3, np.float32)
+    probs[0] = 0
+    # Peaks of 60 classes, rising with the id; the others are equal.
+    for number in range(21, 81):
+        probs[number, 1, 2] = number / 100
+    assert likely_classes(probs).tolist() == [0, *range(62, 81)]
+    probs[21:] = 2e-3
+    # Of equal ones those of the lowest ids, and background, which no pixel believes in.
+    assert likely_classes(probs).tolist() == list(range(20))
+    probs[:] = 0
+    assert likely_classes(probs).tolist() == [0]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from engine_fakes import make_context, make_view
 from wsss_bench.contract.artifacts import LabelWriter
 from wsss_bench.toolbox import parallel
 from wsss_bench.toolbox.parallel import imap, per_image
+from wsss_bench.toolbox.pool import stream
 
 
 def square(number: int) -> int:
@@ -73,30 +76,57 @@ def test_an_error_in_a_worker_reaches_the_caller(
         list(imap(refuse_seven, range(12), 1, 12))
 
 
-class Held:
-    """A pool that runs a job when its result is asked for, and counts what is in flight."""
+class Slow:
+    """Finishes the oldest job when the next but seven is taken, and counts what is in flight."""
 
-    def __init__(self) -> None:
-        self.most = self.flying = 0
+    held = 0
 
-    def submit(self, fn: object, item: int) -> object:
-        from concurrent.futures import Future
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.most = 0
+        self.flying: list[tuple[Future[int], int]] = []
 
-        self.flying += 1
-        self.most = max(self.most, self.flying)
+    def submit(self, item: int) -> Future[int]:
         future: Future[int] = Future()
-        future.set_result(fn(item))  # type: ignore[operator]
+        self.flying.append((future, item))
+        self.most = max(self.most, len(self.flying))
+        if len(self.flying) == self.room:
+            self.finish()
         return future
+
+    def finish(self) -> None:
+        future, item = self.flying.pop(0)
+        future.set_result(item * item)
 
 
 def test_only_so_many_items_are_in_flight() -> None:
-    pool = Held()
+    pool = Slow(8)
     seen = []
-    for result in parallel._stream(pool, square, iter(range(50)), 8):  # type: ignore[arg-type]
-        pool.flying -= 1
+
+    def items() -> Iterator[int]:
+        yield from range(50)
+        while pool.flying:
+            pool.finish()
+
+    for result in stream(pool, items(), 8):
         seen.append(result)
     assert sorted(seen) == [n * n for n in range(50)]
     assert pool.most == 8
+
+
+def test_the_next_item_is_taken_while_no_result_is_ready() -> None:
+    pool = Slow(99)
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(5):
+            taken.append(number)
+            yield number
+        pool.finish()
+
+    results = stream(pool, items(), 8)
+    assert next(results) == 0
+    assert taken == [0, 1, 2, 3, 4]
 
 
 def test_per_image_writes_closes_and_reports(tmp_path: Path) -> None:

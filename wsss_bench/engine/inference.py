@@ -143,7 +143,8 @@ def probabilities_of(
 
 def _floats(model: WeakSegmentor, images: Sequence[WeakImage]) -> int:
     """Return about how many probabilities a photograph has: of the first one, since datasets' sizes are alike."""
-    classes = int(getattr(getattr(model.net, "decode_head", None), "num_classes", 21))
+    head = getattr(getattr(model, "net", None), "decode_head", None)
+    classes = int(getattr(head, "num_classes", 21))
     height, width = image_size(images[0].path) if images else (0, 0)
     return classes * height * width
 

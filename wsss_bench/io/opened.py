@@ -41,7 +41,7 @@ class OpenedFiles:
     def __enter__(self) -> OpenedFiles:
         self._before = _current
         _let_note(self)
-        # Worker processes are started afresh and inherit nothing but the environment; `follow` reads it there.
+        # Forks inherit it, and `followed` reads it for worker processes.
         words = [str(self.log.absolute()), *self.prefixes]
         os.environ[_VARIABLE] = os.pathsep.join(words)
         return self
@@ -54,6 +54,10 @@ class OpenedFiles:
     ) -> None:
         _let_note(self._before)
         os.environ.pop(_VARIABLE, None)
+        self.close()
+
+    def close(self) -> None:
+        """Close the list; what is noted afterwards opens it again."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -126,12 +130,26 @@ def _name(line: str) -> str:
     return name if isinstance(name, str) else ""
 
 
-def follow() -> None:
-    """Take notes in a worker process for the stage of the process that started it; does nothing where none is noted."""
-    text = os.environ.get(_VARIABLE)
-    if not text:
+def followed() -> str:
+    """Return the words by which a worker process takes notes for the stage at work here; "" where none is noted."""
+    return os.environ.get(_VARIABLE, "")
+
+
+_follows = ""
+
+
+def follow(words: str) -> None:
+    """Take notes in a worker process for the stage whose `followed` gave `words`, and for no other from now on."""
+    global _follows
+    if words == _follows:
         return
-    log, *prefixes = text.split(os.pathsep)
+    if _current is not None:
+        _current.close()
+    _follows = words
+    if not words:
+        _let_note(None)
+        return
+    log, *prefixes = words.split(os.pathsep)
     _let_note(OpenedFiles(Path(log), map(Path, prefixes)))
 
 

@@ -69,6 +69,12 @@ def arm(*seals: Seal) -> None:
     _put_in_force((*_armed, *seals))
 
 
+def rearm(seals: Sequence[Seal]) -> None:
+    """Keep `seals` from now on, and none of those before: a worker process works for one stage after another."""
+    if tuple(seals) != _armed:
+        _put_in_force(tuple(seals))
+
+
 def refuse_reading(folder: Path, log: Path) -> None:
     """From now on, in this process and its forks, opening or listing anything in `folder` raises `LeakError`.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from wsss_bench.contract.names import STAGES
+from wsss_bench.io import generation
 from wsss_bench.io.files import canonical
 from wsss_bench.methods.bytecode import drop_stale
 from wsss_bench.methods.modules import (
@@ -190,6 +191,7 @@ def forget_changed(walk: Walk) -> None:
     for name in owned:
         sys.modules.pop(name, None)
         _loaded.pop(name, None)
+    generation.note_dropped()
     importlib.invalidate_caches()
 
 

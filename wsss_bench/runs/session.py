@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +95,7 @@ class Session:
         """
         request = replace(self.request, device=resolve_device(self.request.device))
         make = display or (lambda cells: Observer())
-        with closing(make(self.cells)) as observer, interruptible():
+        with closing(make(self.cells)) as observer, interruptible(), _no_workers_left():
             worker = CellWorker(request, self._planned, observer)
             failed = self._work_through(LocalExecutor(), worker, request)
         if len(failed) == len(self.cells):
@@ -143,6 +144,18 @@ class Session:
             # A killed process may have left half a table; nobody else writes while the folder is held.
             drop_leftovers(boards, ".")
             build(boards)
+
+
+@contextmanager
+def _no_workers_left() -> Iterator[None]:
+    """End the worker processes of the run with it."""
+    try:
+        yield
+    finally:
+        # A run whose stages were all in the store has never asked for any.
+        pool = sys.modules.get("wsss_bench.toolbox.pool")
+        if pool is not None:
+            pool.close_pool()
 
 
 @contextmanager

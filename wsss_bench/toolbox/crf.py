@@ -17,14 +17,19 @@ from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import WsssError
 from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.crf_presets import PRESETS, CrfParams
+from wsss_bench.toolbox.parallel import in_threads
 
 Backend = Literal["auto", "pydensecrf", "numba"]
 
-FEW_LABELS = 12
-"""`auto` takes the compiled back end up to this many labels; see benchmarks/bench_crf.py."""
+FEW_LABELS = 20
+"""`auto` takes the compiled back end up to this many labels. On one core `pydensecrf` overtakes it at about 14 (see
+benchmarks/bench_crf.py), but lets no other thread run meanwhile."""
 
 LIKELY = 1e-3
-"""`crf_labels(classes="likely")` drops classes that reach this probability nowhere."""
+"""`likely_classes` drops classes that reach this probability nowhere."""
+
+MOST = 20
+"""How many classes `likely_classes` keeps at most."""
 
 
 def unary_from_probabilities(
@@ -167,8 +172,8 @@ def crf_labels(
         image: ``uint8 [H, W, 3]``.
         probs: ``float32 [C+1, H, W]`` probabilities, channel = class id, on the image's grid.
         params: constants.
-        classes: "all" runs the CRF on every channel; "likely" only on background and the classes that exceed 1e-3
-            somewhere: for many classes several times faster, and an approximation.
+        classes: "all" runs the CRF on every channel; "likely" on `likely_classes` only: for many classes several
+            times faster, and an approximation.
 
     Returns:
         ``uint8 [H, W]``.
@@ -180,43 +185,57 @@ def crf_labels(
         raise ValueError(
             f"crf_labels: classes must be 'all' or 'likely', not {classes!r}."
         )
-    wanted = np.arange(len(probs))
-    if classes == "likely":
-        likely = probs.max(axis=(1, 2)) > LIKELY
-        # Background stays, so that there is a label even where no class is likely.
-        likely[0] = True
-        wanted = np.flatnonzero(likely)
+    wanted = likely_classes(probs) if classes == "likely" else np.arange(len(probs))
     unary = unary_from_probabilities(probs[wanted])
     winners = dense_crf(image, unary, params).argmax(axis=0)
     return wanted.astype(np.uint8)[winners]
 
 
-def crf_of_job(
-    job: tuple[str, Path, Floats],
-    preset: str,
-    restrict: bool,
-) -> tuple[str, Bytes]:
-    """Return the image's id and its label map after the CRF: what a worker process does with one predicted image.
+def likely_classes(probs: Floats) -> NDArray[np.intp]:
+    """Return background and the classes that some pixel gives more than `LIKELY` to, ``int [K]``, increasing.
+
+    There are `MOST` at most: of more, those of the highest maxima, of equal ones those of the lowest ids. What is left
+    out changes fewer than one label in a thousand; see docs/speed.md.
 
     Args:
-        job: the image's id, the path of its photograph, and probabilities ``float32 [C+1, H, W]`` on its grid.
-        preset: a name in `PRESETS`.
-        restrict: let only classes take part that have a probability above 0 somewhere.
-
-    Returns:
-        The id, and labels ``uint8 [H, W]``.
+        probs: ``float32 [C+1, H, W]``.
     """
-    from wsss_bench.io.images import read_image
+    highest = probs.max(axis=(1, 2))
+    # Background stays, so that there is a label even where no class is likely.
+    highest[0] = np.inf
+    order = np.argsort(-highest, kind="stable")[:MOST]
+    return np.sort(order[highest[order] > LIKELY])
 
-    image_id, path, probabilities = job
-    image, params = read_image(path), PRESETS[preset]
-    if not restrict:
-        return image_id, crf_labels(image, probabilities, params)
+
+CrfJob = tuple[str, Path, NDArray[np.intp], Floats]
+"""An image's id, its photograph, K classes (increasing), and their probabilities ``float32 [K, H, W]``."""
+
+
+def crf_job(image_id: str, path: Path, probabilities: Floats, restrict: bool) -> CrfJob:
+    """Return what `crf_of_job` needs of one predicted image: no more classes than take part.
+
+    Args:
+        image_id: its id.
+        path: its photograph.
+        probabilities: ``float32 [C+1, H, W]`` on its grid.
+        restrict: let only classes take part that have a probability above 0 somewhere, else the likely ones.
+    """
     # A class that is ruled out would keep the energy of the floor and so a share of every
     # pixel. Without it the labels are those of the present classes alone.
-    kept = np.flatnonzero(probabilities.any(axis=(1, 2)))
-    chosen = np.ascontiguousarray(probabilities[kept])
-    labels = crf_labels(image, chosen, params)
+    if restrict:
+        kept = np.flatnonzero(probabilities.any(axis=(1, 2)))
+    else:
+        kept = likely_classes(probabilities)
+    return image_id, path, kept, np.ascontiguousarray(probabilities[kept])
+
+
+@in_threads
+def crf_of_job(job: CrfJob, preset: str) -> tuple[str, Bytes]:
+    """Return the image's id and its label map after the CRF, ``uint8 [H, W]``; `preset` is a name in `PRESETS`."""
+    from wsss_bench.io.images import read_image
+
+    image_id, path, kept, probabilities = job
+    labels = crf_labels(read_image(path), probabilities, PRESETS[preset])
     return image_id, kept[labels].astype(np.uint8)
 
 

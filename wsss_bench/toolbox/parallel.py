@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain, islice
-from multiprocessing import parent_process, popen_spawn_posix, spawn
-from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
 
 from wsss_bench.contract.context import StageContext
 from wsss_bench.contract.view import WeakImage, WeakView
-from wsss_bench.errors import ArtifactError
-from wsss_bench.io.opened import follow
-from wsss_bench.io.sealing import arm, armed
+from wsss_bench.toolbox.pool import InThreads, close_pool, from_processes, stream
+
+__all__ = ["close_pool", "from_jobs", "imap", "in_threads", "per_image"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
-# Below this many items, starting processes costs more than it saves.
 _MIN_FOR_POOL = 48
+"""Below this many items, starting processes costs more than it saves."""
 
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+FEW_CORES = 4
+"""Up to this many workers, a function that lets other threads run is run by threads: no start, no copies. With more,
+what it does in Python itself would make the threads wait for each other."""
 
-_MAIN = ("init_main_from_name", "init_main_from_path")
-"""Keys by which `multiprocessing` tells a new process to import the main module."""
+_FREE = "lets_threads_run"
 
-_LAUNCHING = threading.Lock()
+
+def in_threads(fn: F) -> F:
+    """Mark a function whose time goes into compiled code that lets other threads run (a CRF, a walk, OpenCV)."""
+    setattr(fn, _FREE, True)
+    return fn
+
+
+def _lets_threads_run(fn: Any) -> bool:
+    while not getattr(fn, _FREE, False):
+        if not isinstance(fn, partial | _Keyed):
+            return False
+        fn = fn.func if isinstance(fn, partial) else fn.fn
+    return True
 
 
 def imap(
@@ -45,20 +49,26 @@ def imap(
 ) -> Iterator[R]:
     """Yield ``fn`` of every item, in any order, from `workers` processes (from this one where there is little to do).
 
-    `fn` and the items must be picklable. At most ``4 × workers`` items are in flight, so memory stays flat.
+    `fn` and the items must be picklable. At most ``4 × workers`` items are in flight, so memory stays flat; while there
+    is room the next item is taken, whether or not results are ready. Large arrays go through shared memory. The
+    processes are those of the run: started with the first work, used by every later call, ended by `close_pool` or with
+    this process, however it ends. A function marked by `in_threads` runs in threads where cores are few.
+
     The processes never import the main module: a script without an ``if __name__ == "__main__"`` guard runs once.
     What the main module itself defines (a notebook's function) therefore runs in this process, which the log says.
-    The processes end with this one, however it ends.
 
     Raises:
-        ArtifactError: a process died. An exception in `fn` propagates; either ends the pool.
+        ArtifactError: a process died. An exception in `fn` propagates and ends what is in flight.
     """
+    if workers >= 2 and workers <= FEW_CORES and total > 1 and _lets_threads_run(fn):
+        yield from _from_threads(fn, iter(items), workers)
+        return
     if workers < 2 or total < _MIN_FOR_POOL:
         yield from map(fn, items)
         return
-    stream = iter(items)
-    first = list(islice(stream, 1))
-    stream = chain(first, stream)
+    whole = iter(items)
+    first = list(islice(whole, 1))
+    whole = chain(first, whole)
     if _defined_in_main(fn, *first):
         log = logging.getLogger("wsss_bench")
         what = (
@@ -66,40 +76,16 @@ def imap(
         )
         remedy = "Put it into a module of its own to use all cores"
         log.warning("%s: working on images one by one. %s.", what, remedy)
-        yield from map(fn, stream)
+        yield from map(fn, whole)
         return
-    yield from _from_pool(fn, stream, workers)
+    yield from from_processes(fn, whole, workers)
 
 
-def _from_pool(fn: Callable[[T], R], items: Iterator[T], workers: int) -> Iterator[R]:
-    with _one_thread_each():
-        pool = ProcessPoolExecutor(
-            workers, mp_context=_Context(), initializer=_start, initargs=armed()
-        )
-        try:
-            yield from _stream(pool, fn, items, 4 * workers)
-        except BrokenProcessPool as error:
-            what = "a worker process died: it was killed, or the memory ran out."
-            kept = "Every image that was written stays"
-            fix = "run the command again, with fewer --workers where memory is short."
-            raise ArtifactError(f"{what} {kept}; {fix}") from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes that start meanwhile compute with one thread: the work is parallel over images already."""
-    saved = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in saved.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def _from_threads(
+    fn: Callable[[T], R], items: Iterator[T], workers: int
+) -> Iterator[R]:
+    with ThreadPoolExecutor(workers, "wsss-bench-work") as executor:
+        yield from stream(InThreads(executor, fn), items, 4 * workers)
 
 
 def _defined_in_main(*things: object) -> bool:
@@ -111,76 +97,6 @@ def _defined_in_main(*things: object) -> bool:
     except Exception as error:
         # What cannot be pickled at all is the pool's to refuse, but a notebook's lambda can still run here.
         return "__main__" in str(error)
-
-
-class _Popen(popen_spawn_posix.Popen):
-    """Starts a process that is not told of the main module."""
-
-    def _launch(self, process_obj: Any) -> None:
-        # Where the main module is a script without a guard, importing it would run it again, in every worker. Nothing
-        # public leaves it out, so for this launch, on this thread, the preparation data go without it.
-        launching = threading.get_ident()
-        with _LAUNCHING:
-            prepare = spawn.get_preparation_data
-
-            def without_main(name: str) -> dict[str, Any]:
-                data: dict[str, Any] = prepare(name)
-                if threading.get_ident() != launching:
-                    return data
-                return {key: data[key] for key in data if key not in _MAIN}
-
-            spawn.get_preparation_data = without_main
-            launch: Any = super()
-            try:
-                launch._launch(process_obj)
-            finally:
-                spawn.get_preparation_data = prepare
-
-
-class _Process(SpawnProcess):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:
-        return _Popen(process_obj)
-
-
-class _Context(SpawnContext):
-    """Starts processes afresh: the parent holds OpenMP threads, which do not survive a fork."""
-
-    Process = _Process
-
-
-def _start(*seal: Any) -> None:
-    """Do what comes first in a worker process: watch its parent, keep its seals, note what is opened."""
-    # The queues of a pool never tell a worker that its parent died; it would wait for ever.
-    threading.Thread(
-        target=_end_with_parent, name="wsss-bench-parent", daemon=True
-    ).start()
-    arm(*seal)
-    follow()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _stream(
-    pool: ProcessPoolExecutor, fn: Callable[[T], R], items: Iterator[T], depth: int
-) -> Iterator[R]:
-    pending: set[Future[R]] = set()
-    exhausted = False
-    while pending or not exhausted:
-        while not exhausted and len(pending) < depth:
-            try:
-                pending.add(pool.submit(fn, next(items)))
-            except StopIteration:
-                exhausted = True
-        if pending:
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
 
 
 def per_image(

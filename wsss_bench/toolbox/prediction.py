@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +17,13 @@ from wsss_bench.engine.inference import (
     probabilities_of,
 )
 from wsss_bench.engine.segmentor import load_segmentor
-from wsss_bench.toolbox.crf import crf_of_job
+from wsss_bench.toolbox.crf import CrfJob, crf_job, crf_of_job
 from wsss_bench.toolbox.parallel import imap
 
 __all__ = ["TestSettings", "load_segmentor", "predict", "predict_probabilities"]
 
 Probabilities = NDArray[np.float32]
 """Class probabilities ``float32 [C + 1, H, W]``."""
-
-Job = tuple[str, Path, Probabilities | None]
-"""Image id, photograph, and probabilities where a CRF follows."""
 
 
 def predict(
@@ -59,7 +54,7 @@ def predict(
     settings = TestSettings.of(segmentor.test)
     model = load_segmentor(segmentor, ctx.device)
 
-    def jobs() -> Iterator[Job]:
+    def jobs() -> Iterator[CrfJob]:
         found_of = probabilities_of(
             model,
             view,
@@ -76,18 +71,23 @@ def predict(
                 found = transform(found)
             if not out.done(image.id):
                 out.write(image.id, found.argmax(0).astype(np.uint8))
-            # Maps of all labels are large: they go to a worker process only where it has something to do.
-            yield image.id, image.path, found if out_crf is not None else None
+            if out_crf is not None:
+                yield crf_job(image.id, image.path, found, restrict)
+            else:
+                advance()
 
-    after: Callable[[Any], tuple[str, Any]] = _no_crf
-    if out_crf is not None:
-        after = partial(crf_of_job, preset=settings.crf, restrict=restrict)
     done = len(view) - len(todo)
-    for image_id, label in imap(after, jobs(), ctx.workers, len(todo)):
-        if out_crf is not None:
-            out_crf.write(image_id, label)
+
+    def advance() -> None:
+        nonlocal done
         done += 1
         ctx.progress("images", done, len(view))
+
+    after = partial(crf_of_job, preset=settings.crf)
+    for image_id, label in imap(after, jobs(), ctx.workers, len(todo)):
+        assert out_crf is not None
+        out_crf.write(image_id, label)
+        advance()
 
 
 def _done(image: WeakImage, out: LabelWriter, out_crf: LabelWriter | None) -> bool:
@@ -100,7 +100,3 @@ def _restricted(probabilities: Probabilities, image: WeakImage) -> Probabilities
     absent[[0, *image.present]] = False
     probabilities[absent] = 0
     return probabilities
-
-
-def _no_crf(job: Job) -> tuple[str, None]:
-    return job[0], None
