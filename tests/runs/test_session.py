@@ -31,7 +31,8 @@ from wsss_bench.runs.request import (
     parse_data_options,
     resolve_device,
 )
-from wsss_bench.runs.session import Session, interruptible
+from wsss_bench.runs.session import Session
+from wsss_bench.runs.stopping import interruptible
 
 FAKES = Path(__file__).parents[1] / "fakes"
 

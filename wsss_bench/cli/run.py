@@ -172,10 +172,13 @@ def _show_plan(session: Session, *, dry: bool, as_json: bool) -> None:
 
 def _run(session: Session, as_json: bool) -> int:
     from wsss_bench.cli._display import make_display
+    from wsss_bench.runs.stopping import end_descendants
 
     try:
-        finish = session.run(partial(make_display, quiet=as_json))
+        finish = session.run(partial(make_display, quiet=as_json), hard=True)
     except KeyboardInterrupt:
+        # Loaders and workers that have not heard of it must not hold this process's output open.
+        end_descendants()
         command = shlex.join(["wsss-bench", *session.request.words])
         what = "Finished stages are kept; the same command resumes:"
         print(f"\nInterrupted. {what}\n  {command}", file=sys.stderr)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -24,6 +22,7 @@ from wsss_bench.runs.request import (
     store_of,
 )
 from wsss_bench.runs.space import space_for
+from wsss_bench.runs.stopping import interruptible
 from wsss_bench.runs.unused import unused_flags
 
 if TYPE_CHECKING:
@@ -85,17 +84,25 @@ class Session:
         for line in unused_flags(plugins, log, self.cells, self.store):
             yield f"note: {line}"
 
-    def run(self, display: Display | None = None) -> Finish:
+    def run(self, display: Display | None = None, *, hard: bool = False) -> Finish:
         """Compute and record every cell, then build the boards; a failing cell does not stop the others.
 
         SIGTERM ends a run as Ctrl-C does: with everything finished kept, and a `KeyboardInterrupt`.
+
+        Args:
+            display: makes whoever watches the run.
+            hard: end the process within seconds of such a signal (see `interruptible`).
 
         Raises:
             RecipeError: the device is not there.
         """
         request = replace(self.request, device=resolve_device(self.request.device))
         make = display or (lambda cells: Observer())
-        with closing(make(self.cells)) as observer, interruptible(), _no_workers_left():
+        with (
+            closing(make(self.cells)) as observer,
+            interruptible(hard=hard),
+            _no_workers_left(),
+        ):
             worker = CellWorker(request, self._planned, observer)
             failed = self._work_through(LocalExecutor(), worker, request)
         if len(failed) == len(self.cells):
@@ -156,21 +163,3 @@ def _no_workers_left() -> Iterator[None]:
         pool = sys.modules.get("wsss_bench.toolbox.pool")
         if pool is not None:
             pool.close_pool()
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Make SIGTERM raise `KeyboardInterrupt` in the block, as Ctrl-C does."""
-    # Only the main thread may set handlers; a server that runs sessions in threads keeps its own.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
