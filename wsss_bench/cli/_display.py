@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from wsss_bench.methods.catalog import LoadedMethod
     from wsss_bench.methods.params import StageParams
+    from wsss_bench.runs.cost import Cost
     from wsss_bench.runs.space import Space
 
 CACHED, RUNNING, WAITING = "cached", "running", "waiting"
@@ -34,10 +35,16 @@ _FINISHED = "green"
 _PLAN_WORDS = {DONE: "cached", UNFINISHED: "resume"}
 
 
-def print_plan(cells: Sequence[Cell], store: Store, space: Space | None = None) -> None:
+def print_plan(
+    cells: Sequence[Cell],
+    store: Store,
+    space: Space | None = None,
+    cost: Cost | None = None,
+) -> None:
     """Print cells by steps: cached, resume, running elsewhere, or to do; and why what is there cannot be used.
 
-    What a profile replaces of a method's own settings is said once, and how much `space` the stages may take.
+    What a profile replaces of a method's own settings is said once, how much `space` the stages may take, and what
+    the run may `cost`.
     """
     first = cells[0]
     print(f"Plan: {len(cells)} cells on {first.dataset}, profile {first.profile}")
@@ -53,6 +60,8 @@ def print_plan(cells: Sequence[Cell], store: Store, space: Space | None = None) 
         print(line)
     if space is not None and space.files:
         print(f"Space: {space}")
+    for line in () if cost is None else cost.lines():
+        print(line)
     # What follows may take hours, and a pipe would hold the plan back until its end.
     sys.stdout.flush()
 

@@ -8,11 +8,13 @@ import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wsss_bench.runs.cost import Cost
     from wsss_bench.runs.plan import Cell
     from wsss_bench.runs.request import RunRequest
     from wsss_bench.runs.session import Finish, Session
@@ -38,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``run``."""
     add_request_arguments(parser, required=True)
     add = parser.add_argument
-    add("--dry-run", action="store_true", help="print the plan and stop")
+    add("--dry-run", action="store_true", help="print the plan and its cost and stop")
+    probe = "with --dry-run: rehearse the recipes on a few images first, to tell what they cost"
+    add("--probe", action="store_true", help=probe)
     add(
         "--json",
         action="store_true",
@@ -54,6 +58,7 @@ def add_request_arguments(parser: argparse.ArgumentParser, *, required: bool) ->
     add("--methods", required=required, metavar="A,B,C", help=_METHODS)
     add_dataset_arguments(parser)
     _add_settings(parser)
+    _add_rehearsal(parser)
     _add_places(parser)
 
 
@@ -80,6 +85,21 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="load a method from a local .py file (runs its code)",
     )
+
+
+def _add_rehearsal(parser: argparse.ArgumentParser) -> None:
+    text = (
+        "rehearse: the whole recipe on N images of every split, trainings shortened in proportion, "
+        "on a board of its own"
+    )
+    parser.add_argument("--limit", type=_positive, default=0, metavar="N", help=text)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +133,13 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, run every cell, build the leaderboard; 1 if a cell failed, 130 if interrupted."""
-    return run_request(request_from_args(args), dry=args.dry_run, as_json=args.json)
+    from wsss_bench.errors import RecipeError
+
+    if args.probe and not args.dry_run:
+        what = "--probe tells what a run will cost, and this one runs."
+        raise RecipeError(f"{what} Add --dry-run, or leave --probe out.")
+    request = request_from_args(args)
+    return run_request(request, dry=args.dry_run, as_json=args.json, probe=args.probe)
 
 
 def request_from_args(args: argparse.Namespace) -> RunRequest:
@@ -124,7 +150,7 @@ def request_from_args(args: argparse.Namespace) -> RunRequest:
 
     return RunRequest(
         methods=(args.methods,),
-        dataset=dataset_request(args),
+        dataset=replace(dataset_request(args), limit=args.limit),
         profile=args.profile,
         seeds=parse_seeds(args.seeds),
         options=tuple(parse_options(args.cfg_options)),
@@ -141,16 +167,21 @@ def request_from_args(args: argparse.Namespace) -> RunRequest:
 
 
 def run_request(
-    request: RunRequest, *, dry: bool = False, as_json: bool = False
+    request: RunRequest,
+    *,
+    dry: bool = False,
+    as_json: bool = False,
+    probe: bool = False,
 ) -> int:
-    """Run a request and print how it goes (with `dry` the plan alone); the exit status."""
+    """Run a request and print how it goes (with `dry` the plan and its cost alone); the exit status."""
     from wsss_bench.cli._flags import say
     from wsss_bench.runs.request import leaving_no_trace
     from wsss_bench.runs.session import Session
 
     with leaving_no_trace() if dry else nullcontext():
         session = Session(request, say)
-        _show_plan(session, dry=dry, as_json=as_json)
+        cost = session.cost(probe=probe) if dry else None
+        _show_plan(session, cost, as_json=as_json)
     if not (dry and as_json):
         for recipe, error in session.refused.items():
             say(f"cannot run {recipe}: {error}")
@@ -159,15 +190,15 @@ def run_request(
     return max(status, int(bool(session.refused)))
 
 
-def _show_plan(session: Session, *, dry: bool, as_json: bool) -> None:
+def _show_plan(session: Session, cost: Cost | None, *, as_json: bool) -> None:
     from wsss_bench.cli._display import print_plan
 
     # Standard output is one document then, without a word before or after it.
-    if dry and as_json:
-        entries = [_plan_entry(cell, session.store) for cell in session.cells]
+    if cost is not None and as_json:
+        entries = [_plan_entry(cell, session.store, cost) for cell in session.cells]
         print(json.dumps(entries, indent=1))
     elif not as_json:
-        print_plan(session.cells, session.store, session.space)
+        print_plan(session.cells, session.store, session.space, cost)
 
 
 def _run(session: Session, as_json: bool) -> int:
@@ -192,7 +223,7 @@ def _run(session: Session, as_json: bool) -> int:
     return int(bool(finish.failed))
 
 
-def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
+def _plan_entry(cell: Cell, store: Store, cost: Cost) -> dict[str, Any]:
     from wsss_bench.runs.plan import states
     from wsss_bench.runs.reasons import reasons
 
@@ -216,6 +247,11 @@ def _plan_entry(cell: Cell, store: Store) -> dict[str, Any]:
         "states": states(cell, store),
         "why": _by_name(cell, told),
         "overridden": replaced,
+        "cost": {
+            step.step: {"seconds": step.seconds, "source": step.source}
+            for step in cost.steps
+            if step.cell == cell.label
+        },
     }
 
 

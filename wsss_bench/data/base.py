@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wsss_bench.contract.view import WeakImage, WeakView
+from wsss_bench.data.limiting import chosen
 from wsss_bench.errors import DataError, LeakError, did_you_mean
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Dataset(ABC):
     """Distribution and version of a third party's kind, for the record; set by `wsss_bench.data.open_dataset`."""
     skipped: frozenset[str] = frozenset()
     """Ids that the user's skip list leaves out of every split; see `wsss_bench.data.skipping`."""
+    limit: int = 0
+    """How many images a split has at most, 0 for all; see `wsss_bench.data.limiting`."""
     ignored: ClassVar[str] = "border"
     """What the masks mark with 255, in a word."""
     border_published: ClassVar[bool] = False
@@ -125,6 +128,10 @@ class Dataset(ABC):
             path = self._image_path(split, image_id)
             images.append(WeakImage(image_id, path, None))
         return WeakView(self.name, split, self.classes, images)
+
+    def ids(self, split: str) -> tuple[str, ...]:
+        """Return the ids of a split's images, in order, less what is skipped or over the limit."""
+        return self._kept(self._resolve(split))
 
     @abstractmethod
     def masks(self, split: str) -> SealedMasks:
@@ -191,6 +198,8 @@ class Dataset(ABC):
             facts["origin"] = self.origin
         if self.skipped:
             facts["skipped"] = len(self.skipped)
+        if self.limit:
+            facts["limit"] = self.limit
         return {**facts, "splits": asdict(self.splits)}
 
     @abstractmethod
@@ -220,7 +229,12 @@ class Dataset(ABC):
         if self.skipped and not ids:
             what = f"{self.name}/{split}: the skip list leaves no image."
             raise DataError(f"{what} Shorten it, or restore the files it names.")
-        return ids
+        if not self.limit or len(ids) <= self.limit:
+            return ids
+        # Seeds are scored on images of the training split, which the latter must therefore keep.
+        seeds = self.splits.seeds
+        before = self._ids(seeds) if seeds in self._split_names() else ()
+        return chosen(ids, self.limit, frozenset(before))
 
     def _is_train(self, split: str) -> bool:
         """Return whether the split's labels may be shown: its list is named ``train…`` and is not ``trainval``."""

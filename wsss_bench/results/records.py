@@ -43,8 +43,9 @@ class RunRecord:
         picks: the method that ran each of ``localize``, ``refine``, ``segment``; None for a stage left out.
         dataset: ``name``, ``kind``, ``splits`` (``train``, ``seeds``, ``val``), ``sizes`` (images per split),
             ``classes`` (by mask id), ``fingerprint``, ``labels`` (where image-level labels come from), ``options`` (the
-            loader's, as given), ``skipped`` (ids left out by a skip list) and ``truth`` (for ``seeds`` and ``val`` the
-            convention of their masks, such as ``"SegmentationClass, border 255 ignored"``).
+            loader's, as given), ``skipped`` (ids left out by a skip list), ``limit`` (images per split of a rehearsal)
+            and ``truth`` (for ``seeds`` and ``val`` the convention of their masks, such as
+            ``"SegmentationClass, border 255 ignored"``).
         seed: the run's seed.
         profile: name of the set of defaults in force (e.g. ``quick``, ``full``).
         protocol: version of the evaluation rules the counts were made under.

@@ -42,6 +42,7 @@ def run(
     splits: Mapping[str, str] | None = None,
     labels: str | None = None,
     skip: Place | None = None,
+    limit: int = 0,
     rehash: bool = False,
     quiet: bool = False,
 ) -> RunResult:
@@ -68,6 +69,7 @@ def run(
             splits=_texts(splits),
             labels=labels,
             skip=_path(skip),
+            limit=limit,
         ),
         profile=profile,
         seeds=tuple(_plain("seeds", seed) for seed in _several(seeds)),

@@ -100,6 +100,12 @@ def check_workers(workers: int | None) -> None:
         raise RecipeError(f"{what} Leave it out to use every core.")
 
 
+def check_limit(count: int) -> None:
+    """Raise `RecipeError` for a rehearsal on fewer images than one."""
+    if count < 0:
+        raise RecipeError(f"--limit must be at least 1, not {count}.")
+
+
 def check_log(names: Sequence[str]) -> None:
     """Raise `RecipeError` for a logging back end that is not known, not installed, or named twice."""
     for place, name in enumerate(names):

@@ -189,6 +189,7 @@ def _dataset(source: Source) -> dict[str, Any]:
         "labels": getattr(dataset, "labels_source", "-"),
         "options": portable(dict(getattr(dataset, "options", {}))),
         "skipped": sorted(getattr(dataset, "skipped", ())),
+        **({"limit": dataset.limit} if dataset.limit else {}),
         "fingerprint": source.fingerprint,
         "truth": {role: dataset.truth(role) for role in ("seeds", "val")},
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wsss_bench.data.limiting import plain_name
 from wsss_bench.errors import DataError, PluginError, RecipeError
 from wsss_bench.results.records import RunRecord, find_run
 from wsss_bench.runs.progress import Say, silent
@@ -133,14 +134,16 @@ def _dataset(record: RunRecord, given: Given) -> DatasetRequest:
     if labels and not given.labels and _is_file(labels) and not Path(labels).exists():
         what = f"the run read its image-level labels from {labels!r}."
         raise DataError(f"{what} Give that file: --labels PATH/{labels}")
+    limit = int(dataset.get("limit", 0))
     return DatasetRequest(
         kind=str(dataset["kind"]),
         root=given.data_root,
-        name=str(dataset["name"]),
+        name=plain_name(str(dataset["name"])) if limit else str(dataset["name"]),
         options=options,
         splits={role: str(split) for role, split in dataset["splits"].items()},
         labels=labels,
         skip=given.work_dir / SKIP if dataset.get("skipped") else None,
+        limit=limit,
     )
 
 

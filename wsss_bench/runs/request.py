@@ -46,6 +46,7 @@ class DatasetRequest:
         splits: split by role (``train``, ``seeds``, ``val``), where it is not the loader's own choice.
         labels: where the image-level labels come from (a table, ``"xml"``, ``"masks"``); None: the loader's choice.
         skip: a file that lists ids to leave out.
+        limit: how many images of every split a rehearsal has, 0 for all; see `wsss_bench.runs.rehearsal`.
     """
 
     kind: str = "shapes"
@@ -55,6 +56,7 @@ class DatasetRequest:
     splits: Mapping[str, str] = field(default_factory=dict)
     labels: str | None = None
     skip: Path | None = None
+    limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def make_cells(request: RunRequest, say: Say = silent) -> Planned:
     """
     from wsss_bench.methods.recipe import parse_methods
     from wsss_bench.runs import preflight
+    from wsss_bench.runs.rehearsal import rehearsed
     from wsss_bench.runs.source import Source
 
     check_request(request)
@@ -178,6 +181,9 @@ def make_cells(request: RunRequest, say: Say = silent) -> Planned:
     if request.device not in ("auto", "cpu"):
         resolve_device(request.device)
     # From here on it may take minutes: whatever is wrong with the request has been said by now.
+    leave_out(dataset, request.dataset, say)
+    if request.dataset.limit:
+        resolved = rehearsed(dataset, resolved, request.dataset.limit, say)
     source = Source(_prepared(request.dataset, dataset, say))
     cells = _plan_all(request, source, resolved, profile_name)
     return Planned(cells, source, refused)
@@ -196,6 +202,7 @@ def check_request(request: RunRequest) -> None:
     limits.check_log(request.log)
     limits.check_device_name(request.device)
     limits.check_data(data.name, data.splits, data.labels, data.options)
+    limits.check_limit(data.limit)
 
 
 def _check_places(request: RunRequest) -> None:
@@ -218,7 +225,6 @@ def _prepared(request: DatasetRequest, dataset: Dataset, say: Say) -> Dataset:
     from wsss_bench.runs import preflight
     from wsss_bench.runs.unused import unused_data
 
-    leave_out(dataset, request, say)
     for line in unused_data(dataset, request.root, request.skip):
         say(f"note: {line}")
     traceless = _TRACELESS.get()
@@ -342,7 +348,8 @@ def _data_words(request: DatasetRequest) -> list[str]:
     words += _flag("--labels", request.labels)
     for key, value in request.options.items():
         words += ["--data-option", f"{key}={value}"]
-    return words + _flag("--skip", request.skip)
+    words += _flag("--skip", request.skip)
+    return words + _flag("--limit", request.limit or None)
 
 
 def _flag(name: str, value: object) -> list[str]:

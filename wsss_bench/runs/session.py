@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -26,7 +27,12 @@ from wsss_bench.runs.stopping import interruptible
 from wsss_bench.runs.unused import unused_flags
 
 if TYPE_CHECKING:
+    from wsss_bench.results.records import RunRecord
+    from wsss_bench.runs.cost import Cost
     from wsss_bench.runs.plan import Cell
+
+PROBED = 20
+"""Images of each split, at least, that a rehearsal for `Session.cost` has."""
 
 Display = Callable[[Sequence["Cell"]], Observer]
 """Makes whoever watches the run; called once all cells are known and nothing is computed yet."""
@@ -83,6 +89,33 @@ class Session:
         plugins, log = self.request.plugins, self.request.log
         for line in unused_flags(plugins, log, self.cells, self.store):
             yield f"note: {line}"
+
+    def cost(self, *, probe: bool = False) -> Cost:
+        """Return what the steps that are not finished will take, told from records on the device of the request.
+
+        Args:
+            probe: rehearse the recipes first, on a few images in a folder that is deleted, and tell from that too.
+
+        Raises:
+            RecipeError: the device is not there.
+        """
+        from wsss_bench.results.records import load_records
+        from wsss_bench.runs.cost import cost_of
+        from wsss_bench.runs.provenance.facts import device_name
+
+        records = load_records(self.request.boards)
+        if probe:
+            records += _rehearsed(self.request)
+        # Looking for a GPU takes seconds, which nobody needs to spend where nothing can be told.
+        device = self.request.device
+        if records:
+            device = device_name(resolve_device(device))
+        sizes = {
+            "train": len(self.source.train),
+            "seeds": len(self.source.scored),
+            "val": len(self.source.val),
+        }
+        return cost_of(self.cells, sizes, self.store, records, device)
 
     def run(self, display: Display | None = None, *, hard: bool = False) -> Finish:
         """Compute and record every cell, then build the boards; a failing cell does not stop the others.
@@ -151,6 +184,25 @@ class Session:
             # A killed process may have left half a table; nobody else writes while the folder is held.
             drop_leftovers(boards, ".")
             build(boards)
+
+
+def _rehearsed(request: RunRequest) -> list[RunRecord]:
+    """Run a request on `PROBED` images in a folder of its own and return the records; nothing else is left."""
+    from wsss_bench.results.records import load_records
+
+    with tempfile.TemporaryDirectory(prefix="wsss-bench-probe-") as folder:
+        place = Path(folder)
+        small = replace(
+            request,
+            dataset=replace(request.dataset, limit=PROBED),
+            seeds=request.seeds[:1],
+            work_dir=place,
+            leaderboard_dir=place / "boards",
+            log=("local",),
+            command_line=(),
+        )
+        Session(small).run()
+        return load_records(small.boards)
 
 
 @contextmanager
