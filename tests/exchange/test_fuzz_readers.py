@@ -107,7 +107,7 @@ def seeds_folder(folder: Path) -> Path:
     out = SeedWriter(folder / "s", view(folder), "test")
     out.write("a", seed())
     out.close()
-    return out.file("a")
+    return folder / "s" / "items" / "000.npz"
 
 
 def labels_folder(folder: Path) -> Path:

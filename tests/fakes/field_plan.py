@@ -79,7 +79,7 @@ def weights_of_mxnet(tmp_path: Path) -> None:
     place = with_weights(tmp_path)
     name = "ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
     words = ["--weights", name]
-    refused(place, words, f"--weights: '{name}' is no file", "imagenet or timm")
+    refused(place, words, f"--weights: '{name}' is no file", "imagenet, timm")
 
 
 def weights_of_an_earlier_step(tmp_path: Path) -> None:

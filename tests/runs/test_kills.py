@@ -149,7 +149,9 @@ def try_kill(bench: Bench, moment: Moment) -> None:
         for line, count in Counter(before + after).items()
         if " image " in line and count > 1
     ]
-    assert len(twice) <= 1
+    # Seeds are appended to one file: a cut there takes what was written last, while the next one is in flight.
+    appended = [line for line in twice if line.startswith("localize image ")]
+    assert len(twice) <= (2 if moment.how == "torn" and twice == appended else 1)
     # Nothing half-finished is taken for finished: the same files with the same bytes, tables and records among them.
     assert files_of(work) == bench.files
     assert leftovers(work) == []

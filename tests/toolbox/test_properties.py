@@ -212,9 +212,10 @@ def test_seeds_come_back_as_written(seed: Seed) -> None:
             "test",
         )
         out.write("a", seed)
-        first = out.file("a").read_bytes()
+        pack = folder / "s" / "items" / "000.npz"
+        first = pack.read_bytes()
         out.write("a", seed)
-        assert out.file("a").read_bytes() == first
+        assert pack.read_bytes() == first
         found: Seed = out.close()["a"]
     assert found.size == seed.size
     assert np.array_equal(found.class_ids, seed.class_ids)

@@ -207,11 +207,15 @@ def test_seeds_keep_the_contract_and_only_missing_ones_are_made(tmp_path: Path) 
         return linear_cam(m, pixels, classes)
 
     out = SeedWriter(tmp_path / "seeds", view, "test")
-    before = out.file("im1").read_bytes()
-    out.file("im1").unlink()
-    write_seeds(model, view, out, ctx, maps)
+    pack = tmp_path / "seeds" / "items" / "000.npz"
+    before = pack.read_bytes()
+    fresh = SeedWriter(tmp_path / "fresh", view, "test")
+    for image in view:
+        if image.id != "im1":
+            fresh.write(image.id, seeds[image.id])
+    write_seeds(model, view, fresh, ctx, maps)
     assert len(calls) == 4  # two scales, mirrored, of one image
-    assert out.file("im1").read_bytes() == before
+    assert (tmp_path / "fresh" / "items" / "000.npz").read_bytes() == before
 
 
 def test_background_is_where_no_class_listens(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from wsss_bench.contract.seed import Seed
 from wsss_bench.contract.sets import (
+    FOLDERS,
     ITEMS,
+    LAYOUT,
     MANIFEST,
+    PACKED,
     ArraySet,
     ItemSet,
     LabelSet,
@@ -20,8 +23,9 @@ from wsss_bench.contract.sets import (
 )
 from wsss_bench.contract.view import IGNORE
 from wsss_bench.errors import ArtifactError
-from wsss_bench.io.files import save_arrays, write_atomic, write_json
+from wsss_bench.io.files import write_atomic, write_json
 from wsss_bench.io.images import image_size, write_mask
+from wsss_bench.io.packs import SIZE, PackWriter, pack_name
 
 if TYPE_CHECKING:
     from wsss_bench.contract.view import WeakView
@@ -52,21 +56,24 @@ class ItemWriter(Generic[Reader]):
         self.facts: dict[str, Any] = dict(facts or {})
         (path / ITEMS).mkdir(parents=True, exist_ok=True)
 
-    def file(self, image_id: str) -> Path:
-        """Return where the item of that id goes; raises `ArtifactError` for an id that is not in the view."""
+    def _check(self, image_id: str) -> None:
+        """Raise `ArtifactError` for an id that is not in the view."""
         if image_id not in self.view:
             what = f"wrote image {image_id!r}, which is not in the view."
             fix = "Write each image of `view` once."
             raise ArtifactError(f"{self.who}: {what} {fix}")
-        return self.path / ITEMS / f"{image_id}{self.reader.suffix}"
 
     def done(self, image_id: str) -> bool:
-        """Return whether this id was written already, by this process or by an interrupted one before it."""
-        try:
-            # An empty file is what a power cut leaves of one that was not on the disk yet.
-            return self.file(image_id).stat().st_size > 0
-        except FileNotFoundError:
-            return False
+        """Return whether this id was written already, by this process or by an interrupted one before it.
+
+        Raises:
+            ArtifactError: the id is not in the view.
+        """
+        raise NotImplementedError
+
+    def _layout(self) -> dict[str, str]:
+        """Return how the manifest says where items lie; empty where they lie in one folder."""
+        raise NotImplementedError
 
     def close(self) -> Reader:
         """Check that every image of the view was written, write the manifest, and return the reader."""
@@ -79,7 +86,9 @@ class ItemWriter(Generic[Reader]):
             raise ArtifactError(f"{what} {fix} before out.close().")
         facts = {"kind": self.reader.kind, "ids": ids}
         classes = {"classes": list(self.view.classes)}
-        write_json(self.path / MANIFEST, {**self.facts, **facts, **classes})
+        write_json(
+            self.path / MANIFEST, {**self.facts, **self._layout(), **facts, **classes}
+        )
         return self.reader(self.path)
 
     def _refuse(self, image_id: str, problems: list[str]) -> None:
@@ -88,14 +97,36 @@ class ItemWriter(Generic[Reader]):
             raise ArtifactError(f"{self.who}: {what}")
 
 
-class SeedWriter(ItemWriter[SeedSet]):
+class _PackedWriter(ItemWriter[Reader]):
+    """Writes arrays by image into packs."""
+
+    def __init__(
+        self,
+        path: Path,
+        view: WeakView,
+        who: str,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(path, view, who, facts)
+        self._packs = PackWriter(path / ITEMS, [image.id for image in view])
+
+    def done(self, image_id: str) -> bool:
+        """Return whether this id was written already, by this process or by an interrupted one before it."""
+        self._check(image_id)
+        return self._packs.done(image_id)
+
+    def _layout(self) -> dict[str, str]:
+        return {LAYOUT: PACKED}
+
+
+class SeedWriter(_PackedWriter[SeedSet]):
     """Writes `Seed` items; scores are stored as float16."""
 
     reader = SeedSet
 
     def write(self, image_id: str, seed: Seed) -> None:
         """Check and store one seed; raises `ArtifactError` naming the plugin, the image and every broken rule."""
-        path = self.file(image_id)
+        self._check(image_id)
         self._refuse(image_id, seed.problems(self.view.by_id(image_id).labels))
         arrays: dict[str, NDArray[Any]] = {
             "class_ids": seed.class_ids.astype(np.int64),
@@ -106,7 +137,7 @@ class SeedWriter(ItemWriter[SeedSet]):
             arrays["background"] = _halved(seed.background)
         if seed.rank is not None:
             arrays["rank"] = _halved(seed.rank)
-        write_atomic(path, lambda handle: save_arrays(handle, arrays))
+        self._packs.write(image_id, arrays)
 
 
 def _halved(array: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -133,6 +164,27 @@ class LabelWriter(ItemWriter[LabelSet]):
     ) -> None:
         super().__init__(path, view, who, facts)
         self._check_tags = tags
+        self._places = {image.id: place for place, image in enumerate(view)}
+
+    def file(self, image_id: str) -> Path:
+        """Return where the label of that id goes; raises `ArtifactError` for an id that is not in the view."""
+        self._check(image_id)
+        folder = self.path / ITEMS
+        if self._layout():
+            folder /= pack_name(self._places[image_id])
+        return folder / f"{image_id}{self.reader.suffix}"
+
+    def done(self, image_id: str) -> bool:
+        """Return whether this id was written already, by this process or by an interrupted one before it."""
+        try:
+            # An empty file is what a power cut leaves of one that was not on the disk yet.
+            return self.file(image_id).stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
+    def _layout(self) -> dict[str, str]:
+        # Tools that look at folders, and file systems, do not like a hundred thousand files in one.
+        return {LAYOUT: FOLDERS} if len(self.view) > SIZE else {}
 
     def write(self, image_id: str, label: NDArray[np.uint8]) -> None:
         """Check and store one label map; raises `ArtifactError` naming the plugin, the image and every broken rule."""
@@ -161,7 +213,7 @@ class LabelWriter(ItemWriter[LabelSet]):
         return []
 
 
-class ArrayWriter(ItemWriter[ArraySet]):
+class ArrayWriter(_PackedWriter[ArraySet]):
     """Writes arrays by name, as they are: the resumable form of "the features of every image".
 
     A single number comes back as an array of one.
@@ -176,9 +228,9 @@ class ArrayWriter(ItemWriter[ArraySet]):
             ArtifactError: naming the plugin and the image; there is no array, one holds NaN or infinity, or one is no
                 plain array.
         """
-        path = self.file(image_id)
+        self._check(image_id)
         self._refuse(image_id, _array_problems(arrays))
-        write_atomic(path, lambda handle: save_arrays(handle, arrays))
+        self._packs.write(image_id, arrays)
 
 
 def _array_problems(arrays: Mapping[str, NDArray[Any]]) -> list[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsss_bench.contract.sets import FOLDERS, ITEMS, LAYOUT, MANIFEST, PACKED
 from wsss_bench.errors import DataError
+from wsss_bench.io.files import read_json
+from wsss_bench.io.packs import Pack
 
 # Of two files of one image, the first suffix counts.
 SUFFIXES = {
@@ -85,7 +88,7 @@ def listing(folder: Path, kind: str) -> Listing:
     suffixes = SUFFIXES[kind]
     found: dict[str, Path] = {}
     # Sorted, so that which of ``a.PNG`` and ``a.png`` counts is the same everywhere: the latter.
-    for path in sorted(source.iterdir()):
+    for path in sorted(_files(folder, source)):
         suffix = path.suffix.lower()
         if suffix not in suffixes:
             continue
@@ -96,10 +99,24 @@ def listing(folder: Path, kind: str) -> Listing:
     return Listing(source, suffixes, found)
 
 
+def _files(folder: Path, source: Path) -> Iterator[Path]:
+    """Yield what lies in a folder; of a stage's packs and folders of a thousand, what lies in those."""
+    layout = ""
+    if source != folder:
+        layout = str(read_json(folder / MANIFEST).get(LAYOUT, ""))
+    for path in source.iterdir():
+        if layout == PACKED and path.suffix == ".npz":
+            yield from (path / f"{image_id}.npz" for image_id in Pack(path).ids)
+        elif layout == FOLDERS and path.is_dir():
+            yield from path.iterdir()
+        else:
+            yield path
+
+
 def guess_kind(folder: Path) -> str:
     """Return ``seeds`` for a folder of score files, ``prediction`` for one of PNGs; raises `DataError` for neither."""
-    files = filter(Path.is_file, item_folder(folder).iterdir())
-    suffixes = {path.suffix.lower() for path in files}
+    source = item_folder(folder)
+    suffixes = {path.suffix.lower() for path in _files(folder, source)}
     if ".png" in suffixes:
         return "prediction"
     if suffixes & {".npz", ".npy"}:
@@ -113,6 +130,6 @@ def item_folder(folder: Path) -> Path:
     if not folder.is_dir():
         fix = "Name the folder that holds one file per image."
         raise DataError(f"{folder} is no folder. {fix}")
-    items = folder / "items"
-    is_stage = items.is_dir() and (folder / "manifest.json").exists()
+    items = folder / ITEMS
+    is_stage = items.is_dir() and (folder / MANIFEST).exists()
     return items if is_stage else folder

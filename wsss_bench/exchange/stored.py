@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsss_bench.errors import ArtifactError
+from wsss_bench.io.packs import member_of
 from wsss_bench.io.pickles import load_arrays_only
 
 OWN = "class_ids and scores"
@@ -150,6 +151,9 @@ def _ids(values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _read_npz(path: Path) -> dict[str | int, NDArray[Any]]:
     try:
+        packed = member_of(path)
+        if packed is not None:
+            return {**packed}
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:

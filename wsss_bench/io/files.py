@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # The earliest date that a zip archive can hold.
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+EPOCH = (1980, 1, 1, 0, 0, 0)
 
 TEMPORARY = ".tmp-"
 """How the names of files begin while they are being written; a killed process leaves such files behind."""
@@ -114,7 +114,7 @@ def save_arrays(handle: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
     # A fast level: most arrays here are nearly all zeros, which every level squeezes.
     with zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in sorted(arrays):
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
             array = np.ascontiguousarray(arrays[name])
             with archive.open(info, "w") as member:
