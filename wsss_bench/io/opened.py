@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -133,6 +133,22 @@ def follow() -> None:
         return
     log, *prefixes = text.split(os.pathsep)
     _let_note(OpenedFiles(Path(log), map(Path, prefixes)))
+
+
+def notes() -> str:
+    """Return where this process takes notes, for `noting` in another one; "" where it takes none."""
+    return os.environ.get(_VARIABLE, "")
+
+
+@contextmanager
+def noting(where: str) -> Iterator[None]:
+    """Take notes in the block for the stage of another process, which `notes` there tells of."""
+    if not where:
+        yield
+        return
+    log, *prefixes = where.split(os.pathsep)
+    with OpenedFiles(Path(log), map(Path, prefixes)):
+        yield
 
 
 def _let_note(notes: OpenedFiles | None) -> None:

@@ -1,0 +1,1 @@
+"""Trainings that two processes share, for tests."""
