@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,13 @@ def gpus_of(asked: int | None) -> int:
         what = f"--gpus {asked}, but the launcher has started {started} processes."
         raise RecipeError(f"{what} Leave out --gpus.")
     return started
+
+
+def hush(gpus: int) -> None:
+    """Keep torch from telling a terminal, once for each training, that it looks for unused parameters."""
+    if gpus > 1:
+        # Read when torch is imported, which a run does later than this.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def check_gpus(gpus: int, device: str) -> None:
@@ -124,6 +132,15 @@ def dismiss() -> None:
         _team.close()
     _team = None
     atexit.unregister(dismiss)
+
+
+@contextmanager
+def dismissing() -> Iterator[None]:
+    """Dismiss whoever follows this process when the block ends, however it ends."""
+    try:
+        yield
+    finally:
+        dismiss()
 
 
 class Launched:
@@ -222,6 +239,7 @@ def _last_line(says: Any) -> str:
 
 def follow() -> int:
     """Follow the trainings of rank 0 until it is done; returns the exit status."""
+    hush(launched())
     from wsss_bench.engine.team import serve
 
     # Ctrl-C reaches every process of a terminal; rank 0 says what becomes of it.

@@ -1,1 +1,0 @@
-"""Trainings that two processes share, for tests."""
