@@ -14,7 +14,7 @@ from wsss_bench.toolbox.affinity import boundary_affinity_loss, displacement_los
 from wsss_bench.toolbox.arrays import Bytes, Floats
 from wsss_bench.toolbox.batching import Size, resized, scaled, stacked
 from wsss_bench.toolbox.pyramid import Pyramid, to_grid
-from wsss_bench.toolbox.training import Network
+from wsss_bench.toolbox.training import Network, over_ranks
 
 Stages = tuple[Tensor, ...]
 Each = tuple[int, ...]
@@ -78,7 +78,7 @@ class MeanShift(nn.Module):
         """Return a field ``[B, 2, h, w]`` centred; in training as it is, and its mean enters the running one."""
         if not self.training:
             return field - self.mean[:, None, None]
-        current = field.detach().float().mean((0, 2, 3))
+        current = over_ranks(field.detach().float().mean((0, 2, 3)))
         self.mean.lerp_(current, self.momentum)
         return field
 

@@ -122,6 +122,11 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         default=usable_cores(),
         help="processes for per-image work (default: all cores)",
     )
+    gpus = (
+        "processes that share each training, every one on a GPU of its own "
+        "(default: as many as torchrun has started, or 1)"
+    )
+    add("--gpus", type=int, metavar="N", help=gpus)
     log = (
         "where trainings log to besides their tables of losses: local, tensorboard, … "
         "(default: local); events lie in WORK_DIR/logs"
@@ -160,6 +165,7 @@ def request_from_args(args: argparse.Namespace) -> RunRequest:
         leaderboard_dir=args.leaderboard_dir,
         device=args.device,
         workers=args.workers,
+        gpus=args.gpus,
         log=tuple(name.strip() for name in args.log.split(",")),
         rehash=args.rehash,
         command_line=tuple(args.command_line),
@@ -175,9 +181,13 @@ def run_request(
 ) -> int:
     """Run a request and print how it goes (with `dry` the plan and its cost alone); the exit status."""
     from wsss_bench.cli._flags import say
+    from wsss_bench.runs import ranks
     from wsss_bench.runs.request import leaving_no_trace
     from wsss_bench.runs.session import Session
 
+    if ranks.follows():
+        # The plan, the records and all that is printed are the first process's.
+        return 0 if dry else ranks.follow()
     with leaving_no_trace() if dry else nullcontext():
         session = Session(request, say)
         cost = session.cost(probe=probe) if dry else None

@@ -66,6 +66,17 @@ class Trainings(Protocol):
         """Hold the training called `name`; it counts as finished once the block ends without an error."""
 
 
+class Ranks(Protocol):
+    """Processes that take part in one training; this one leads them."""
+
+    @property
+    def world(self) -> int:
+        """How many they are, with this one."""
+
+    def training(self, task: Any, device: str) -> AbstractContextManager[None]:
+        """Let the others take part in a training while the block does so here."""
+
+
 def _silent(what: str, done: int, total: int) -> None:
     """Report to nobody."""
 
@@ -90,6 +101,7 @@ class StageContext:
         trainer: runs trainings; handed over by the harness.
         trainings: keeps trainings beyond this stage; None keeps them in `scratch`.
         logs: a folder that nothing deletes, for what `visualizers` write (tensorboard's events); None: in `scratch`.
+        ranks: the processes that share trainings with this one; None: it trains alone.
     """
 
     seed: int
@@ -107,6 +119,17 @@ class StageContext:
     trainer: Trainer | None = None
     trainings: Trainings | None = None
     logs: Path | None = None
+    ranks: Ranks | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process may know of the stage: no display, no store, and nobody to train with."""
+        own = {
+            "progress": _silent,
+            "trainer": None,
+            "trainings": None,
+            "ranks": None,
+        }
+        return {**vars(self), **own}
 
     @property
     def training_params(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 import cv2
@@ -28,12 +29,17 @@ cv2.setNumThreads(0)
 class ScheduleSampler(Sampler[int]):
     """Endless stream of positions ``epoch * n + index``, reshuffled each epoch from the seed.
 
-    `skip` jumps anywhere for free.
+    `skip` jumps anywhere for free. Of several processes (`ranks`) number `rank` gets its share of every `batch`
+    positions, so that together they see the batches of one process.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(
+        self, size: int, seed: int, batch: int = 1, rank: int = 0, ranks: int = 1
+    ) -> None:
         self.size = size
         self.seed = seed
+        self.share = batch // ranks
+        self.batch, self.rank = batch, rank
         self.start = 0
 
     def skip(self, num_samples: int) -> None:
@@ -41,15 +47,15 @@ class ScheduleSampler(Sampler[int]):
         self.start = num_samples
 
     def __iter__(self) -> Iterator[int]:
-        position = self.start
-        while True:
+        known, order = -1, np.empty(0, np.intp)
+        for own in count(self.start):
+            batch, place = divmod(own, self.share)
+            position = batch * self.batch + self.rank * self.share + place
             epoch, offset = divmod(position, self.size)
-            first = epoch * self.size
-            rng = generator(self.seed, "order", epoch)
-            order = rng.permutation(self.size)
-            for index in order[offset:]:
-                yield first + int(index)
-            position = first + self.size
+            if epoch != known:
+                rng = generator(self.seed, "order", epoch)
+                known, order = epoch, rng.permutation(self.size)
+            yield epoch * self.size + int(order[offset])
 
     def __len__(self) -> int:
         """Return the length of an epoch; the stream itself does not end."""

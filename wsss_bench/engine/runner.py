@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
@@ -16,11 +18,14 @@ from torch.utils.data import DataLoader
 
 from wsss_bench.engine.logged import LossTable, interval
 from wsss_bench.engine.precision import check_device
+from wsss_bench.engine.ranks import world
 from wsss_bench.engine.runner_hooks import (
+    AcrossRanks,
     KeepLosses,
     ReportProgress,
     SeedEveryIteration,
 )
+from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive
 
 if TYPE_CHECKING:
@@ -33,9 +38,10 @@ def runner_of(
     ctx: StageContext,
     name: str,
     work: Path,
-    losses: Path,
+    losses: Path | None,
+    checkpoint: Path | None = None,
 ) -> Runner:
-    """Return the runner of a training, set to resume where the folder `work` holds a checkpoint.
+    """Return the runner of a training, set to resume where there is a `checkpoint`.
 
     Args:
         config: as in `engine.training.train`.
@@ -43,7 +49,8 @@ def runner_of(
         ctx: gives seed, device, progress, visualizers and their folder.
         name: tells the trainings of a stage apart.
         work: takes the checkpoints and logs.
-        losses: the table that losses and learning rates are kept in.
+        losses: the table that losses and learning rates are kept in, None for none.
+        checkpoint: what `newest_checkpoint` gave.
     """
     model: nn.Module = config["model"]
     device = torch.device(ctx.device)
@@ -51,13 +58,15 @@ def runner_of(
     hooks = [
         SeedEveryIteration(ctx.seed, name),
         ReportProgress(ctx.progress, name),
-        KeepLosses(LossTable(losses), every),
     ]
+    if losses is not None:
+        hooks.append(KeepLosses(LossTable(losses), every))
+    if world() > 1:
+        hooks.append(AcrossRanks(model, name))
     # mmengine finds its process-wide instances by name, so the name must not repeat in a process.
     unique = f"{name}-{derive(str(work)) % 10**10}"
-    model.to(device)
     runner = Runner(
-        model=model,
+        model=shared(model, device),
         work_dir=str(work),
         train_dataloader=batches,
         train_cfg=dict(config["train_cfg"]),
@@ -67,7 +76,8 @@ def runner_of(
         custom_hooks=hooks,
         visualizer=_visualizer(ctx, unique, name),
         log_level="ERROR",
-        resume=_resumable(work),
+        load_from=None if checkpoint is None else str(checkpoint),
+        resume=checkpoint is not None,
         randomness={"seed": derive(ctx.seed, name, "global") % 2**31},
         experiment_name=unique,
         default_scope="mmseg",
@@ -115,13 +125,38 @@ def _visualizer(ctx: StageContext, unique: str, name: str) -> dict[str, Any]:
     return config
 
 
-def _resumable(work: Path) -> bool:
-    """Return whether a checkpoint is there that can be read; mmengine's pointer then leads to the newest such one.
+def shared(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return `model` on `device`, such that its gradients are means over the processes of the training, if they are several.
 
-    Unreadable ones (a kill in the middle of a write) are deleted. The pointer is written anew: it may name a
-    checkpoint that is gone, an older one than there is, or a place the folder has moved from since.
+    Raises:
+        RecipeError: the model has a training step of its own, of which nothing is known.
     """
-    pointer = work / "last_checkpoint"
+    model.to(device)
+    if world() == 1:
+        return model
+    if type(model).train_step is not BaseModel.train_step:
+        kind = type(model).__name__
+        what = f"{kind} has a train_step of its own, which processes cannot share."
+        raise RecipeError(f"{what} Put it into forward, or train on one GPU.")
+    places = [device] if device.type == "cuda" else None
+    with warnings.catch_warnings():
+        # torch 2.14 has a new name for an old argument, which older ones do not know.
+        warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+        return MMDistributedDataParallel(
+            model,
+            device_ids=places,
+            # A buffer that moves apart is refused, not overwritten.
+            broadcast_buffers=False,
+            # Any part may be left out of a loss, in some iterations only.
+            find_unused_parameters=True,
+        )
+
+
+def newest_checkpoint(work: Path) -> Path | None:
+    """Return the newest checkpoint in a folder that can be read, None where there is none.
+
+    Unreadable ones (a kill in the middle of a write) are deleted.
+    """
     newest_first = sorted(work.glob("iter_*.pth"), key=_step, reverse=True)
     for checkpoint in newest_first:
         try:
@@ -130,10 +165,8 @@ def _resumable(work: Path) -> bool:
         except Exception:  # torch meets damaged files with errors of a dozen kinds
             checkpoint.unlink()
             continue
-        pointer.write_text(str(checkpoint))
-        return True
-    pointer.unlink(missing_ok=True)
-    return False
+        return checkpoint
+    return None
 
 
 def _step(checkpoint: Path) -> int:

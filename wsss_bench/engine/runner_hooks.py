@@ -8,20 +8,27 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from mmengine.hooks import Hook
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmseg.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import nn
 
 from wsss_bench.engine.logged import LossTable
+from wsss_bench.engine.ranks import over_ranks, rank
+from wsss_bench.errors import RecipeError
 from wsss_bench.rng import derive
+
+CLOSE = 1e-4
+"""By which share of its largest value a tensor may differ between processes."""
 
 
 @HOOKS.register_module()
 class SeedEveryIteration(Hook):
     """Seeds torch before each iteration from (seed, name, iteration).
 
-    So a resumed training draws what an undisturbed one would.
+    So a resumed training draws what an undisturbed one would. Of several processes that share it, each has draws of
+    its own; the first one has those of a process alone.
     """
 
     priority = "VERY_HIGH"
@@ -36,8 +43,66 @@ class SeedEveryIteration(Hook):
         data_batch: Any = None,
     ) -> None:
         """Seed CPU and GPU generators."""
-        seed = derive(self.seed, self.name, runner.iter)
+        parts = (self.seed, self.name, runner.iter)
+        if rank():
+            # The same dropout on every share of a batch would be half as random.
+            parts = (*parts, "rank", rank())
+        seed = derive(*parts)
         torch.manual_seed(seed % 2**63)
+
+
+@HOOKS.register_module()
+class AcrossRanks(Hook):
+    """Makes losses those of the whole batch, and looks once whether all processes still have the same network."""
+
+    # Before mmengine notes the losses.
+    priority = "HIGHEST"
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        self.model, self.name = model, name
+        self._looked = False
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Replace every loss by its mean over all processes.
+
+        Raises:
+            RecipeError: a statistic of the network has moved apart: what is kept would depend on who keeps it.
+        """
+        if not self._looked:
+            self._looked = True
+            for name in moved_apart(self.model):
+                what = f"{name} has other values in each process after a step."
+                fix = "Take its mean with `over_ranks`, or train on one GPU."
+                raise RecipeError(f"{self.name}: {what} {fix}")
+        if not outputs:
+            return
+        values = [torch.as_tensor(value).float().mean() for value in outputs.values()]
+        # One message for all of them, whose bytes are few.
+        together = over_ranks(torch.stack(values))
+        outputs.update(zip(outputs, together, strict=True))
+
+
+def moved_apart(model: nn.Module) -> list[str]:
+    """Return the names of the tensors, of those no gradient moves, that processes do not agree on but for rounding."""
+    fixed = [(name, one) for name, one in model.named_parameters() if not one.requires_grad]
+    found = []
+    for name, tensor in [*model.named_buffers(), *fixed]:
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        own = tensor.detach().float().flatten()
+        # The largest and, turned round, the smallest value of each element.
+        ends = torch.stack([own, -own])
+        dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+        apart = float((ends[0] + ends[1]).max())
+        if apart > CLOSE * float(ends.abs().max()):
+            found.append(name)
+    return found
 
 
 @HOOKS.register_module()

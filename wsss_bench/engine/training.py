@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +19,10 @@ from wsss_bench.engine.handed import HANDED, check_handed, handed
 from wsss_bench.engine.loading import ScheduleSampler, TrainingSet
 from wsss_bench.engine.logged import LOSSES
 from wsss_bench.engine.precision import dtype_of
+from wsss_bench.engine.ranks import check_share, rank, world
 from wsss_bench.engine.registry import register
-from wsss_bench.engine.runner import release, runner_of
+from wsss_bench.engine.runner import newest_checkpoint, release, runner_of
+from wsss_bench.engine.synced import synced
 from wsss_bench.errors import ArtifactError
 from wsss_bench.io.files import inside, write_atomic, write_json
 from wsss_bench.io.paths import configs_dir
@@ -142,11 +148,14 @@ def loader(
     seed: int,
     workers: int,
 ) -> DataLoader[Any]:
-    """Return a loader whose order and augmentation depend on the seed alone."""
+    """Return a loader whose order and augmentation depend on the seed alone.
+
+    Where processes share the training it gives this one's part of every `batch`.
+    """
     return DataLoader(
         data,
-        batch_size=batch,
-        sampler=ScheduleSampler(len(data), seed),
+        batch_size=batch // world(),
+        sampler=ScheduleSampler(len(data), seed, batch, rank(), world()),
         num_workers=workers,
         # Where Python would start workers afresh, they import the caller's script, which may have no main guard:
         # it would begin the whole run again in every worker. A forked worker imports nothing.
@@ -216,13 +225,81 @@ def _fit(
     if len(data) < batch:
         what = f"{len(data)} images do not fill one batch of {batch}."
         raise ArtifactError(f"{name}: {what} Lower batch=… or add images.")
-    batches = loader(data, batch, derive(ctx.seed, name), _loader_workers(ctx))
     losses = _losses_of(training, ctx, name)
-    runner = runner_of(config, batches, ctx, name, training.scratch, losses)
+    checkpoint = newest_checkpoint(training.scratch)
+    task = Fit(config, ctx, name, training.scratch, checkpoint)
+    if ctx.ranks is None or ctx.ranks.world == 1:
+        task.run(losses)
+        return
+    check_share(batch, ctx.ranks.world, name)
+    # On a GPU it would be unpacked on that very GPU.
+    config["model"].cpu()
+    with ctx.ranks.training(task, ctx.device):
+        task.run(losses)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One training as all processes that share it do it; can be sent to another process.
+
+    Attributes:
+        config, ctx, name: what `train` was called with.
+        scratch: the folder of the checkpoints, which every process can read.
+        checkpoint: where to go on from, if anywhere.
+    """
+
+    config: Any
+    ctx: StageContext
+    name: str
+    scratch: Path
+    checkpoint: Path | None = None
+
+    def run(self, losses: Path | None, work: Path | None = None) -> None:
+        """Train to the end.
+
+        Args:
+            losses: the table of losses; None where another process keeps it.
+            work: the folder of this process's own files; None: `scratch`.
+        """
+        config, ctx, name = self.config, self.ctx, self.name
+        seed = derive(ctx.seed, name)
+        batches = loader(
+            config["data"], int(config["batch"]), seed, _loader_workers(ctx)
+        )
+        place = work or self.scratch
+        with synced(config["model"], name), _threads(ctx.device):
+            runner = runner_of(
+                config, batches, ctx, name, place, losses, self.checkpoint
+            )
+            try:
+                runner.train()
+            finally:
+                release(runner)
+
+    def follow(self) -> None:
+        """Take part in the training that another process leads: on this process's own GPU, leaving nothing behind."""
+        register()
+        device = self.ctx.device
+        if device.startswith("cuda"):
+            device = f"cuda:{torch.cuda.current_device()}"
+        ctx = replace(self.ctx, device=device, visualizers=("local",), logs=None)
+        work = self.scratch / f"rank{rank()}"
+        try:
+            replace(self, ctx=ctx).run(None, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _threads(device: str) -> Iterator[None]:
+    """Give each of several processes on a CPU its part of the cores."""
+    before = torch.get_num_threads()
+    if device == "cpu" and world() > 1:
+        torch.set_num_threads(max(1, before // world()))
     try:
-        runner.train()
+        yield
     finally:
-        release(runner)
+        torch.set_num_threads(before)
 
 
 def _losses_of(training: Training, ctx: StageContext, name: str) -> Path:
@@ -235,7 +312,9 @@ def _losses_of(training: Training, ctx: StageContext, name: str) -> Path:
 
 
 def _loader_workers(ctx: StageContext) -> int:
-    return 0 if ctx.device == "cpu" else ctx.workers
+    if ctx.device == "cpu":
+        return 0
+    return max(1, ctx.workers // world()) if ctx.workers else 0
 
 
 def _save_weights(

@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,7 +41,7 @@ class OpenedFiles:
     def __enter__(self) -> OpenedFiles:
         self._before = _current
         _let_note(self)
-        # Forks inherit it, and `followed` reads it for worker processes.
+        # Forks inherit it, and `notes` reads it for worker processes.
         words = [str(self.log.absolute()), *self.prefixes]
         os.environ[_VARIABLE] = os.pathsep.join(words)
         return self
@@ -130,16 +130,11 @@ def _name(line: str) -> str:
     return name if isinstance(name, str) else ""
 
 
-def followed() -> str:
-    """Return the words by which a worker process takes notes for the stage at work here; "" where none is noted."""
-    return os.environ.get(_VARIABLE, "")
-
-
 _follows = ""
 
 
 def follow(words: str) -> None:
-    """Take notes in a worker process for the stage whose `followed` gave `words`, and for no other from now on."""
+    """Take notes in a worker process for the stage whose `notes` gave `words`, and for no other from now on."""
     global _follows
     if words == _follows:
         return
@@ -151,6 +146,22 @@ def follow(words: str) -> None:
         return
     log, *prefixes = words.split(os.pathsep)
     _let_note(OpenedFiles(Path(log), map(Path, prefixes)))
+
+
+def notes() -> str:
+    """Return where this process takes notes, for `noting` in another one; "" where it takes none."""
+    return os.environ.get(_VARIABLE, "")
+
+
+@contextmanager
+def noting(where: str) -> Iterator[None]:
+    """Take notes in the block for the stage of another process, which `notes` there tells of."""
+    if not where:
+        yield
+        return
+    log, *prefixes = where.split(os.pathsep)
+    with OpenedFiles(Path(log), map(Path, prefixes)):
+        yield
 
 
 def _let_note(notes: OpenedFiles | None) -> None:

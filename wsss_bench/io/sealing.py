@@ -75,6 +75,17 @@ def rearm(seals: Sequence[Seal]) -> None:
         _put_in_force(tuple(seals))
 
 
+@contextmanager
+def keeping(seals: Sequence[Seal]) -> Iterator[None]:
+    """Keep the seals of another process while the block works for it, besides those in force here."""
+    before = armed()
+    arm(*seals)
+    try:
+        yield
+    finally:
+        _put_in_force(before)
+
+
 def refuse_reading(folder: Path, log: Path) -> None:
     """From now on, in this process and its forks, opening or listing anything in `folder` raises `LeakError`.
 

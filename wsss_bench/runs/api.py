@@ -36,6 +36,7 @@ def run(
     leaderboard_dir: Place | None = None,
     device: str = "auto",
     workers: int | None = None,
+    gpus: int | None = None,
     log: Sequence[str] = ("local",),
     name: str | None = None,
     data_options: Mapping[str, Any] | None = None,
@@ -80,6 +81,7 @@ def run(
         leaderboard_dir=_path(leaderboard_dir),
         device=device,
         workers=workers,
+        gpus=gpus,
         log=_several(log),
         rehash=rehash,
     )

@@ -106,6 +106,12 @@ def check_limit(count: int) -> None:
         raise RecipeError(f"--limit must be at least 1, not {count}.")
 
 
+def check_gpus(gpus: int | None) -> None:
+    """Raise `RecipeError` for less than one process in a training, or more than `MOST_WORKERS`."""
+    if gpus is not None and not 1 <= gpus <= MOST_WORKERS:
+        raise RecipeError(f"--gpus must be 1 to {MOST_WORKERS}, not {gpus}.")
+
+
 def check_log(names: Sequence[str]) -> None:
     """Raise `RecipeError` for a logging back end that is not known, not installed, or named twice."""
     for place, name in enumerate(names):

@@ -41,6 +41,9 @@ from wsss_bench.runs.trainings import KeptTrainings, StageBusy
 Record = dict[str, Any]
 """What a folder's ``commit.json`` holds."""
 
+GPUS = "gpus"
+"""Says in a commit how many processes shared the stage's trainings, where they were several."""
+
 RAW, CRF = "raw", "crf"
 """Folders of predictions without and with CRF."""
 
@@ -151,7 +154,10 @@ class CellRunner:
         where = f"{step.stage}/{step.spec.key[:16]}"
         self.settings.log.info("%s starts in %s", step.name, where)
         places = roots(self.source.dataset)
-        facts = {"code": harness_digest(step.closure)}
+        facts: Record = {"code": harness_digest(step.closure)}
+        team = self.settings.ranks
+        if team is not None and step.method is not None:
+            facts[GPUS] = team.world
         attempt = Attempt(folder, self.store, self.settings.device, places, facts)
         with attempt.open() as whole:
             if not whole:

@@ -30,7 +30,7 @@ from wsss_bench.runs.gathered import (
     notes_of_run,
     overridden,
 )
-from wsss_bench.runs.pipeline import Finished, load_result
+from wsss_bench.runs.pipeline import GPUS, Finished, load_result
 from wsss_bench.runs.plan import fixed_threshold
 from wsss_bench.runs.provenance.facts import (
     command,
@@ -86,7 +86,7 @@ def record_run(
         counts=counts,
         curve=curve,
         device=device_name(device),
-        machine=portable(machine(device)),
+        machine=_machine(finished, device),
         command=tuple(command(arguments)),
         versions={**foreign_versions(cell), **versions()},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -96,6 +96,13 @@ def record_run(
         **_how_it_went(finished),
     )
     return save_record(leaderboard_dir, record)
+
+
+def _machine(finished: Finished, device: str) -> dict[str, Any]:
+    """Return the hardware, and how many of its GPUs shared a training, where they were several."""
+    found: dict[str, Any] = portable(machine(device))
+    shared = max(int(commit.get(GPUS, 1)) for commit in finished.commits.values())
+    return {**found, "gpus_per_training": shared} if shared > 1 else found
 
 
 def _what_ran(cell: Cell) -> dict[str, Any]:

@@ -76,6 +76,8 @@ class RunRequest:
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         workers: processes for per-image work; None: one for each core that this process may use.
         log: where trainings log to; keys of `LOG`.
+        gpus: how many processes share each training, every one on a GPU of its own; None: as many as a launcher
+            (torchrun) has started, or 1.
         rehash: read every file of the data again, whatever digests were kept.
         command_line: the words after ``wsss-bench``, for the record; empty: those of `command_words`.
     """
@@ -92,6 +94,7 @@ class RunRequest:
     device: str = "auto"
     workers: int | None = None
     log: tuple[str, ...] = ("local",)
+    gpus: int | None = None
     rehash: bool = False
     command_line: tuple[str, ...] = ()
 
@@ -201,6 +204,7 @@ def check_request(request: RunRequest) -> None:
     limits.check_workers(request.workers)
     limits.check_log(request.log)
     limits.check_device_name(request.device)
+    limits.check_gpus(request.gpus)
     limits.check_data(data.name, data.splits, data.labels, data.options)
     limits.check_limit(data.limit)
 
@@ -333,6 +337,7 @@ def command_words(request: RunRequest) -> list[str]:
     if request.device != "auto":
         words += ["--device", request.device]
     words += _flag("--workers", request.workers)
+    words += _flag("--gpus", request.gpus)
     if request.log != ("local",):
         words += ["--log", ",".join(request.log)]
     words += ["--rehash"] if request.rehash else []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_bench.errors import WsssError
+from wsss_bench.runs import ranks
 from wsss_bench.runs.executors.jobs import CellJob, CellWorker, Outcome, log_path
 from wsss_bench.runs.executors.local import LocalExecutor
 from wsss_bench.runs.progress import Observer, Say, silent
@@ -70,10 +71,14 @@ class Session:
             RecipeError, PluginError, DataError, ArtifactError: the request cannot be run to its end; nothing was
                 computed.
         """
+        # A launcher's number is one that may be in conflict with the request's.
+        gpus = ranks.gpus_of(request.gpus)
+        ranks.hush(gpus)
         self.request = request
         self._planned = make_cells(request, say)
         self.cells, self.source, self.refused = self._planned
         self.store = store_of(request.work_dir)
+        ranks.check_batches(self.cells, self.store, gpus)
         self.space = space_for(self.cells, self.source, self.store, request.work_dir)
         for line in self._notes():
             say(line)
@@ -135,6 +140,7 @@ class Session:
             closing(make(self.cells)) as observer,
             interruptible(hard=hard),
             _no_workers_left(),
+            ranks.dismissing(),
         ):
             worker = CellWorker(request, self._planned, observer)
             failed = self._work_through(LocalExecutor(), worker, request)

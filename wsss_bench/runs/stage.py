@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from wsss_bench.contract.context import Progress, Trainer, Trainings
+    from wsss_bench.contract.context import Progress, Ranks, Trainer, Trainings
     from wsss_bench.contract.view import WeakView
     from wsss_bench.methods.catalog import LoadedMethod
 
@@ -42,13 +42,14 @@ def _default_log() -> logging.Logger:
 
 @dataclass(frozen=True)
 class Settings:
-    """What does not change a result: where and how it is computed; `logs` is the cell's folder for visualizers."""
+    """What does not change a result: where and how it is computed; `logs` is the cell's folder for visualizers; `ranks` train together."""
 
     device: str = "cpu"
     workers: int = 1
     visualizers: tuple[str, ...] = ("local",)
     log: logging.Logger = field(default_factory=_default_log)
     logs: Path | None = None
+    ranks: Ranks | None = None
 
 
 class EngineTrainer:
@@ -155,6 +156,7 @@ class StageCall:
             trainer=ENGINE,
             trainings=self.trainings,
             logs=logs,
+            ranks=settings.ranks,
         )
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss_bench.engine.ranks import over_ranks
+
 _COUNT_FLOOR = 1e-4
 """An empty side of a loss divides by this instead of by zero, and so contributes 0 (DSRG's released layer)."""
 
@@ -229,5 +231,6 @@ def balanced_cross_entropy(logits: Tensor, labels: Tensor, ignore: int = 255) ->
 
 def _mean_where(loss: Tensor, chosen: Tensor) -> Tensor:
     """Return the mean of `loss` over the chosen pixels, 0 where there are none."""
-    number = chosen.sum().clamp_min(1)
+    # Of all processes that share the batch; the floor only matters where the sum is 0 too.
+    number = over_ranks(chosen.sum()).clamp_min(_COUNT_FLOOR)
     return (loss * chosen).sum() / number

@@ -29,7 +29,7 @@ from typing import Any, Protocol, TypeVar
 
 from wsss_bench.errors import ArtifactError
 from wsss_bench.io import generation
-from wsss_bench.io.opened import follow, followed
+from wsss_bench.io.opened import follow, notes
 from wsss_bench.io.sealing import Seal, armed, rearm
 from wsss_bench.toolbox.sharing import Packed, Sent
 
@@ -129,7 +129,7 @@ def from_processes(
     Raises:
         ArtifactError: a process died. An exception in `fn` propagates; the other processes stay.
     """
-    state = _State(armed(), followed())
+    state = _State(armed(), notes())
     try:
         jobs = _Sending(_executor(workers), fn, state)
         yield from stream(jobs, items, 4 * workers)

@@ -16,6 +16,7 @@ from wsss_bench.contract.context import StageContext
 from wsss_bench.contract.names import TEST_NAMES
 from wsss_bench.contract.view import IGNORE, WeakView
 from wsss_bench.engine.models import WeakSegmentor
+from wsss_bench.engine.ranks import over_ranks
 from wsss_bench.engine.segmentor import keep_segmentor, segmentor_config
 from wsss_bench.errors import RecipeError
 from wsss_bench.io.installed import is_package, package_of
@@ -63,9 +64,10 @@ class PlainLoss(nn.Module):
         total = F.cross_entropy(
             _enlarged(logits, labels), labels, ignore_index=IGNORE, reduction="sum"
         )
+        # Of all processes that share the batch.
+        counted = over_ranks((labels != IGNORE).sum())
         # Torch's own mean of no pixel is no number, and would end the training.
-        counted = (labels != IGNORE).sum().clamp(min=1)
-        return {"loss_seg": total / counted}
+        return {"loss_seg": total / counted.clamp(min=1e-4)}
 
 
 def _enlarged(logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wsss_bench.engine.ranks import over_ranks, world
 from wsss_bench.toolbox.arrays import Doubles, Integers
 from wsss_bench.toolbox.pairs import Window, count_pairs, pair_kinds
 from wsss_bench.toolbox.random_walk import path_cells
@@ -97,6 +98,13 @@ def _ways(
     return np.array(shifts, np.int64), np.array(starts, np.int64)
 
 
+def _over_ranks(counts: Doubles) -> Doubles:
+    """Return the mean of counts over all processes that share the batch."""
+    if world() == 1:
+        return counts
+    return over_ranks(torch.from_numpy(counts)).double().numpy()
+
+
 def _weights(counts: Doubles) -> Doubles:
     return np.array(BALANCE) / (counts + FLOOR)
 
@@ -110,7 +118,7 @@ def boundary_sweep(
     compiled = _compiled(values)
     if compiled is not None:
         return _compiled_boundary_sweep(compiled, values, labels, windows)
-    counts = count_pairs(labels, windows)
+    counts = over_ranks(count_pairs(labels, windows))
     terms = values.new_zeros(3)
     gradient = torch.zeros_like(values)
     for window in windows:
@@ -139,7 +147,7 @@ def _compiled_boundary_sweep(
     known = labels.contiguous().numpy()
     flat = values.detach().flatten(1).contiguous().numpy()
     shifts, starts = _ways(windows, values.shape[2])
-    weights = _weights(compiled.count(known, table))
+    weights = _weights(_over_ranks(compiled.count(known, table)))
     terms, gradient = compiled.boundary_sweep(
         flat,
         known,
@@ -164,7 +172,7 @@ def feature_sweep(
     compiled = _compiled(values)
     if compiled is not None:
         return _compiled_feature_sweep(compiled, inner, labels, windows)
-    counts = count_pairs(labels, windows)
+    counts = over_ranks(count_pairs(labels, windows))
     channels = values.shape[1]
     terms = values.new_zeros(3)
     gradient = torch.zeros_like(inner)
@@ -191,7 +199,7 @@ def _compiled_feature_sweep(
 ) -> tuple[Tensor, Tensor]:
     table = _table(windows)
     known = labels.contiguous().numpy()
-    weights = _weights(compiled.count(known, table))
+    weights = _weights(_over_ranks(compiled.count(known, table)))
     sums, slopes = compiled.feature_sweep(inner.numpy(), known, table, weights, FLOOR)
     gradient = torch.from_numpy(slopes).permute(0, 3, 1, 2)
     return torch.from_numpy(sums).float(), gradient
@@ -203,7 +211,7 @@ def displacement_sweep(
     windows: tuple[Window, ...],
 ) -> tuple[Tensor, Tensor]:
     """Return terms ``[2]`` (foreground, background) and gradient ``[B, 2, h, w]`` of the loss on displacements."""
-    bg_count, fg_count, _ = count_pairs(labels, windows)
+    bg_count, fg_count, _ = over_ranks(count_pairs(labels, windows))
     # Twice the pairs: the mean is over both components.
     fg_weight = 0.5 / (2 * fg_count + FLOOR)
     bg_weight = 0.5 / (2 * bg_count + FLOOR)

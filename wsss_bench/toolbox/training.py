@@ -35,6 +35,7 @@ from wsss_bench.engine.models import (
     Normalizer,
     Objective,
 )
+from wsss_bench.engine.ranks import over_ranks
 from wsss_bench.engine.registry import build, registered
 from wsss_bench.engine.training import (
     iterations,
@@ -74,6 +75,7 @@ __all__ = [
     "load_weights",
     "nearest",
     "normalize_of",
+    "over_ranks",
     "registered",
     "save_state",
     "seeded",

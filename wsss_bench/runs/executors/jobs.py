@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wsss_bench.errors import ArtifactError, disk_error
 from wsss_bench.io.locking import locked
+from wsss_bench.runs import ranks
 from wsss_bench.runs.ledger import note_failure, note_finished, note_start
 from wsss_bench.runs.pipeline import CellFailed, CellRunner, Settings, StageBusy
 from wsss_bench.runs.progress import Observer
@@ -73,6 +74,8 @@ class CellWorker:
         self._observer = observer or Observer()
         self._store = store_of(request.work_dir)
         self._device = resolve_device(request.device)
+        self._gpus = ranks.gpus_of(request.gpus)
+        ranks.check_gpus(self._gpus, self._device)
         self._broken: dict[str, Exception] = {}
 
     def run(self, job: CellJob) -> Outcome:
@@ -111,6 +114,7 @@ class CellWorker:
             log,
             # Beside the cell's log file, where nothing is deleted when a stage is done.
             logs=log_path(request, cell.id).with_suffix(""),
+            ranks=ranks.team_of(self._gpus, request.plugins),
         )
         runner = CellRunner(
             cell,
