@@ -206,7 +206,6 @@ def test_seeds_keep_the_contract_and_only_missing_ones_are_made(tmp_path: Path) 
         calls.append(classes)
         return linear_cam(m, pixels, classes)
 
-    out = SeedWriter(tmp_path / "seeds", view, "test")
     pack = tmp_path / "seeds" / "items" / "000.npz"
     before = pack.read_bytes()
     fresh = SeedWriter(tmp_path / "fresh", view, "test")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from wsss_bench.data.base import Dataset
+
+class Limited(Protocol):
+    """A dataset, as far as it is limited."""
+
+    limit: int
+    name: str
+
 
 WORD = "-limit"
 """Stands between the dataset's name and the number, in the name of a rehearsal's data."""
@@ -30,7 +35,7 @@ def chosen(
     return tuple(image_id for image_id in ids if image_id in kept)
 
 
-def limit(dataset: Dataset, count: int) -> None:
+def limit(dataset: Limited, count: int) -> None:
     """Let every split of `dataset` have `count` images at most from now on, under a name of its own."""
     dataset.limit = count
     dataset.name = f"{plain_name(dataset.name)}{WORD}{count}"

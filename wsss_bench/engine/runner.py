@@ -126,7 +126,7 @@ def _visualizer(ctx: StageContext, unique: str, name: str) -> dict[str, Any]:
 
 
 def shared(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return `model` on `device`, such that its gradients are means over the processes of the training, if they are several.
+    """Return `model` on `device`, such that its gradients are means over all processes that share the training.
 
     Raises:
         RecipeError: the model has a training step of its own, of which nothing is known.
@@ -134,7 +134,7 @@ def shared(model: nn.Module, device: torch.device) -> nn.Module:
     model.to(device)
     if world() == 1:
         return model
-    if type(model).train_step is not BaseModel.train_step:
+    if getattr(type(model), "train_step", None) is not BaseModel.train_step:
         kind = type(model).__name__
         what = f"{kind} has a train_step of its own, which processes cannot share."
         raise RecipeError(f"{what} Put it into forward, or train on one GPU.")

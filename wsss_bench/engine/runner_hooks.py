@@ -43,11 +43,9 @@ class SeedEveryIteration(Hook):
         data_batch: Any = None,
     ) -> None:
         """Seed CPU and GPU generators."""
-        parts = (self.seed, self.name, runner.iter)
-        if rank():
-            # The same dropout on every share of a batch would be half as random.
-            parts = (*parts, "rank", rank())
-        seed = derive(*parts)
+        # The same dropout on every share of a batch would be half as random.
+        share = ("rank", rank()) if rank() else ()
+        seed = derive(self.seed, self.name, runner.iter, *share)
         torch.manual_seed(seed % 2**63)
 
 
@@ -90,7 +88,9 @@ class AcrossRanks(Hook):
 
 def moved_apart(model: nn.Module) -> list[str]:
     """Return the names of the tensors, of those no gradient moves, that processes do not agree on but for rounding."""
-    fixed = [(name, one) for name, one in model.named_parameters() if not one.requires_grad]
+    fixed = [
+        (name, one) for name, one in model.named_parameters() if not one.requires_grad
+    ]
     found = []
     for name, tensor in [*model.named_buffers(), *fixed]:
         if not tensor.is_floating_point() or not tensor.numel():

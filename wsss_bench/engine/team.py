@@ -68,6 +68,9 @@ class Others(Protocol):
     def end(self) -> None:
         """Let all of them end."""
 
+    def replaceable(self) -> bool:
+        """Return whether others can be recruited in their place."""
+
 
 @dataclass
 class Team:
@@ -84,7 +87,9 @@ class Team:
     plugins: tuple[Path, ...] = ()
     _others: Others | None = None
     _number: int = 0
-    _log: logging.Logger = field(default_factory=lambda: logging.getLogger("wsss_bench"))
+    _log: logging.Logger = field(
+        default_factory=lambda: logging.getLogger("wsss_bench")
+    )
 
     @contextmanager
     def training(self, task: Task, device: str) -> Iterator[None]:
@@ -113,9 +118,21 @@ class Team:
                 reason = self._reason(error, number, task.name)
                 # From now on the others know that what they meet is not their fault.
                 _note_failure(store, number, {"rank": LEADER})
+                self._leave(backend)
                 if reason is not error:
                     raise reason from error
                 raise
+
+    def _leave(self, backend: str) -> None:
+        """After a failure, end those that may wait for ever in what failed; a later training has others."""
+        # The error's frames keep a group of gloo alive, and its connections open; one of nccl is aborted.
+        if (
+            backend == "gloo"
+            and self._others is not None
+            and self._others.replaceable()
+        ):
+            self._others.end()
+            self._others, self._number = None, 0
 
     def _await(self, word: str, number: int, who: str) -> None:
         """Wait until all others have said `word`, or one of them has failed."""
@@ -129,7 +146,9 @@ class Team:
             if gone := self._others.gone():
                 raise ArtifactError(f"{who}: {gone}")
             if time.monotonic() > deadline:
-                what = f"not all of {self.world} processes were there after {START:.0f} s."
+                what = (
+                    f"not all of {self.world} processes were there after {START:.0f} s."
+                )
                 raise ArtifactError(f"{who}: {what} See what their launcher says.")
             time.sleep(POLL)
 
@@ -213,6 +232,10 @@ def _take_part(
     except Exception as error:
         # Where the leader failed, this is known there; the next training may be another one's.
         _note_failure(store, number, _about(error, rank))
+        failure = _failure(store, number) or {}
+        if backend == "gloo" and failure.get("rank") == rank:
+            # Its connections would stay open with what still refers to them, and the leader would wait for ever.
+            os._exit(1)
 
 
 def _about(error: Exception, rank: int) -> dict[str, Any]:
@@ -246,7 +269,9 @@ def _group(
         # Objects go through memory, tensors of a GPU from GPU to GPU.
         kind = "cpu:gloo,cuda:nccl"
     own = dist.PrefixStore(f"group/{number}", store)
-    dist.init_process_group(kind, store=own, rank=rank, world_size=world, timeout=LONGEST)
+    dist.init_process_group(
+        kind, store=own, rank=rank, world_size=world, timeout=LONGEST
+    )
     try:
         with watching(lambda: _failure(store, number) is not None, backend):
             yield
@@ -278,9 +303,7 @@ def _packed(task: Task, plugins: tuple[Path, ...]) -> bytes:
 
 
 @contextmanager
-def _unpacked(
-    content: bytes, load: Callable[[Sequence[Path]], None]
-) -> Iterator[Any]:
+def _unpacked(content: bytes, load: Callable[[Sequence[Path]], None]) -> Iterator[Any]:
     """Lend the training in a message, under the seals of the process that sent it, with files noted as there."""
     whole = io.BytesIO(content)
     head = pickle.load(whole)

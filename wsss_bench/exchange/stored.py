@@ -153,7 +153,7 @@ def _read_npz(path: Path) -> dict[str | int, NDArray[Any]]:
     try:
         packed = member_of(path)
         if packed is not None:
-            return {**packed}
+            return dict(packed.items())
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:

@@ -60,18 +60,11 @@ def run(
         ArtifactError: a folder cannot be written, has too little room, or holds a record that cannot be read.
         KeyboardInterrupt: Ctrl-C or SIGTERM; everything finished is kept.
     """
+    root, choices, roles = _path(data_root), _texts(data_options), _texts(splits)
+    about = name, choices, roles, labels, _path(skip), limit
     request = RunRequest(
         methods=_several(methods),
-        dataset=DatasetRequest(
-            dataset,
-            _path(data_root),
-            name,
-            options=_texts(data_options),
-            splits=_texts(splits),
-            labels=labels,
-            skip=_path(skip),
-            limit=limit,
-        ),
+        dataset=DatasetRequest(dataset, root, *about),
         profile=profile,
         seeds=tuple(_plain("seeds", seed) for seed in _several(seeds)),
         options=_options(options or {}),

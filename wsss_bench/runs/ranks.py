@@ -67,7 +67,7 @@ def hush(gpus: int) -> None:
 
 
 def check_gpus(gpus: int, device: str) -> None:
-    """Raise `RecipeError` where this machine has no such number of GPUs for one training; `device` is a resolved one."""
+    """Raise `RecipeError` where this machine has too few GPUs for one training; `device` is a resolved one."""
     if gpus == 1 or device == "cpu":
         return
     if ":" in device:
@@ -156,6 +156,10 @@ class Launched:
     def end(self) -> None:
         """Leave it to them: they have been told."""
 
+    def replaceable(self) -> bool:
+        """Return false: only the launcher can start others."""
+        return False
+
 
 def _rendezvous() -> Any:
     from torch.distributed import rendezvous
@@ -192,7 +196,7 @@ class Started:
         }
         words = {name: str(value) for name, value in place.items()}
         # What libraries say there would come between the lines of the run; it is asked for if the process dies.
-        says = tempfile.TemporaryFile()
+        says = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._says.append(says)
         process = subprocess.Popen(
             [sys.executable, "-m", "wsss_bench.runs.ranks"],
@@ -215,6 +219,10 @@ class Started:
             what = f"process {rank} of the training was ended {how}."
             return f"{what} {_last_line(self._says[rank - 1])}".strip()
         return ""
+
+    def replaceable(self) -> bool:
+        """Return true: they are this process's own."""
+        return True
 
     def end(self) -> None:
         """End all of them now: whatever they do is of no use without this process."""

@@ -42,7 +42,10 @@ def _default_log() -> logging.Logger:
 
 @dataclass(frozen=True)
 class Settings:
-    """What does not change a result: where and how it is computed; `logs` is the cell's folder for visualizers; `ranks` train together."""
+    """What does not change a result: where and how it is computed.
+
+    `logs` is the cell's folder for visualizers; `ranks` train together.
+    """
 
     device: str = "cpu"
     workers: int = 1

@@ -209,6 +209,11 @@ def write_seeds(
     return out.close()
 
 
+def _channels(image: WeakImage) -> list[int]:
+    """Return the image's classes as the head counts them, from 0 without background."""
+    return [class_id - 1 for class_id in image.present]
+
+
 @dataclass(frozen=True)
 class _Read:
     """An image as it was read: the photograph, and what the network is to see of it at every scale."""
@@ -247,7 +252,8 @@ class _SeedMaker:
         self, images: Sequence[WeakImage], read: Sequence[_Read]
     ) -> tuple[Sequence[_Read], Tensor]:
         ctx, scales = self.ctx, self.scales
-        classes = [[c - 1 for c in image.present] for image in images if image.present]
+        tagged = [image for image in images if image.present]
+        classes = [_channels(image) for image in tagged]
         photographs = [one.photographs for one in read if one.photographs]
         grid = scales.grid(scales.seen(read[0].pixels))
         with autocast(str(ctx.params.get("test_amp", "")), "test_amp", ctx.device):

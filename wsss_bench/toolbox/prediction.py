@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -53,17 +54,18 @@ def predict(
         return
     settings = TestSettings.of(segmentor.test)
     model = load_segmentor(segmentor, ctx.device)
+    found_of = probabilities_of(
+        model,
+        view,
+        settings,
+        ctx.device,
+        done=lambda image_id: image_id not in missing,
+        workers=ctx.workers,
+        keep=ctx.scratch / f"{out.path.name}.batches.json",
+    )
+    written = _Written(ctx, len(view) - len(todo), len(view))
 
     def jobs() -> Iterator[CrfJob]:
-        found_of = probabilities_of(
-            model,
-            view,
-            settings,
-            ctx.device,
-            done=lambda image_id: image_id not in missing,
-            workers=ctx.workers,
-            keep=ctx.scratch / f"{out.path.name}.batches.json",
-        )
         for image, found in found_of:
             if restrict:
                 found = _restricted(found, image)
@@ -74,20 +76,26 @@ def predict(
             if out_crf is not None:
                 yield crf_job(image.id, image.path, found, restrict)
             else:
-                advance()
-
-    done = len(view) - len(todo)
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        ctx.progress("images", done, len(view))
+                written.one_more()
 
     after = partial(crf_of_job, preset=settings.crf)
     for image_id, label in imap(after, jobs(), ctx.workers, len(todo)):
         assert out_crf is not None
         out_crf.write(image_id, label)
-        advance()
+        written.one_more()
+
+
+@dataclass
+class _Written:
+    """Counts and reports the images that nothing more is done to."""
+
+    ctx: StageContext
+    done: int
+    total: int
+
+    def one_more(self) -> None:
+        self.done += 1
+        self.ctx.progress("images", self.done, self.total)
 
 
 def _done(image: WeakImage, out: LabelWriter, out_crf: LabelWriter | None) -> bool:
