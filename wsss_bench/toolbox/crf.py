@@ -22,7 +22,7 @@ from wsss_bench.toolbox.parallel import in_threads
 Backend = Literal["auto", "pydensecrf", "numba"]
 
 FEW_LABELS = 20
-"""`auto` takes the compiled back end up to this many labels. On one core `pydensecrf` overtakes it at about 14 (see
+"""`auto` takes the compiled back end up to this many labels: from there on `pydensecrf` is as fast (see
 benchmarks/bench_crf.py), but lets no other thread run meanwhile."""
 
 LIKELY = 1e-3
@@ -195,7 +195,7 @@ def likely_classes(probs: Floats) -> NDArray[np.intp]:
     """Return background and the classes that some pixel gives more than `LIKELY` to, ``int [K]``, increasing.
 
     There are `MOST` at most: of more, those of the highest maxima, of equal ones those of the lowest ids. What is left
-    out changes fewer than one label in a thousand; see docs/speed.md.
+    out changes fewer than one label in a thousand; see docs/benchmarks.md.
 
     Args:
         probs: ``float32 [C+1, H, W]``.
