@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bench_many_labels.py [--rounds 2] [--photographs 6]
 
-Photographs and masks of the test data that WSSS_BENCH_TEST_DATA names. Probabilities are what a segmentor gives: the true
+Photographs and masks of the test data that WSSS_BENCH_TEST_DATA names. Probabilities are like a segmentor's: the true
 mask, blurred, at a margin of 8 logits over every other class, under smooth noise of deviation 1.
 """
 
