@@ -110,6 +110,13 @@ def seeds_folder(folder: Path) -> Path:
     return folder / "s" / "items" / "000.npz"
 
 
+def one_seed(folder: Path) -> Path:
+    found = seed()
+    path = folder / "a.npz"
+    np.savez_compressed(path, class_ids=found.class_ids, scores=found.scores)
+    return path
+
+
 def labels_folder(folder: Path) -> Path:
     out = LabelWriter(folder / "l", view(folder), "test")
     out.write("a", truth())
@@ -248,8 +255,11 @@ READERS: dict[str, Reader] = {
     "seed of a stage": Reader(
         seeds_folder, lambda path: SeedSet(path.parents[1])["a"], exact=True
     ),
+    "seed in a pack": Reader(
+        seeds_folder, lambda path: read_seed(path / "a.npz", SIZE), exact=True
+    ),
     "others' seed (.npz)": Reader(
-        seeds_folder, lambda path: read_seed(path, SIZE), exact=True
+        one_seed, lambda path: read_seed(path, SIZE), exact=True
     ),
     "others' seed (pickled .npy)": Reader(
         irn, lambda path: read_seed(path, SIZE), lambda found: found.scores.ndim == 3
