@@ -162,7 +162,7 @@ def test_a_segmentor_is_that_of_one_process(
         "iterations": 20,
         "dropout": 0.0,
         # At a higher rate the last digits of sums over other halves grow from step to step.
-        "lr": 0.01,
+        "lr": 0.005,
     }
     found = []
     for name, ranks in (("a", None), ("b", team)):
@@ -193,6 +193,7 @@ def test_dsrgs_losses_are_those_of_one_process(tmp_path: Path, team: Team) -> No
     assert furthest(*found) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["irn", "affinitynet"])
 def test_trained_refiners_are_those_of_one_process(
     tmp_path: Path, team: Team, method: str
@@ -221,6 +222,7 @@ def test_trained_refiners_are_those_of_one_process(
     assert furthest(*found) < 1e-5
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_where_an_undisturbed_one_does(
     tmp_path: Path, team: Team
 ) -> None:
@@ -282,6 +284,7 @@ class OnlyThere:
         Path(self.where).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "error", "message"),
     [
@@ -313,6 +316,7 @@ def test_what_fails_in_another_process_ends_the_training_with_its_message(
         assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 def test_seals_hold_in_all_processes_and_all_note_what_they_open(
     tmp_path: Path, team: Team
 ) -> None:
@@ -339,6 +343,7 @@ class Odd(nn.BatchNorm2d):
     """A batch norm that does more than normalise."""
 
 
+@pytest.mark.slow
 def test_a_batch_norm_that_is_not_known_is_refused(tmp_path: Path, team: Team) -> None:
     config = prepared(tmp_path, 2, bn_eval=False)
     config["model"].backbone.stages[1][1] = Odd(8)
@@ -366,6 +371,7 @@ class Counting(nn.Module):
         return losses
 
 
+@pytest.mark.slow
 def test_a_statistic_that_moves_apart_is_refused(tmp_path: Path, team: Team) -> None:
     ctx = make_context(tmp_path, ranks=team)
     train(prepared(tmp_path, 2, objective=Counting(together=True)), ctx, "good")
@@ -375,6 +381,7 @@ def test_a_statistic_that_moves_apart_is_refused(tmp_path: Path, team: Team) -> 
         train(prepared(tmp_path, 2, objective=Counting(together=False)), ctx, "bad")
 
 
+@pytest.mark.slow
 def test_what_a_hook_makes_is_sent_and_what_cannot_be_sent_is_refused(
     tmp_path: Path, team: Team
 ) -> None:
@@ -394,6 +401,7 @@ def test_what_a_hook_makes_is_sent_and_what_cannot_be_sent_is_refused(
             train(config, ctx, "bad")
 
 
+@pytest.mark.slow
 def test_another_process_has_draws_of_its_own(tmp_path: Path, team: Team) -> None:
     class Drawing(nn.Module):
         def forward(self, model: Any, batch: Any) -> dict[str, torch.Tensor]:
