@@ -173,7 +173,8 @@ def test_a_segmentor_is_that_of_one_process(
             label[: 3 * number] = 0 if loss == "network" else 255
         ctx = make_context(tmp_path / name, params, ranks=ranks)
         found.append(train_segmentor(view, labels, ctx).checkpoint)
-    assert furthest(*found) < 1e-5
+    # mmseg's own loss is a mean of means, and rounds otherwise.
+    assert furthest(*found) < (5e-5 if loss == "network" else 1e-5)
 
 
 def test_dsrgs_losses_are_those_of_one_process(tmp_path: Path, team: Team) -> None:
