@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsss_bench.errors import ArtifactError, DataError
+from wsss_bench.io.packs import SIZE as PACK
 from wsss_bench.runs.store.folders import DONE, TODO
 
 if TYPE_CHECKING:
@@ -129,7 +130,9 @@ def _to_do(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Step, str]]:
 
 def _files(step: Step, source: Source) -> int:
     """Return how many files a stage certainly leaves."""
-    if step.stage in ("localize", "refine"):
+    if step.stage == "localize":
+        return -(-len(source.train) // PACK)
+    if step.stage == "refine":
         return len(source.train)
     return len(source.val) if step.stage == "predict" else 1
 
