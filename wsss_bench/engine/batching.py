@@ -39,7 +39,7 @@ ON_A_GPU = 16
 """How many images of one size share a batch there, unless told otherwise."""
 
 ON_A_CPU = 1
-"""On a processor one image fills the cores already: batches of more were never faster; see bench_inference.py."""
+"""On a processor one photograph fills the cores already; benchmarks/bench_inference.py tells for yours."""
 
 _AT_ONCE = 2**28
 """Floats that a batch's largest result may hold: 1 GiB."""
