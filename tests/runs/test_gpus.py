@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import wsss_bench
+from wsss_bench.errors import RecipeError
 from wsss_bench.results.records import RunRecord, load_records
 
 LAUNCHED = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
@@ -74,3 +76,13 @@ def test_a_batch_that_processes_cannot_share_is_refused_before_anything_starts(
     assert "3" in shown
     assert main([*command[:-4], "--gpus", "0", *words]) == 2
     assert "--gpus must be 1 to" in capsys.readouterr().err
+
+
+def test_a_process_that_was_launched_to_follow_starts_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RecipeError, match=r"process 1 was launched to share .* gpus=N"):
+        wsss_bench.run("cam/-/-", work_dir=tmp_path, quiet=True)
+    assert list(tmp_path.iterdir()) == []

@@ -44,6 +44,13 @@ def follows() -> bool:
     return launched() > 1 and int(os.environ["RANK"]) > 0
 
 
+def check_leads() -> None:
+    """Raise `RecipeError` in a process that was launched to follow: two that lead would get in each other's way."""
+    if follows():
+        what = f"process {os.environ['RANK']} was launched to share a run's trainings, and cannot start a run."
+        raise RecipeError(f"{what} Launch `-m wsss_bench run`, or say gpus=N.")
+
+
 def gpus_of(asked: int | None) -> int:
     """Return how many processes train together: as many as were launched, else what was asked for.
 

@@ -71,6 +71,7 @@ class Session:
             RecipeError, PluginError, DataError, ArtifactError: the request cannot be run to its end; nothing was
                 computed.
         """
+        ranks.check_leads()
         # A launcher's number is one that may be in conflict with the request's.
         gpus = ranks.gpus_of(request.gpus)
         ranks.hush(gpus)
